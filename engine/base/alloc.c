@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/alloc.h"
+
+#include <errno.h>
+#include <string.h>
+
+void *mem_dup(const void *p, size_t len)
+{
+    uint8_t *q = mem_alloc(size_add(len, 1));
+
+    if (!q)
+        return NULL;
+    if (len)
+        memcpy(q, p, len);
+    q[len] = 0;
+    return q;
+}
+
+char *mem_strdup(const char *s)
+{
+    return mem_dup(s, strlen(s));
+}
+
+int vec_reserve(void *data, size_t *cap, size_t n, size_t size)
+{
+    size_t want = *cap ? *cap : 8;
+    void *p;
+
+    if (n <= *cap)
+        return 0;
+    while (want < n)
+        want = size_mul(want, 2);
+    memcpy(&p, data, sizeof(p));
+    p = mem_realloc(p, size_mul(want, size));
+    if (!p)
+        return -ENOMEM;
+    memcpy(data, &p, sizeof(p));
+    *cap = want;
+    return 0;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ERR_TEXT_MAX 1024
+
+static _Thread_local char err_text[ERR_TEXT_MAX];
+
+static const struct {
+    int code;
+    const char *name;
+} err_names[] = {
+    { SHALE_ECORRUPT, "corrupt data" },
+    { SHALE_EFENCED, "fenced by a newer writer" },
+    { SHALE_ECLOSED, "closed" },
+    { SHALE_EVERSION, "unsupported format version" },
+    { SHALE_EMERGE, "merge operator missing or failed" },
+    { SHALE_ECLOCK, "clock went backwards" },
+    { SHALE_ETRANSIENT, "store temporarily unavailable" },
+    { SHALE_EINITIALIZED, "database is not initialized" },
+    { SHALE_ECANCELED, "canceled" },
+};
+
+const char *shale_strerror(int code)
+{
+    if (code >= 0)
+        return code == SHALE_END ? "end" : "success";
+    for (size_t i = 0; i < sizeof(err_names) / sizeof(err_names[0]); i++)
+        if (err_names[i].code == code)
+            return err_names[i].name;
+    if (code <= SHALE_EBASE)
+        return "unknown error";
+    return strerrordesc_np(-code) ? strerrordesc_np(-code) : "unknown error";
+}
+
+const char *shale_errmsg(void)
+{
+    return err_text;
+}
+
+int err_set(int rc, const char *fmt, ...)
+{
+    char text[ERR_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    memcpy(err_text, text, sizeof(text));
+    return rc;
+}
+
+int err_add(int rc, const char *fmt, ...)
+{
+    char text[ERR_TEXT_MAX];
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (n >= 0 && (size_t)n < sizeof(text))
+        snprintf(text + n, sizeof(text) - (size_t)n, ": %s", err_text[0] ? err_text : shale_strerror(rc));
+    memcpy(err_text, text, sizeof(text));
+    return rc;
+}
+
+void err_clear(void)
+{
+    err_text[0] = '\0';
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHALE_OBJECT_STORE_H
+#define SHALE_OBJECT_STORE_H
+
+#include <shale/error.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Immutable objects under names. A name is a path without leading or trailing slash, of segments over
+ * [A-Za-z0-9._=@:+-]; no segment is "." or "..". Every call may be made from any thread, any number at once.
+ *
+ * Errors of every call, beside those named there: -ENOMEM; -EINVAL for a bad name; -EACCES when permission is
+ * refused; -EROFS when the store is read-only; -ENOSPC; SHALE_ETRANSIENT when the store may answer if asked again;
+ * -EIO for anything else. Each leaves a sentence in shale_errmsg().
+ */
+struct shale_store;
+
+struct shale_object_meta {
+    uint64_t size;
+    int64_t mtime_ms; /* when it was created, Unix time */
+};
+
+enum shale_put_mode {
+    SHALE_PUT_OVERWRITE,
+    SHALE_PUT_IF_ABSENT, /* -EEXIST when an object of that name exists; exactly one of many racing calls wins */
+};
+
+/* Receives one object of a listing. Return 0 to go on; anything else ends the listing, which returns that value. */
+typedef int (*shale_list_fn)(void *arg, const char *name, const struct shale_object_meta *meta);
+
+/* One of several ranges to read at once; len 0 is not allowed. */
+struct shale_range_get {
+    const char *name;
+    uint64_t offset;
+    uint64_t len;
+    struct shale_buf out; /* replaced by exactly len bytes on success; owned by the caller */
+    int rc;               /* outcome of this range, as of shale_store_get_range */
+};
+
+struct shale_upload;
+
+/*
+ * What an implementation provides. Arguments were checked. All but close, delete_many, get_ranges and the upload
+ * functions are required; what is missing is emulated (delete and ranges one by one, an upload in memory and put).
+ */
+struct shale_store_ops {
+    const char *scheme; /* "memory", "file", "s3"; for messages */
+    int (*get)(struct shale_store *s, const char *name, struct shale_buf *out);
+    int (*get_range)(struct shale_store *s, const char *name, uint64_t offset, uint64_t len, struct shale_buf *out);
+    int (*get_ranges)(struct shale_store *s, struct shale_range_get *r, size_t n);
+    int (*head)(struct shale_store *s, const char *name, struct shale_object_meta *out);
+    int (*put)(struct shale_store *s, const char *name, struct shale_slice data, enum shale_put_mode mode);
+    int (*remove)(struct shale_store *s, const char *name);
+    int (*remove_many)(struct shale_store *s, const char *const *names, size_t n);
+    int (*list)(struct shale_store *s, const char *prefix, const char *start_after, shale_list_fn fn, void *arg);
+    int (*upload_begin)(struct shale_store *s, const char *name, struct shale_upload **out);
+    int (*upload_write)(struct shale_upload *u, struct shale_slice data);
+    int (*upload_finish)(struct shale_upload *u);
+    void (*upload_abort)(struct shale_upload *u);
+    void (*close)(struct shale_store *s);
+};
+
+/* Heads of the objects that an implementation embeds. */
+struct shale_store {
+    const struct shale_store_ops *ops;
+};
+
+struct shale_upload {
+    struct shale_store *store;
+};
+
+/*
+ * Open the store that holds a URL and say where in it the URL points:
+ *   memory://NAME/path   a store of this process, shared by NAME
+ *   file:///dir/path     a directory; the last component is the path, what stands before it is the store
+ *   s3://bucket/prefix
+ * create makes a missing directory. *path is owned by the caller (free). -EINVAL for a URL that is none of these.
+ */
+SHALE_API int shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
+
+SHALE_API int shale_store_memory(struct shale_store **out);
+/* dir: the directory that stands for the bucket. -ENOENT when it is missing and create is false; -ENOTDIR. */
+SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_store **out);
+
+/* Ends the store; nothing may use it any more. NULL is fine. */
+SHALE_API void shale_store_close(struct shale_store *s);
+
+/* The whole object replaces out. -ENOENT when there is none. */
+SHALE_API int shale_store_get(struct shale_store *s, const char *name, struct shale_buf *out);
+/* Exactly len bytes from offset replace out. -ENOENT; -ERANGE when the object is shorter than offset + len. */
+SHALE_API int shale_store_get_range(struct shale_store *s, const char *name, uint64_t offset, uint64_t len,
+                                    struct shale_buf *out);
+/* Read n ranges, at once where the store can. 0 when each has its rc; r[i].rc tells. */
+SHALE_API int shale_store_get_ranges(struct shale_store *s, struct shale_range_get *r, size_t n);
+SHALE_API int shale_store_head(struct shale_store *s, const char *name, struct shale_object_meta *out);
+/* When it returns 0 the object is durable and visible, whole. -EEXIST: see the mode. */
+SHALE_API int shale_store_put(struct shale_store *s, const char *name, struct shale_slice data,
+                              enum shale_put_mode mode);
+/* Removing what does not exist succeeds. */
+SHALE_API int shale_store_delete(struct shale_store *s, const char *name);
+SHALE_API int shale_store_delete_many(struct shale_store *s, const char *const *names, size_t n);
+/*
+ * Every object whose name begins with prefix (any string, "" for all) and is greater than start_after (NULL for all), in
+ * name order. An object created or removed meanwhile may or may not be listed.
+ */
+SHALE_API int shale_store_list(struct shale_store *s, const char *prefix, const char *start_after, shale_list_fn fn,
+                               void *arg);
+
+/*
+ * A large object in parts: nothing is visible before shale_upload_finish returned 0, then the whole (overwriting).
+ * Memory stays bounded. finish and abort both end u, finish also when it fails. One thread at a time.
+ */
+SHALE_API int shale_upload_begin(struct shale_store *s, const char *name, struct shale_upload **out);
+SHALE_API int shale_upload_write(struct shale_upload *u, struct shale_slice data);
+SHALE_API int shale_upload_finish(struct shale_upload *u);
+SHALE_API void shale_upload_abort(struct shale_upload *u); /* NULL is fine */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHALE_OPTIONS_H
+#define SHALE_OPTIONS_H
+
+#include <shale/error.h>
+#include <stdbool.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct shale_store;
+
+enum shale_codec {
+    SHALE_CODEC_NONE = 0,
+    SHALE_CODEC_SNAPPY = 1,
+    SHALE_CODEC_ZLIB = 2,
+    SHALE_CODEC_LZ4 = 3,
+    SHALE_CODEC_ZSTD = 4,
+};
+
+/* The code of "none", "snappy", "zlib", "lz4" or "zstd", or -EINVAL; and back (NULL for an unknown code). */
+SHALE_API int shale_codec_parse(const char *name);
+SHALE_API const char *shale_codec_name(enum shale_codec codec);
+
+/*
+ * Folds merge operands of one key. existing is the value below them, or NULL when there is none; operands are in the
+ * order in which they were written, n is at least 1. The result replaces out. With existing it is a value; without,
+ * it is again an operand (or, when a read asked for it, what the reader gets). Must be associative, and the same
+ * wherever the database is opened. Called from several threads, with no lock held.
+ * Returns 0 or a negative error; an error fails the read, flush or compaction with SHALE_EMERGE.
+ */
+struct shale_merge_operator {
+    const char *name;
+    void *ctx;
+    int (*merge)(void *ctx, struct shale_slice key, const struct shale_slice *existing,
+                 const struct shale_slice *operands, size_t n, struct shale_buf *out);
+};
+
+enum shale_filter_decision {
+    SHALE_FILTER_KEEP = 0,
+    SHALE_FILTER_DROP = 1,      /* leave the row out */
+    SHALE_FILTER_MODIFY = 2,    /* replace its value with new_value; sequence number and times stay */
+    SHALE_FILTER_TOMBSTONE = 3, /* make it a tombstone, without expiry */
+};
+
+struct shale_filter_context {
+    uint32_t destination;       /* id of the run that is written */
+    bool is_last_run;           /* nothing older lies below it */
+    int64_t clock_tick;         /* now, for expiry */
+    uint64_t retention_min_seq; /* versions above it may still be needed by a reader */
+};
+
+/*
+ * Sees every row that a compaction is about to write: retained, merged, in key order, newest version first. One filter
+ * is created for each job and used by one thread. An error of any call fails the job before its result is published.
+ */
+struct shale_compaction_filter {
+    void *ctx;
+    int (*create)(void *ctx, const struct shale_filter_context *job, void **filter);
+    /* An enum shale_filter_decision, or a negative error. new_value is empty on entry. */
+    int (*decide)(void *filter, const struct shale_row *row, struct shale_buf *new_value);
+    int (*end)(void *filter);      /* after the last row of a job that went well so far */
+    void (*destroy)(void *filter); /* always */
+};
+
+/* Milliseconds since the Unix epoch. Called from any thread. */
+struct shale_clock {
+    int64_t (*now_ms)(void *ctx);
+    void *ctx;
+};
+
+struct shale_compactor_options {
+    bool enabled;                    /* true; run one in this process */
+    int64_t poll_interval_ms;        /* 5000; between looks for something to do, beside being woken by a flush */
+    uint64_t max_sst_size;           /* 256 MiB of block bytes; a larger output is split */
+    uint32_t max_concurrent;         /* 4; compactions at once */
+    uint32_t min_sources;            /* 4; L0 SSTs or runs that make a compaction worthwhile */
+    uint32_t max_sources;            /* 8; at most this many in one */
+    double include_size_threshold;   /* 4.0; a next older run joins when at most this many times the smallest */
+};
+
+/*
+ * Settings of a database handle. Start from shale_options_init; sizes are bytes. Pointers are borrowed until the
+ * handle is closed.
+ */
+struct shale_options {
+    int64_t flush_interval_ms;          /* 100; longest time a row waits for its WAL object; 0: only when asked */
+    int64_t commit_gather_us;           /* 0; a durable write waits so long for others to join when commits are busy */
+    int64_t manifest_poll_interval_ms;  /* 1000; between looks at the manifest for another process's changes */
+    int64_t manifest_update_timeout_ms; /* 300000; longest time an update contends for the next version */
+    uint32_t min_filter_keys;           /* 1000; an SST with fewer rows gets no filter */
+    uint32_t filter_bits_per_key;       /* 10 */
+    uint64_t l0_sst_size_bytes;         /* 64 MiB; a memtable is frozen when it would make so large an SST */
+    uint32_t l0_max_ssts;               /* 8; flushing waits for the compactor above this */
+    uint32_t freeze_wal_count;          /* 4096; a memtable is frozen after this many WAL objects */
+    uint64_t wal_max_bytes;             /* 0 (as l0_sst_size_bytes); a WAL object is begun when so much waits */
+    uint64_t max_unflushed_bytes;       /* 1 GiB; writers wait while more is in memory only */
+    uint64_t block_cache_bytes;         /* 64 MiB; decoded blocks, indexes and filters; 0: none */
+    uint32_t block_size;                /* 4096; 1, 2, 4, 8, 16, 32 or 64 KiB */
+    enum shale_codec codec;             /* none; of SSTs that this handle writes */
+    int64_t default_ttl_ms;             /* 0; time to live of rows written without one; 0: for ever */
+    bool wal_enabled;                   /* true; without it only a memtable flush makes rows durable */
+    bool read_expired;                  /* true, as SlateDB: reads show expired rows until they are compacted away */
+    struct shale_compactor_options compactor;
+    struct shale_store *wal_store;      /* NULL; a store of its own for WAL objects */
+    const struct shale_merge_operator *merge_operator;
+    const struct shale_compaction_filter *compaction_filter;
+    const struct shale_clock *clock;    /* NULL: the system's */
+    uint64_t seed;                      /* 0: random ids from the kernel; else ids follow from the seed (tests) */
+};
+
+SHALE_API void shale_options_init(struct shale_options *opt);
+/* 0, or -EINVAL with a sentence that names the field, what it is and what it may be. */
+SHALE_API int shale_options_check(const struct shale_options *opt);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
