@@ -56,14 +56,17 @@ int err_set(int rc, const char *fmt, ...)
 int err_add(int rc, const char *fmt, ...)
 {
     char text[ERR_TEXT_MAX];
+    const char *cause = err_text[0] ? err_text : shale_strerror(rc);
+    size_t n, left;
     va_list ap;
-    int n;
 
     va_start(ap, fmt);
-    n = vsnprintf(text, sizeof(text), fmt, ap);
+    vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof(text))
-        snprintf(text + n, sizeof(text) - (size_t)n, ": %s", err_text[0] ? err_text : shale_strerror(rc));
+    n = strlen(text);
+    left = sizeof(text) - n - 1;
+    strncat(text, ": ", left);
+    strncat(text, cause, left > 2 ? left - 2 : 0);
     memcpy(err_text, text, sizeof(text));
     return rc;
 }

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FORMAT_BLOCK_H
+#define FORMAT_BLOCK_H
+
+#include "base/buf.h"
+#include "format/iter.h"
+
+#include <stdbool.h>
+
+/*
+ * Data blocks (storage format section 3), uncompressed payloads without checksum.
+ *   rows | u16be offset[n] | u16be n
+ * Version 1: an offset for each row, row codec V0. Version 2: an offset for each restart (every 16 rows), row codec V2.
+ * Source: SlateDB 0.12.1, format/block.rs, block_v2.rs, row.rs, row_codec_v2.rs.
+ */
+#define BLOCK_V1 1
+#define BLOCK_V2 2
+#define BLOCK_RESTART_INTERVAL 16
+
+/* Builds version 2 blocks; version 1 exists for tests and is chosen with block_builder_init. Owned memory. */
+struct block_builder {
+    struct shale_buf data;      /* encoded rows so far */
+    struct shale_buf prev_key;  /* V2: key of the last row; V1: first key of the block */
+    uint16_t *offsets;
+    size_t n_offsets, cap_offsets;
+    size_t n_rows;
+    size_t block_size;
+    int version;
+};
+
+void block_builder_init(struct block_builder *b, int version, size_t block_size);
+void block_builder_fini(struct block_builder *b);
+/* Whether row may join; an empty block takes any row. */
+bool block_builder_would_fit(const struct block_builder *b, const struct shale_row *row);
+/* 0 or -ENOMEM (nothing added). The caller has asked would_fit, checked sizes and keeps the order. */
+int block_builder_add(struct block_builder *b, const struct shale_row *row);
+/* Append the payload to out and become empty. At least one row. 0 or -ENOMEM (nothing changed). */
+int block_builder_finish(struct block_builder *b, struct shale_buf *out);
+
+/*
+ * Walks one block. The payload is borrowed while the iterator is used; row keys point into the iterator and values
+ * into the payload, both until the next call. Every length is checked: SHALE_ECORRUPT, never a bad access.
+ * Not a struct iter: the SST iterator embeds it.
+ */
+struct block_iter {
+    struct shale_slice payload;
+    int version;
+    enum iter_order order;
+    size_t data_len;        /* bytes of rows */
+    size_t n_offsets;
+    size_t pos;             /* ascending: where the next row begins */
+    struct shale_buf key;   /* key of the current row */
+    struct shale_buf first; /* V1: first key of the block */
+    struct block_row *rows; /* descending: rows of the current stretch, decoded */
+    size_t n_rows, cap_rows, next_row;
+    size_t next_offset;     /* descending: stretches below this restart are still to come */
+    struct shale_buf arena; /* descending: keys of rows */
+};
+
+/* Parses the envelope. 0; SHALE_ECORRUPT; SHALE_EVERSION for a version that is not 1 or 2. */
+int block_iter_init(struct block_iter *it, struct shale_slice payload, int version, enum iter_order order);
+/* Use an initialised iterator for another block, keeping its memory. */
+int block_iter_reset(struct block_iter *it, struct shale_slice payload, int version, enum iter_order order);
+void block_iter_fini(struct block_iter *it);
+/* 0 and a row; SHALE_END; SHALE_ECORRUPT; -ENOMEM. */
+int block_iter_next(struct block_iter *it, struct shale_row *out);
+/* Position so that next gives the first row at or after key (descending: the newest version of the first key at or
+ * before it). May go anywhere in the block. */
+int block_iter_seek(struct block_iter *it, struct shale_slice key);
+
+#endif
