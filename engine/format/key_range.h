@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FORMAT_KEY_RANGE_H
+#define FORMAT_KEY_RANGE_H
+
+#include "base/slice.h"
+#include "format/manifest_codec.h"
+
+/* A range of keys with any bounds. The slices are borrowed. All zero is every key. */
+struct key_range {
+    enum key_bound_kind from_kind, to_kind;
+    struct shale_slice from, to;
+};
+
+/* Exactly one key. */
+static inline struct key_range key_range_point(struct shale_slice key)
+{
+    return (struct key_range){ .from_kind = KEY_INCLUDED, .to_kind = KEY_INCLUDED, .from = key, .to = key };
+}
+
+static inline bool key_range_is_point(const struct key_range *r)
+{
+    return r->from_kind == KEY_INCLUDED && r->to_kind == KEY_INCLUDED && slice_eq(r->from, r->to);
+}
+
+/* Whether key lies before the start / behind the end. */
+static inline bool key_before_range(const struct key_range *r, struct shale_slice key)
+{
+    int c;
+
+    if (r->from_kind == KEY_UNBOUNDED)
+        return false;
+    c = slice_cmp(key, r->from);
+    return c < 0 || (c == 0 && r->from_kind == KEY_EXCLUDED);
+}
+
+static inline bool key_after_range(const struct key_range *r, struct shale_slice key)
+{
+    int c;
+
+    if (r->to_kind == KEY_UNBOUNDED)
+        return false;
+    c = slice_cmp(key, r->to);
+    return c > 0 || (c == 0 && r->to_kind == KEY_EXCLUDED);
+}
+
+static inline bool key_in_range(const struct key_range *r, struct shale_slice key)
+{
+    return !key_before_range(r, key) && !key_after_range(r, key);
+}
+
+/* True when no key can lie in it (bounds crossed, or equal and not both included). */
+bool key_range_is_empty(const struct key_range *r);
+/* The keys that lie in both; the result borrows from both. */
+struct key_range key_range_intersect(const struct key_range *a, const struct key_range *b);
+/* The visible range of a view, intersected with the first and last key of its SST where known. Borrows from it. */
+struct key_range sst_view_range(const struct sst_view *v);
+/*
+ * The keys that begin with prefix: from prefix, to its successor, which end holds (R151); borrows both.
+ * 0 or -ENOMEM.
+ */
+int key_range_prefix(struct shale_slice prefix, struct shale_buf *end, struct key_range *out);
+
+#endif

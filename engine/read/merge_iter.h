@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef READ_MERGE_ITER_H
+#define READ_MERGE_ITER_H
+
+#include "format/iter.h"
+
+#include <stdbool.h>
+
+/*
+ * Merges children by key, then by sequence number descending, in both orders (R120-R124). Takes over the children (moved, also
+ * on failure) and their array stays the caller's. dedup: after a value or tombstone the other versions of its key are
+ * skipped. A (key, seq) that several children have (a WAL replayed over an L0) comes out once.
+ */
+int merge_iter_new(struct iter **children, size_t n, enum iter_order order, bool dedup, struct iter **out);
+/* Key and value bytes of the rows taken so far. */
+uint64_t merge_iter_bytes(const struct iter *it);
+
+#endif

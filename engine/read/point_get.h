@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef READ_POINT_GET_H
+#define READ_POINT_GET_H
+
+#include "mem/memtable.h"
+#include "sst/sst_iter.h"
+
+#include <shale/options.h>
+
+/* Everything a read looks at, newest layer first (R142). All borrowed while it is used. */
+struct read_layers {
+    struct memtable *const *tables; /* active, then frozen ones newest first */
+    size_t n_tables;
+    const struct manifest *manifest; /* its L0 and runs */
+    struct table_store *ts;
+    const struct shale_merge_operator *op;
+    uint64_t max_seq;
+    bool fill_cache;
+    int64_t expire_now; /* rows expired at this time are not seen (H9); SHALE_NO_TS: all are */
+};
+
+/*
+ * The row of one key (R142-R147): layers are opened one by one until a value or tombstone is found. 0 and the row, whose
+ * value points into value (replaced) and whose key is the caller's; -ENOENT.
+ */
+int point_get(const struct read_layers *l, struct shale_slice key, struct shale_buf *value, struct shale_row *row);
+
+/* All keys of the range as a reader sees them: folded, no tombstones (R148-R155). Takes references of what it needs. */
+int scan_iter_new(const struct read_layers *l, const struct key_range *range, const struct sst_iter_options *opt,
+                  struct iter **out);
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SST_TABLE_STORE_H
+#define SST_TABLE_STORE_H
+
+#include "base/sync.h"
+#include "format/filter.h"
+#include "format/manifest_codec.h"
+#include "sst/block_cache.h"
+
+#include <shale/object_store.h>
+
+/* How SSTs are written. */
+struct sst_format {
+    enum shale_codec codec;
+    uint32_t block_size;
+    uint32_t min_filter_keys;
+    uint32_t filter_bits_per_key;
+};
+
+/*
+ * Where the SSTs of a database are and how their parts are read: checksum, decompression, cache. Errors name the
+ * object and the part. Safe from any thread.
+ */
+struct table_store {
+    struct shale_store *store;     /* borrowed */
+    struct shale_store *wal_store; /* borrowed; the same one when WAL objects have none of their own */
+    char *root;                    /* path of the database, owned */
+    struct block_cache *cache;     /* borrowed; may be NULL */
+    struct sst_format format;
+    struct mutex mu;               /* rank 600; guards externals */
+    struct external_sst *externals; /* SSTs that lie under another database's path, sorted by id */
+    size_t n_externals;
+};
+
+int table_store_init(struct table_store *ts, struct shale_store *store, struct shale_store *wal_store,
+                     const char *root, const struct sst_format *format, struct block_cache *cache);
+void table_store_fini(struct table_store *ts);
+/* Learn which SSTs are external from a manifest (storage format section 8.4). 0 or -ENOMEM. */
+int table_store_set_externals(struct table_store *ts, const struct manifest *m);
+/* Name of the object that holds a compacted SST. */
+int table_store_sst_name(struct table_store *ts, struct shale_ulid id, struct shale_buf *out);
+
+/* An uncompressed block payload, shared. */
+struct block {
+    struct cache_item item;
+    size_t len;
+    uint8_t data[];
+};
+
+static inline struct shale_slice block_payload(const struct block *b)
+{
+    return slice_of(b->data, b->len);
+}
+
+static inline void block_unref(struct block *b)
+{
+    cache_item_unref(b ? &b->item : NULL);
+}
+
+/* A decoded index, shared. */
+struct table_index {
+    struct cache_item item;
+    struct shale_buf payload; /* that x borrows */
+    struct sst_index x;
+};
+
+static inline void table_index_unref(struct table_index *i)
+{
+    cache_item_unref(i ? &i->item : NULL);
+}
+
+struct table_filter {
+    struct cache_item item;
+    struct shale_buf payload;
+    struct filter f;
+};
+
+static inline void table_filter_unref(struct table_filter *f)
+{
+    cache_item_unref(f ? &f->item : NULL);
+}
+
+/* Where an object's parts come from: a compacted SST by its handle, or a WAL object by its id. */
+struct sst_source {
+    const struct sst_handle *sst; /* borrowed; its info and version describe the object */
+    bool is_wal;
+    uint64_t wal_id;
+};
+
+static inline struct sst_source sst_source_compacted(const struct sst_handle *h)
+{
+    return (struct sst_source){ .sst = h };
+}
+
+/* A reference to the index / the filter (*out NULL when there is none). Always kept in the cache (H16). */
+int table_index_read(struct table_store *ts, const struct sst_source *src, struct table_index **out);
+int table_filter_read(struct table_store *ts, const struct sst_source *src, struct table_filter **out);
+int table_stats_read(struct table_store *ts, const struct sst_source *src, struct sst_stats *out);
+/*
+ * Blocks first..first+n-1 into out[], from the cache where they are there, the rest with as few ranged reads as
+ * possible; fill says whether to keep them. On failure out[] is all NULL.
+ */
+int table_blocks_read(struct table_store *ts, const struct sst_source *src, const struct table_index *index,
+                      size_t first, size_t n, bool fill, struct block **out);
+
+/*
+ * Read trailer and info of an object whose manifest record is not at hand. (WAL objects; inspection of any SST.)
+ * *out is a handle with one reference; id zero for a WAL object.
+ */
+int table_open_wal(struct table_store *ts, uint64_t wal_id, struct sst_handle **out);
+int table_open_compacted(struct table_store *ts, struct shale_ulid id, struct sst_handle **out);
+
+/*
+ * Decode a whole object that is already in memory (WAL replay reads objects whole): trailer, info, and then the rows in
+ * file order through fn, which may stop with a non-zero value that is returned. name is for errors.
+ */
+typedef int (*sst_row_fn)(void *arg, const struct shale_row *row);
+int sst_scan_object(struct shale_slice object, const char *name, sst_row_fn fn, void *arg);
+
+#endif
