@@ -3,6 +3,7 @@
 #define FORMAT_KEY_RANGE_H
 
 #include "base/slice.h"
+#include "format/iter.h"
 #include "format/manifest_codec.h"
 
 /* A range of keys with any bounds. The slices are borrowed. All zero is every key. */

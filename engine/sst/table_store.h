@@ -4,6 +4,7 @@
 
 #include "base/sync.h"
 #include "format/filter.h"
+#include "format/iter.h"
 #include "format/manifest_codec.h"
 #include "sst/block_cache.h"
 

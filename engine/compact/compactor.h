@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef COMPACT_COMPACTOR_H
+#define COMPACT_COMPACTOR_H
+
+#include "manifest/manifest_store.h"
+#include "sst/table_store.h"
+
+#include <shale/options.h>
+
+/*
+ * The compactor of a database: one orchestrator thread that chooses and publishes, and workers that run the jobs. Starting
+ * claims the compactor epoch. Being fenced stops the compactor alone, not the writer (H19).
+ */
+struct compactor;
+
+struct compactor_config {
+    struct shale_store *store;         /* borrowed, as all below */
+    const char *root;
+    struct manifest_store *manifests;  /* shared with the writer of the same process */
+    struct table_store *ts;            /* writes outputs in its format */
+    const struct shale_options *opt;
+    /* A new version was published (from the orchestrator's thread, no lock held); moved reference. May be NULL. */
+    void (*published)(void *arg, struct manifest_version *v);
+    void *arg;
+};
+
+int compactor_start(const struct compactor_config *cfg, struct compactor **out);
+/* There may be something to do: look now instead of at the next poll. Any thread. */
+void compactor_wake(struct compactor *c);
+/* Stop running jobs and wait for them, then free. NULL is fine. */
+void compactor_stop(struct compactor *c);
+/* Compactions that run now, and how many have been published. Any thread. */
+void compactor_counts(struct compactor *c, uint32_t *running, uint64_t *completed);
+
+#endif

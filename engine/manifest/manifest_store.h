@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MANIFEST_MANIFEST_STORE_H
+#define MANIFEST_MANIFEST_STORE_H
+
+#include "base/sync.h"
+#include "format/compactions_codec.h"
+
+#include <shale/object_store.h>
+
+/* A manifest as stored: immutable, shared, refcounted. Readers keep one while they use its SSTs. */
+struct manifest_version {
+    _Atomic int refs; /* relaxed to add, acq_rel to drop */
+    uint64_t id;
+    struct manifest m;
+};
+
+struct manifest_version *manifest_version_ref(struct manifest_version *v);
+void manifest_version_unref(struct manifest_version *v); /* NULL is fine */
+
+/* Which epoch a process holds and must find unchanged in what it loads. */
+enum epoch_role { EPOCH_NONE, EPOCH_WRITER, EPOCH_COMPACTOR };
+
+/*
+ * The chain of manifest objects (R109-R118). One of it serves all threads of a process: updates are serialised, and
+ * the latest version that was read or written is kept. No lock is held across I/O but the update lock, which exists
+ * for that. Fencing: see each call.
+ */
+struct manifest_store;
+
+int manifest_store_new(struct shale_store *store, const char *root, int64_t update_timeout_ms,
+                       struct manifest_store **out);
+void manifest_store_free(struct manifest_store *s);
+
+/* Read the newest version (a LIST, R111). -ENOENT when there is none. *out is a reference. */
+int manifest_store_load_latest(struct manifest_store *s, struct manifest_version **out);
+/*
+ * Look for versions newer than the one kept, by probing id + 1 (H21), and keep the newest. *out is a reference to it.
+ * SHALE_EFENCED when it holds a greater epoch than one claimed through this object.
+ */
+int manifest_store_refresh(struct manifest_store *s, struct manifest_version **out);
+/* The version kept; a reference. NULL before the first load. */
+struct manifest_version *manifest_store_current(struct manifest_store *s);
+int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out);
+
+/* Write version 1; -EEXIST when there is a manifest already. */
+int manifest_store_create(struct manifest_store *s, const struct manifest *m);
+
+/*
+ * Compare and swap: copy the newest version, let fn edit the copy (next_id is what it will be stored as), store it as the
+ * next id; when somebody else was first, read theirs, check epochs, and start over. fn returns 0, or
+ * MANIFEST_UNCHANGED to leave it, or an error that ends the update. *out (may be NULL) is a reference to the version
+ * that then is the newest. SHALE_EFENCED: a claimed epoch has been overtaken. -ETIMEDOUT after update_timeout_ms.
+ * After a create that took long, a listing makes sure that no greater id was there (storage format section 6.5).
+ */
+#define MANIFEST_UNCHANGED 1
+typedef int (*manifest_edit_fn)(void *arg, struct manifest *m, uint64_t next_id);
+int manifest_store_update(struct manifest_store *s, manifest_edit_fn fn, void *arg, struct manifest_version **out);
+
+/* Take writer (compactor) epoch + 1; from then on every load and update checks it. */
+int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_t *epoch,
+                         struct manifest_version **out);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef WAL_WAL_REPLAY_H
+#define WAL_WAL_REPLAY_H
+
+#include "sst/table_store.h"
+
+/* The greatest WAL id that exists and is at least from, or 0 when there is none. */
+int wal_find_last(struct table_store *ts, uint64_t from, uint64_t *last);
+
+/*
+ * Read WAL objects first..last in order, several ahead (R97-R102), and hand every row to row, then the end of each
+ * object to end, which may be NULL. A missing object is SHALE_ECORRUPT, an unreadable one too, with its name. fn values
+ * other than 0 stop and are returned.
+ */
+struct wal_replay_fns {
+    int (*row)(void *arg, const struct shale_row *row);
+    int (*end)(void *arg, uint64_t wal_id);
+    void *arg;
+};
+int wal_replay(struct table_store *ts, uint64_t first, uint64_t last, const struct wal_replay_fns *fns);
+
+#endif
