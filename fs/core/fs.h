@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FS_CORE_FS_H
+#define FS_CORE_FS_H
+
+#include <shale/shale.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+/*
+ * The file system on an open volume, without FUSE: what fs/ops calls. Every function may be called from any thread.
+ * Results are 0 or a count, or a negative errno that goes to the caller of the system call as it is; engine errors were
+ * turned into one by fserr (EIO once the volume is poisoned, EROFS when it is mounted read-only).
+ */
+struct fs;
+
+#define FS_ROOT_INO 1u
+#define FS_NAME_MAX 255u
+#define FS_XATTR_MAX 65536u    /* bytes of one value, and of a list of names */
+#define FS_SYMLINK_MAX 4095u
+#define FS_LINK_MAX 65000u     /* of a file; directories have no limit */
+#define FS_SIZE_MAX INT64_MAX
+
+enum fs_atime { FS_NOATIME, FS_RELATIME };
+
+/* How to open. Start from fs_options_init. */
+struct fs_options {
+    bool read_only;
+    bool takeover;               /* fence a mount that holds the volume */
+    enum fs_atime atime;         /* noatime */
+    int64_t commit_interval_ms;  /* 1000; 100..60000; what was done is durable after this long */
+    uint64_t dirty_max_bytes;    /* 64 MiB; 1 MiB..; file data not yet handed to the engine */
+    uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
+    const char *mount_point;     /* for the session object; may be NULL */
+};
+
+void fs_options_init(struct fs_options *opt);
+
+/*
+ * Make a volume. name may be NULL. -EEXIST when there is a database or volume under the URL already. Sentence in
+ * shale_errmsg().
+ */
+struct fs_format_options {
+    const char *name;
+    uint32_t chunk_bytes; /* 1 MiB */
+    uint32_t block_bytes; /* 16 KiB */
+    enum shale_codec codec;
+    uid_t uid;            /* owner of the root directory */
+    gid_t gid;
+    mode_t mode;          /* of the root directory, 0755 */
+};
+
+void fs_format_options_init(struct fs_format_options *opt);
+int fs_format(const char *url, const struct fs_format_options *opt);
+
+/*
+ * Open a volume: -ENOENT (no volume there), -EBUSY (in use; the sentence says by whom and how to take it over),
+ * SHALE_EVERSION, SHALE_ECORRUPT, and what the engine returns. Removes orphans of dead sessions. Engine codes are returned as they
+ * are here, for messages.
+ */
+int fs_open(const char *url, const struct fs_options *opt, struct fs **out);
+/* Write everything, remove the session, free. 0 when all is in the store. Lookup counts need not be dropped. */
+int fs_close(struct fs *fs);
+/* 0 while alive; otherwise the engine code of what poisoned it. */
+int fs_error(struct fs *fs);
+
+/* Everything written so far, by any file, is in the store when it returns 0. */
+int fs_sync(struct fs *fs);
+
+struct fs_cred {
+    uid_t uid;
+    gid_t gid;
+};
+
+struct fs_attr {
+    uint64_t ino;
+    mode_t mode;
+    uint32_t nlink;
+    uid_t uid;
+    gid_t gid;
+    uint32_t rdev;
+    uint64_t size;
+    uint64_t blocks; /* of 512 bytes */
+    uint32_t block_bytes; /* preferred I/O size */
+    int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
+};
+
+/* ---- names. Each that returns an fs_attr adds one to the lookup count of that inode; fs_forget takes them back. ---- */
+
+int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_attr *out);
+void fs_forget(struct fs *fs, uint64_t ino, uint64_t n);
+/* A file of any type but directory and symlink (mode has the type); -EEXIST. */
+int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode, uint32_t rdev,
+             struct fs_attr *out);
+int fs_mkdir(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode,
+             struct fs_attr *out);
+int fs_symlink(struct fs *fs, const struct fs_cred *cred, const char *target, uint64_t parent, const char *name,
+               struct fs_attr *out);
+int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct fs_attr *out);
+int fs_unlink(struct fs *fs, uint64_t parent, const char *name);
+int fs_rmdir(struct fs *fs, uint64_t parent, const char *name);
+/* flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE; others are -EINVAL. */
+int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
+              unsigned flags);
+/* The target replaces out. -EINVAL when ino is no symlink. */
+int fs_readlink(struct fs *fs, uint64_t ino, struct shale_buf *out);
+
+/* ---- attributes ---- */
+
+int fs_getattr(struct fs *fs, uint64_t ino, struct fs_attr *out);
+
+enum {
+    FS_SET_MODE = 1 << 0,
+    FS_SET_UID = 1 << 1,
+    FS_SET_GID = 1 << 2,
+    FS_SET_SIZE = 1 << 3,
+    FS_SET_ATIME = 1 << 4,
+    FS_SET_MTIME = 1 << 5,
+    FS_SET_ATIME_NOW = 1 << 6,
+    FS_SET_MTIME_NOW = 1 << 7,
+    FS_SET_CTIME = 1 << 8, /* only from a kernel that keeps times itself */
+};
+
+/* Changes what set names to the values in attr; *out is the result. A size change drops set-id bits as POSIX says. */
+int fs_setattr(struct fs *fs, uint64_t ino, unsigned set, const struct fs_attr *attr, struct fs_attr *out);
+
+/* ---- files. A handle pins its inode, unlinked or not. ---- */
+
+struct fs_file;
+
+/* flags as of open(2): access mode, O_TRUNC, O_APPEND. */
+int fs_file_open(struct fs *fs, uint64_t ino, int flags, struct fs_file **out);
+/* mknod of a regular file and open in one; -EEXIST. */
+int fs_file_create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode, int flags,
+                   struct fs_attr *attr, struct fs_file **out);
+/* Up to len bytes; fewer only at the end of the file. Returns the count. */
+ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len);
+/* All of it, or an error and nothing. Returns len. */
+ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size_t len);
+/* A descriptor was closed: reports an earlier failure to write, once; does not wait for the store. */
+int fs_file_flush(struct fs_file *f);
+/* What was written to the file, and every name operation before, is in the store when it returns 0. */
+int fs_file_fsync(struct fs_file *f, bool data_only);
+void fs_file_release(struct fs_file *f);
+
+/* ---- directories ---- */
+
+struct fs_dir;
+
+struct fs_dirent {
+    const char *name; /* borrowed until the next call on the handle */
+    uint64_t ino;
+    uint64_t cookie;  /* seek here to go on behind this entry */
+    mode_t type;      /* the S_IFMT bits */
+};
+
+int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
+/*
+ * Entries from cookie on (0: the start; "." and ".." come first) in name order. 0 and one entry, or SHALE_END. Entries that come and
+ * go meanwhile neither hide nor double another. The next call with the cookie that was returned is cheap; any cookie that this
+ * handle has returned is valid.
+ */
+int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out);
+/* Attributes of the entry just read, with one lookup added (readdirplus). Not for "." and "..". */
+int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out);
+int fs_dir_fsync(struct fs_dir *d);
+void fs_dir_release(struct fs_dir *d);
+
+/* ---- extended attributes ---- */
+
+/* The value replaces out. -ENODATA; -EOPNOTSUPP for POSIX ACLs. */
+int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, struct shale_buf *out);
+/* flags: 0, XATTR_CREATE (-EEXIST), XATTR_REPLACE (-ENODATA). -E2BIG, -ERANGE for what is too long. */
+int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags);
+/* Names, each with its NUL, replace out. */
+int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out);
+int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
+
+/* ---- the whole ---- */
+
+struct fs_statfs {
+    uint64_t block_bytes;
+    uint64_t blocks, blocks_free; /* of block_bytes */
+    uint64_t files, files_free;
+};
+
+int fs_statfs(struct fs *fs, struct fs_statfs *out);
+
+/* Engine figures, for status. */
+void fs_engine_status(struct fs *fs, struct shale_db_status *out);
+
+#endif
