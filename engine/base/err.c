@@ -53,20 +53,26 @@ int err_set(int rc, const char *fmt, ...)
     return rc;
 }
 
+/* Append as much of s as fits. */
+static void append(char text[ERR_TEXT_MAX], const char *s)
+{
+    size_t n = strlen(text);
+    size_t len = strnlen(s, ERR_TEXT_MAX - 1 - n);
+
+    memcpy(text + n, s, len);
+    text[n + len] = '\0';
+}
+
 int err_add(int rc, const char *fmt, ...)
 {
     char text[ERR_TEXT_MAX];
-    const char *cause = err_text[0] ? err_text : shale_strerror(rc);
-    size_t n, left;
     va_list ap;
 
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    n = strlen(text);
-    left = sizeof(text) - n - 1;
-    strncat(text, ": ", left);
-    strncat(text, cause, left > 2 ? left - 2 : 0);
+    append(text, ": ");
+    append(text, err_text[0] ? err_text : shale_strerror(rc));
     memcpy(err_text, text, sizeof(text));
     return rc;
 }

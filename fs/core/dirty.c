@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/core/dirty.h"
+
+#include "base/alloc.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Appends grow an extent by doubling from here, so that a file written in small pieces is copied few times. */
+#define EXTENT_CAP_MIN 256u
+
+void dirty_init(struct dirty *d, uint32_t chunk_bytes)
+{
+    *d = (struct dirty){ .chunk_bytes = chunk_bytes };
+}
+
+static void chunk_fini(struct dirty_chunk *c)
+{
+    for (size_t i = 0; i < c->n; i++)
+        mem_free(c->ext[i].data);
+    mem_free(c->ext);
+}
+
+void dirty_fini(struct dirty *d)
+{
+    for (size_t i = 0; i < d->n; i++)
+        chunk_fini(&d->chunks[i]);
+    mem_free(d->chunks);
+    dirty_init(d, d->chunk_bytes);
+}
+
+static inline uint32_t ext_end(const struct dirty_extent *e)
+{
+    return e->offset + e->len;
+}
+
+/* Position of the first chunk whose index is at least index. */
+static size_t chunk_lower_bound(const struct dirty *d, uint64_t index)
+{
+    size_t lo = 0, hi = d->n;
+
+    /* Files are mostly written from front to back. */
+    if (hi > 0 && d->chunks[hi - 1].index < index)
+        return hi;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (d->chunks[mid].index < index)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Position of the first extent that ends behind offset. */
+static size_t ext_lower_bound(const struct dirty_chunk *c, uint32_t offset)
+{
+    size_t lo = 0, hi = c->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (ext_end(&c->ext[mid]) <= offset)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static int chunk_get(struct dirty *d, uint64_t index, struct dirty_chunk **out)
+{
+    size_t i = chunk_lower_bound(d, index);
+
+    if (i == d->n || d->chunks[i].index != index) {
+        if (vec_reserve(&d->chunks, &d->cap, d->n + 1, sizeof(*d->chunks)) < 0)
+            return -ENOMEM;
+        memmove(&d->chunks[i + 1], &d->chunks[i], (d->n - i) * sizeof(*d->chunks));
+        d->chunks[i] = (struct dirty_chunk){ .index = index };
+        d->n++;
+    }
+    *out = &d->chunks[i];
+    return 0;
+}
+
+static void chunk_remove(struct dirty *d, size_t i)
+{
+    chunk_fini(&d->chunks[i]);
+    memmove(&d->chunks[i], &d->chunks[i + 1], (d->n - i - 1) * sizeof(*d->chunks));
+    d->n--;
+}
+
+static void count(struct dirty *d, struct dirty_chunk *c, int64_t delta)
+{
+    c->bytes = (uint64_t)((int64_t)c->bytes + delta);
+    d->bytes = (uint64_t)((int64_t)d->bytes + delta);
+}
+
+static int ext_insert(struct dirty_chunk *c, size_t i, struct dirty_extent e)
+{
+    if (vec_reserve(&c->ext, &c->cap, c->n + 1, sizeof(*c->ext)) < 0)
+        return -ENOMEM;
+    memmove(&c->ext[i + 1], &c->ext[i], (c->n - i) * sizeof(*c->ext));
+    c->ext[i] = e;
+    c->n++;
+    return 0;
+}
+
+static void ext_remove(struct dirty_chunk *c, size_t i)
+{
+    mem_free(c->ext[i].data);
+    memmove(&c->ext[i], &c->ext[i + 1], (c->n - i - 1) * sizeof(*c->ext));
+    c->n--;
+}
+
+/* Split extent i at offset, which lies strictly inside; its tail becomes extent i + 1. */
+static int ext_split(struct dirty_chunk *c, size_t i, uint32_t offset)
+{
+    struct dirty_extent *e = &c->ext[i];
+    uint32_t keep = offset - e->offset;
+    struct dirty_extent tail = { .offset = offset, .len = e->len - keep };
+    int rc;
+
+    tail.cap = tail.len;
+    tail.data = mem_dup(e->data + keep, tail.len);
+    if (!tail.data)
+        return -ENOMEM;
+    rc = ext_insert(c, i + 1, tail);
+    if (rc < 0) {
+        mem_free(tail.data);
+        return rc;
+    }
+    c->ext[i].len = keep;
+    return 0;
+}
+
+/* Drop the first n bytes of an extent. */
+static void ext_trim_front(struct dirty_extent *e, uint32_t n)
+{
+    memmove(e->data, e->data + n, e->len - n);
+    e->offset += n;
+    e->len -= n;
+}
+
+/* Make from..to-1 free of extents. */
+static int chunk_clear(struct dirty *d, struct dirty_chunk *c, uint32_t from, uint32_t to)
+{
+    size_t i = ext_lower_bound(c, from);
+
+    if (i < c->n && c->ext[i].offset < from) {
+        if (ext_end(&c->ext[i]) > to) {
+            int rc = ext_split(c, i, to);
+
+            if (rc < 0)
+                return rc;
+        }
+        count(d, c, -(int64_t)(ext_end(&c->ext[i]) - from));
+        c->ext[i].len = from - c->ext[i].offset;
+        i++;
+    }
+    while (i < c->n && ext_end(&c->ext[i]) <= to) {
+        count(d, c, -(int64_t)c->ext[i].len);
+        ext_remove(c, i);
+    }
+    if (i < c->n && c->ext[i].offset < to) {
+        uint32_t n = to - c->ext[i].offset;
+
+        ext_trim_front(&c->ext[i], n);
+        count(d, c, -(int64_t)n);
+    }
+    return 0;
+}
+
+static int ext_reserve(struct dirty_extent *e, uint32_t len, uint32_t max)
+{
+    uint32_t cap = e->cap ? e->cap : EXTENT_CAP_MIN;
+    uint8_t *p;
+
+    if (len <= e->cap)
+        return 0;
+    while (cap < len)
+        cap *= 2;
+    if (cap > max)
+        cap = max;
+    p = mem_realloc(e->data, cap);
+    if (!p)
+        return -ENOMEM;
+    e->data = p;
+    e->cap = cap;
+    return 0;
+}
+
+static int chunk_write(struct dirty *d, struct dirty_chunk *c, uint32_t from, const uint8_t *data, uint32_t len)
+{
+    size_t i = ext_lower_bound(c, from);
+    struct dirty_extent e = { .offset = from };
+    int rc;
+
+    if (i < c->n && c->ext[i].offset <= from && ext_end(&c->ext[i]) >= from + len) {
+        memcpy(c->ext[i].data + (from - c->ext[i].offset), data, len);
+        return 0;
+    }
+    rc = chunk_clear(d, c, from, from + len);
+    if (rc < 0)
+        return rc;
+    i = ext_lower_bound(c, from);
+    if (i > 0 && ext_end(&c->ext[i - 1]) == from) {
+        struct dirty_extent *left = &c->ext[i - 1];
+
+        rc = ext_reserve(left, left->len + len, d->chunk_bytes - left->offset);
+        if (rc < 0)
+            return rc;
+        memcpy(left->data + left->len, data, len);
+        left->len += len;
+    } else {
+        e.cap = e.len = len;
+        e.data = mem_dup(data, len);
+        rc = e.data ? ext_insert(c, i, e) : -ENOMEM;
+        if (rc < 0) {
+            mem_free(e.data);
+            return rc;
+        }
+    }
+    count(d, c, len);
+    return 0;
+}
+
+int dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+
+    while (len > 0) {
+        uint32_t from = (uint32_t)(offset % d->chunk_bytes);
+        uint32_t room = d->chunk_bytes - from;
+        uint32_t n = len < room ? (uint32_t)len : room;
+        struct dirty_chunk *c;
+        int rc = chunk_get(d, offset / d->chunk_bytes, &c);
+
+        if (rc == 0)
+            rc = chunk_write(d, c, from, p, n);
+        if (rc < 0)
+            return rc;
+        offset += n;
+        p += n;
+        len -= n;
+    }
+    return 0;
+}
+
+void dirty_truncate(struct dirty *d, uint64_t size)
+{
+    uint32_t cut = (uint32_t)(size % d->chunk_bytes);
+    size_t i = chunk_lower_bound(d, size / d->chunk_bytes);
+
+    if (i < d->n && cut > 0 && d->chunks[i].index == size / d->chunk_bytes) {
+        /* Clearing to the end of the chunk splits nothing, so it cannot fail. */
+        (void)chunk_clear(d, &d->chunks[i], cut, d->chunk_bytes);
+        if (d->chunks[i].n > 0)
+            i++;
+    }
+    while (i < d->n) {
+        d->bytes -= d->chunks[d->n - 1].bytes;
+        chunk_remove(d, d->n - 1);
+    }
+}
+
+/* The part of one chunk: from..from+len-1 of chunk index; c is NULL when nothing of it is dirty. */
+static int read_chunk(const struct dirty *d, const struct dirty_chunk *c, uint64_t index, uint32_t from, uint8_t *out,
+                      uint32_t len, dirty_gap_fn gap, void *arg)
+{
+    uint64_t base = index * d->chunk_bytes;
+    uint32_t pos = from, end = from + len;
+    size_t i = c ? ext_lower_bound(c, from) : 0;
+
+    while (pos < end) {
+        const struct dirty_extent *e = c && i < c->n && c->ext[i].offset < end ? &c->ext[i] : NULL;
+        uint32_t stop = e ? e->offset : end;
+
+        if (pos < stop) {
+            int rc = gap ? gap(arg, base + pos, stop - pos) : 0;
+
+            if (rc != 0)
+                return rc;
+            pos = stop;
+        }
+        if (e) {
+            stop = ext_end(e) < end ? ext_end(e) : end;
+            memcpy(out + (pos - from), e->data + (pos - e->offset), stop - pos);
+            pos = stop;
+            i++;
+        }
+    }
+    return 0;
+}
+
+int dirty_read(const struct dirty *d, uint64_t offset, uint8_t *out, size_t len, dirty_gap_fn gap, void *arg)
+{
+    while (len > 0) {
+        uint64_t index = offset / d->chunk_bytes;
+        uint32_t from = (uint32_t)(offset % d->chunk_bytes);
+        uint32_t n = len < d->chunk_bytes - from ? (uint32_t)len : d->chunk_bytes - from;
+        size_t i = chunk_lower_bound(d, index);
+        const struct dirty_chunk *c = i < d->n && d->chunks[i].index == index ? &d->chunks[i] : NULL;
+        int rc = read_chunk(d, c, index, from, out, n, gap, arg);
+
+        if (rc != 0)
+            return rc;
+        offset += n;
+        out += n;
+        len -= n;
+    }
+    return 0;
+}
+
+uint64_t dirty_end(const struct dirty *d)
+{
+    const struct dirty_chunk *c = d->n ? &d->chunks[d->n - 1] : NULL;
+
+    return c && c->n ? c->index * d->chunk_bytes + ext_end(&c->ext[c->n - 1]) : 0;
+}
+
+int dirty_merge(struct dirty *d, struct dirty *newer)
+{
+    for (size_t i = 0; i < newer->n; i++) {
+        const struct dirty_chunk *c = &newer->chunks[i];
+
+        for (size_t k = 0; k < c->n; k++) {
+            int rc = dirty_write(d, c->index * d->chunk_bytes + c->ext[k].offset, c->ext[k].data, c->ext[k].len);
+
+            if (rc < 0)
+                return rc;
+        }
+    }
+    dirty_fini(newer);
+    return 0;
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/core/inode.h"
+
+#include "base/err.h"
+#include "fs/core/fserr.h"
+#include "fs/core/key_codec.h"
+#include "fs/core/volume_state.h"
+
+#include <assert.h>
+#include <errno.h>
+
+void inode_table_init(struct inode_table *t)
+{
+    mutex_init(&t->mu, FS_RANK_TABLE, "inode table");
+    cond_init(&t->loaded);
+    for (size_t i = 0; i < INODE_BUCKETS; i++)
+        list_init(&t->buckets[i]);
+    t->n = 0;
+}
+
+static void inode_free(struct inode *i)
+{
+    dirty_fini(&i->dirty);
+    dirty_fini(&i->flushing);
+    inode_rec_fini(&i->rec);
+    shale_buf_fini(&i->cached);
+    mutex_fini(&i->mu);
+    oplock_fini(&i->op);
+    mem_free(i);
+}
+
+void inode_table_fini(struct inode_table *t)
+{
+    for (size_t b = 0; b < INODE_BUCKETS; b++) {
+        list_for_each_safe(n, tmp, &t->buckets[b]) {
+            list_remove(n);
+            inode_free(list_entry(n, struct inode, link));
+        }
+    }
+    cond_fini(&t->loaded);
+    mutex_fini(&t->mu);
+}
+
+static struct list *bucket(struct inode_table *t, uint64_t ino)
+{
+    return &t->buckets[(ino * 0x9e3779b97f4a7c15u) >> 32 & (INODE_BUCKETS - 1)];
+}
+
+static struct inode *find_locked(struct inode_table *t, uint64_t ino)
+{
+    list_for_each(n, bucket(t, ino)) {
+        struct inode *i = list_entry(n, struct inode, link);
+
+        if (i->ino == ino)
+            return i;
+    }
+    return NULL;
+}
+
+static struct inode *inode_new(struct fs *fs, uint64_t ino)
+{
+    struct inode *i = mem_zalloc(sizeof(*i));
+
+    if (!i)
+        return NULL;
+    list_init(&i->link);
+    list_init(&i->dirty_link);
+    oplock_init(&i->op, FS_RANK_OP, "inode operation");
+    mutex_init(&i->mu, FS_RANK_INODE, "inode");
+    dirty_init(&i->dirty, fs->volume.chunk_bytes);
+    dirty_init(&i->flushing, fs->volume.chunk_bytes);
+    inode_rec_init(&i->rec);
+    i->ino = ino;
+    return i;
+}
+
+/* Read the row of an inode. */
+static int load_rec(struct fs *fs, uint64_t ino, struct inode_rec *rec)
+{
+    struct shale_buf value = SHALE_BUF_INIT;
+    struct fs_key key;
+    int rc;
+
+    fs_key_inode(&key, ino);
+    rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, &value);
+    if (rc == 0)
+        rc = inode_rec_decode(slice_of_buf(&value), rec);
+    shale_buf_fini(&value);
+    return rc;
+}
+
+/* The inode when it is there, once whoever loads it is done. */
+static struct inode *find_loaded_locked(struct inode_table *t, uint64_t ino)
+{
+    struct inode *i;
+
+    while ((i = find_locked(t, ino)) != NULL && i->loading)
+        cond_wait(&t->loaded, &t->mu);
+    return i;
+}
+
+static void insert_locked(struct inode_table *t, struct inode *i)
+{
+    list_append(bucket(t, i->ino), &i->link);
+    t->n++;
+}
+
+/* Fill an inode that stands in the table as loading; nobody else has a reference to it. */
+static int load(struct fs *fs, struct inode *i)
+{
+    struct inode_table *t = &fs->inodes;
+    struct inode_rec rec;
+    int rc;
+
+    inode_rec_init(&rec);
+    rc = load_rec(fs, i->ino, &rec);
+    if (rc == 0)
+        inode_follow_rec(i, &rec);
+    inode_rec_fini(&rec);
+    mutex_lock(&t->mu);
+    i->loading = false;
+    if (rc < 0) {
+        list_remove(&i->link);
+        t->n--;
+    }
+    cond_broadcast(&t->loaded);
+    mutex_unlock(&t->mu);
+    if (rc < 0)
+        inode_free(i);
+    return rc;
+}
+
+int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
+{
+    struct inode_table *t = &fs->inodes;
+    struct inode *i, *fresh;
+    int rc = 0;
+
+    mutex_lock(&t->mu);
+    i = find_loaded_locked(t, ino);
+    if (i)
+        i->n_ref++;
+    mutex_unlock(&t->mu);
+    if (i) {
+        *out = i;
+        return 0;
+    }
+    fresh = inode_new(fs, ino);
+    if (!fresh)
+        return -ENOMEM;
+    mutex_lock(&t->mu);
+    i = find_loaded_locked(t, ino);
+    if (i) {
+        i->n_ref++;
+    } else {
+        fresh->loading = true;
+        fresh->n_ref = 1;
+        insert_locked(t, fresh);
+    }
+    mutex_unlock(&t->mu);
+    if (i) {
+        inode_free(fresh);
+    } else {
+        rc = load(fs, fresh);
+        i = fresh;
+    }
+    if (rc == 0)
+        *out = i;
+    return rc;
+}
+
+int inode_new_blank(struct fs *fs, uint64_t ino, struct inode **out)
+{
+    *out = inode_new(fs, ino);
+    return *out ? 0 : -ENOMEM;
+}
+
+void inode_add(struct fs *fs, struct inode *i, struct inode_rec *rec)
+{
+    inode_follow_rec(i, rec);
+    i->n_ref = 1;
+    mutex_lock(&fs->inodes.mu);
+    assert(!find_locked(&fs->inodes, i->ino));
+    insert_locked(&fs->inodes, i);
+    mutex_unlock(&fs->inodes.mu);
+}
+
+void inode_discard(struct inode *i)
+{
+    if (i)
+        inode_free(i);
+}
+
+struct inode *inode_ref(struct fs *fs, struct inode *i)
+{
+    mutex_lock(&fs->inodes.mu);
+    i->n_ref++;
+    mutex_unlock(&fs->inodes.mu);
+    return i;
+}
+
+/* Take an unused inode out of the table; the caller frees it without the lock. */
+static struct inode *detach_unused_locked(struct inode_table *t, struct inode *i)
+{
+    if (i->n_ref > 0 || i->n_lookup > 0)
+        return NULL;
+    list_remove(&i->link);
+    t->n--;
+    return i;
+}
+
+void inode_put(struct fs *fs, struct inode *i)
+{
+    struct inode *unused;
+
+    if (!i)
+        return;
+    mutex_lock(&fs->inodes.mu);
+    assert(i->n_ref > 0);
+    i->n_ref--;
+    unused = detach_unused_locked(&fs->inodes, i);
+    mutex_unlock(&fs->inodes.mu);
+    if (unused)
+        inode_free(unused);
+}
+
+void inode_add_lookup(struct fs *fs, struct inode *i)
+{
+    mutex_lock(&fs->inodes.mu);
+    i->n_lookup++;
+    mutex_unlock(&fs->inodes.mu);
+}
+
+void inode_forget(struct fs *fs, uint64_t ino, uint64_t n)
+{
+    struct inode *i, *unused = NULL;
+
+    mutex_lock(&fs->inodes.mu);
+    i = find_locked(&fs->inodes, ino);
+    if (i) {
+        i->n_lookup -= n < i->n_lookup ? n : i->n_lookup;
+        unused = detach_unused_locked(&fs->inodes, i);
+    }
+    mutex_unlock(&fs->inodes.mu);
+    if (unused)
+        inode_free(unused);
+}
+
+void inode_attr(struct inode *i, uint32_t block_bytes, struct fs_attr *out)
+{
+    mutex_lock(&i->mu);
+    *out = (struct fs_attr){
+        .ino = i->ino,
+        .mode = i->rec.mode,
+        .nlink = i->rec.nlink,
+        .uid = i->rec.uid,
+        .gid = i->rec.gid,
+        .rdev = i->rec.rdev,
+        .size = i->size,
+        .blocks = i->rec.blocks,
+        .block_bytes = block_bytes,
+        .atime_ns = i->atime_ns,
+        .mtime_ns = i->mtime_ns,
+        .ctime_ns = i->ctime_ns,
+        .btime_ns = i->rec.btime_ns,
+    };
+    /* A file without holes has the blocks of its size, also of what is not written back yet. */
+    if (S_ISREG(i->rec.mode) && !(i->rec.flags & INODE_HAS_HOLES))
+        out->blocks = (i->size + 511) / 512;
+    mutex_unlock(&i->mu);
+}
+
+void inode_take_rec(struct inode *i, struct inode_rec *rec)
+{
+    mutex_lock(&i->mu);
+    inode_rec_fini(&i->rec);
+    i->rec = *rec;
+    inode_rec_init(rec);
+    mutex_unlock(&i->mu);
+}
+
+void inode_follow_rec(struct inode *i, struct inode_rec *rec)
+{
+    mutex_lock(&i->mu);
+    if (rec->size != i->rec.size)
+        i->size = rec->size;
+    if (rec->atime_ns != i->rec.atime_ns)
+        i->atime_ns = rec->atime_ns;
+    if (rec->mtime_ns != i->rec.mtime_ns)
+        i->mtime_ns = rec->mtime_ns;
+    if (rec->ctime_ns != i->rec.ctime_ns)
+        i->ctime_ns = rec->ctime_ns;
+    mutex_unlock(&i->mu);
+    inode_take_rec(i, rec);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FS_CORE_INODE_H
+#define FS_CORE_INODE_H
+
+#include "base/list.h"
+#include "fs/core/dirty.h"
+#include "fs/core/fs.h"
+#include "fs/core/inode_codec.h"
+#include "fs/core/lock.h"
+
+/*
+ * A live inode: one that the kernel knows, that is open, that an operation uses or that holds unwritten data. There is at
+ * most one for an inode number.
+ *
+ *   rec    what the engine has, all batches that were handed to it included. Changed by the holder of op, under mu.
+ *   size, atime, mtime, ctime
+ *          what a program sees: ahead of rec by what write did and writeback did not yet hand over.
+ *   dirty  written data, newest; flushing: data that a writeback is handing over, which does not change meanwhile.
+ */
+struct inode {
+    struct list link;      /* in its bucket of the table; guarded by the table */
+    uint64_t ino;
+    uint64_t n_lookup;     /* guarded by the table: what the kernel will forget */
+    uint32_t n_ref;        /* guarded by the table: operations, open handles, the dirty list */
+    bool loading;          /* guarded by the table: its row is being read; nobody may use it yet */
+    struct oplock op;      /* held while a batch about this inode is made and committed */
+
+    struct mutex mu;       /* rank FS_RANK_INODE; guards the rest */
+    struct inode_rec rec;
+    uint64_t size;
+    int64_t atime_ns, mtime_ns, ctime_ns;
+    bool mtime_ahead, ctime_ahead, atime_ahead; /* newer than rec, to be written with the data */
+    struct dirty dirty, flushing;
+    uint32_t n_open;       /* file handles */
+    bool gone;             /* its row was deleted: no name and no handle is left */
+    bool on_dirty_list;    /* guarded by the dirty list's lock */
+    struct list dirty_link;
+    int write_error;       /* of a writeback, not yet reported by flush or fsync */
+
+    /* The chunk that was read last, folded; dropped by whoever changes it in the engine. */
+    struct shale_buf cached;
+    uint64_t cached_chunk;
+    bool has_cached;
+    uint64_t tail_chunk;   /* chunk of the last writeback, and how many operands it got since it was rewritten whole */
+    uint32_t tail_operands;
+};
+
+#define FS_RANK_NAMES 2
+#define FS_RANK_OP 4
+#define FS_RANK_DIRTY_LIST 6
+#define FS_RANK_TABLE 8
+#define FS_RANK_INODE 10
+#define FS_RANK_COUNTERS 12
+
+#define INODE_BUCKETS 4096u
+
+struct inode_table {
+    struct mutex mu; /* rank FS_RANK_TABLE */
+    struct cond loaded;
+    struct list buckets[INODE_BUCKETS];
+    size_t n;
+};
+
+void inode_table_init(struct inode_table *t);
+/* Frees every inode; nobody uses one any more. */
+void inode_table_fini(struct inode_table *t);
+
+/* Find or load an inode; *out is a reference. -ENOENT when there is no such row. */
+int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
+/*
+ * A fresh inode: allocated before its batch is committed, then either added to the table with the record that was written
+ * (moved; the caller has a reference) or discarded. Adding cannot fail.
+ */
+int inode_new_blank(struct fs *fs, uint64_t ino, struct inode **out);
+void inode_add(struct fs *fs, struct inode *i, struct inode_rec *rec);
+void inode_discard(struct inode *i);
+struct inode *inode_ref(struct fs *fs, struct inode *i);
+/* Drop a reference; the last one of an inode without lookups frees it. NULL is fine. */
+void inode_put(struct fs *fs, struct inode *i);
+void inode_add_lookup(struct fs *fs, struct inode *i);
+void inode_forget(struct fs *fs, uint64_t ino, uint64_t n);
+
+static inline void inode_lock(struct inode *i)
+{
+    oplock_lock(&i->op);
+}
+
+static inline void inode_unlock(struct inode *i)
+{
+    oplock_unlock(&i->op);
+}
+
+/* What a program sees. Takes mu. */
+void inode_attr(struct inode *i, uint32_t block_bytes, struct fs_attr *out);
+
+/*
+ * A new committed state, by the holder of op; rec is moved. take leaves what a program sees as it is; with follow, what
+ * changed in the record is what a program sees.
+ */
+void inode_take_rec(struct inode *i, struct inode_rec *rec);
+void inode_follow_rec(struct inode *i, struct inode_rec *rec);
+
+static inline bool inode_is_dir(const struct inode *i)
+{
+    return S_ISDIR(i->rec.mode);
+}
+
+#endif

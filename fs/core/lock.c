@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/core/lock.h"
+
+#include <assert.h>
+
+void oplock_init(struct oplock *l, int rank, const char *name)
+{
+    mutex_init(&l->mu, rank, name);
+    cond_init(&l->idle);
+    l->busy = false;
+}
+
+void oplock_fini(struct oplock *l)
+{
+    assert(!l->busy);
+    cond_fini(&l->idle);
+    mutex_fini(&l->mu);
+}
+
+void oplock_lock(struct oplock *l)
+{
+    mutex_lock(&l->mu);
+    while (l->busy)
+        cond_wait(&l->idle, &l->mu);
+    l->busy = true;
+    mutex_unlock(&l->mu);
+}
+
+void oplock_unlock(struct oplock *l)
+{
+    mutex_lock(&l->mu);
+    assert(l->busy);
+    l->busy = false;
+    cond_signal(&l->idle);
+    mutex_unlock(&l->mu);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/core/namespace.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "fs/core/file_data.h"
+
+#include <assert.h>
+#include <errno.h>
+
+int names_find(struct fs *fs, uint64_t dir, const char *name, struct dentry *out)
+{
+    struct shale_buf value = SHALE_BUF_INIT;
+    struct fs_key key;
+    int rc = fs_key_dentry(&key, dir, slice_str(name));
+
+    if (rc == 0)
+        rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, &value);
+    if (rc == 0)
+        rc = dentry_decode(slice_of_buf(&value), out);
+    shale_buf_fini(&value);
+    return rc;
+}
+
+int names_lock_dir(struct fs *fs, uint64_t ino, struct inode **out)
+{
+    struct inode *i;
+    int rc = inode_get(fs, ino, &i);
+
+    if (rc < 0)
+        return rc;
+    inode_lock(i);
+    rc = !inode_is_dir(i) ? -ENOTDIR : i->gone ? -ENOENT : 0;
+    if (rc < 0)
+        names_release(fs, i);
+    else
+        *out = i;
+    return rc;
+}
+
+void names_release(struct fs *fs, struct inode *i)
+{
+    if (!i)
+        return;
+    inode_unlock(i);
+    inode_put(fs, i);
+}
+
+struct inode_op names_dir_op(int64_t entries, int64_t links, int64_t now_ns)
+{
+    return (struct inode_op){
+        .set = INODE_OP_MTIME | INODE_OP_CTIME,
+        .entries = entries,
+        .nlink = links,
+        .mtime_ns = now_ns,
+        .ctime_ns = now_ns,
+    };
+}
+
+void names_txn_init(struct names_txn *nt, struct fs *fs)
+{
+    txn_init(&nt->t, fs);
+    nt->now_ns = clock_wall_ns();
+    nt->n = 0;
+}
+
+void names_txn_fini(struct names_txn *nt)
+{
+    for (size_t k = 0; k < nt->n; k++)
+        inode_rec_fini(&nt->changes[k].rec);
+    txn_fini(&nt->t);
+}
+
+static struct names_change *change_of(struct names_txn *nt, struct inode *i)
+{
+    struct names_change *c;
+
+    for (size_t k = 0; k < nt->n; k++)
+        if (nt->changes[k].inode == i)
+            return &nt->changes[k];
+    assert(nt->n < NAMES_CHANGES_MAX);
+    c = &nt->changes[nt->n];
+    *c = (struct names_change){ .inode = i };
+    inode_rec_init(&c->rec);
+    if (inode_rec_copy(&c->rec, &i->rec) < 0) {
+        txn_fail(&nt->t, -ENOMEM);
+        return NULL;
+    }
+    nt->n++;
+    return c;
+}
+
+void names_change(struct names_txn *nt, struct inode *i, const struct inode_op *op)
+{
+    struct names_change *c = change_of(nt, i);
+    int rc;
+
+    if (!c)
+        return;
+    rc = inode_op_apply(&c->rec, op);
+    if (rc == 0)
+        rc = inode_op_fold(&c->op, op);
+    txn_fail(&nt->t, rc);
+}
+
+struct inode_rec *names_edit(struct names_txn *nt, struct inode *i)
+{
+    struct names_change *c = change_of(nt, i);
+
+    if (!c)
+        return NULL;
+    c->whole = true;
+    return &c->rec;
+}
+
+void names_delete(struct names_txn *nt, struct inode *i)
+{
+    struct names_change *c = change_of(nt, i);
+
+    if (!c)
+        return;
+    c->deleted = true;
+    c->rec.nlink = 0;
+    c->rec.ctime_ns = nt->now_ns;
+    txn_count(&nt->t, FS_COUNT_INODES, -1);
+    txn_count(&nt->t, FS_COUNT_BYTES, -(int64_t)(i->rec.blocks * 512));
+}
+
+void names_drop_link(struct names_txn *nt, struct inode *i)
+{
+    struct inode_op op = { .set = INODE_OP_CTIME, .nlink = -1, .ctime_ns = nt->now_ns };
+    bool is_open;
+
+    mutex_lock(&i->mu);
+    is_open = i->n_open > 0;
+    mutex_unlock(&i->mu);
+    if (i->rec.nlink <= 1 && !is_open) {
+        names_delete(nt, i);
+        return;
+    }
+    if (i->rec.nlink <= 1)
+        txn_put_orphan(&nt->t, i->ino);
+    names_change(nt, i, &op);
+}
+
+int names_commit(struct names_txn *nt)
+{
+    int rc;
+
+    for (size_t k = 0; k < nt->n; k++) {
+        struct names_change *c = &nt->changes[k];
+
+        if (c->deleted)
+            txn_delete_inode(&nt->t, c->inode->ino);
+        else if (c->whole)
+            txn_put_inode(&nt->t, c->inode->ino, &c->rec);
+        else
+            txn_merge_inode(&nt->t, c->inode->ino, &c->op);
+    }
+    rc = txn_commit(&nt->t);
+    if (rc < 0)
+        return rc;
+    for (size_t k = 0; k < nt->n; k++) {
+        struct names_change *c = &nt->changes[k];
+
+        inode_follow_rec(c->inode, &c->rec);
+        if (c->deleted)
+            file_data_drop(nt->t.fs, c->inode);
+    }
+    return 0;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/core/txn.h"
+
+#include "base/buf.h"
+
+#include <errno.h>
+
+const char *fs_counter_name(enum fs_counter c)
+{
+    static const char *const names[FS_N_COUNTERS] = { [FS_COUNT_INODES] = "inodes", [FS_COUNT_BYTES] = "bytes" };
+
+    return names[c];
+}
+
+void txn_init(struct txn *t, struct fs *fs)
+{
+    *t = (struct txn){ .fs = fs };
+    t->rc = shale_batch_new(&t->batch);
+}
+
+void txn_fini(struct txn *t)
+{
+    shale_batch_free(t->batch);
+    shale_buf_fini(&t->scratch);
+}
+
+void txn_reset(struct txn *t)
+{
+    if (!t->batch)
+        return;
+    shale_batch_clear(t->batch);
+    for (int i = 0; i < FS_N_COUNTERS; i++)
+        t->counters[i] = 0;
+    t->rc = 0;
+}
+
+void txn_fail(struct txn *t, int rc)
+{
+    if (t->rc == 0 && rc < 0)
+        t->rc = rc;
+}
+
+size_t txn_bytes(const struct txn *t)
+{
+    return t->batch ? shale_batch_bytes(t->batch) : 0;
+}
+
+void txn_put(struct txn *t, const struct fs_key *key, struct shale_slice value)
+{
+    if (t->rc == 0)
+        t->rc = shale_batch_put(t->batch, fs_key_slice(key), value, SHALE_TTL_INIT);
+}
+
+void txn_merge(struct txn *t, const struct fs_key *key, struct shale_slice operand)
+{
+    if (t->rc == 0)
+        t->rc = shale_batch_merge(t->batch, fs_key_slice(key), operand, SHALE_TTL_INIT);
+}
+
+void txn_delete(struct txn *t, const struct fs_key *key)
+{
+    if (t->rc == 0)
+        t->rc = shale_batch_delete(t->batch, fs_key_slice(key));
+}
+
+void txn_put_inode(struct txn *t, uint64_t ino, const struct inode_rec *rec)
+{
+    struct fs_key key;
+
+    fs_key_inode(&key, ino);
+    buf_clear(&t->scratch);
+    txn_fail(t, inode_rec_encode(rec, &t->scratch));
+    txn_put(t, &key, slice_of_buf(&t->scratch));
+}
+
+void txn_merge_inode(struct txn *t, uint64_t ino, const struct inode_op *op)
+{
+    struct fs_key key;
+
+    fs_key_inode(&key, ino);
+    buf_clear(&t->scratch);
+    txn_fail(t, inode_op_encode(op, &t->scratch));
+    txn_merge(t, &key, slice_of_buf(&t->scratch));
+}
+
+void txn_delete_inode(struct txn *t, uint64_t ino)
+{
+    struct fs_key key;
+
+    fs_key_inode(&key, ino);
+    txn_delete(t, &key);
+}
+
+void txn_put_dentry(struct txn *t, uint64_t dir, const char *name, const struct dentry *d)
+{
+    uint8_t value[DENTRY_VALUE_LEN];
+    struct fs_key key;
+    int rc = fs_key_dentry(&key, dir, slice_str(name));
+
+    txn_fail(t, rc);
+    dentry_encode(d, value);
+    if (rc == 0)
+        txn_put(t, &key, slice_of(value, sizeof(value)));
+}
+
+void txn_delete_dentry(struct txn *t, uint64_t dir, const char *name)
+{
+    struct fs_key key;
+    int rc = fs_key_dentry(&key, dir, slice_str(name));
+
+    txn_fail(t, rc);
+    if (rc == 0)
+        txn_delete(t, &key);
+}
+
+void txn_put_orphan(struct txn *t, uint64_t ino)
+{
+    struct fs_key key;
+
+    fs_key_orphan(&key, t->fs->session.id, ino);
+    txn_put(t, &key, slice_of(NULL, 0));
+}
+
+void txn_delete_orphan(struct txn *t, struct shale_ulid session, uint64_t ino)
+{
+    struct fs_key key;
+
+    fs_key_orphan(&key, session, ino);
+    txn_delete(t, &key);
+}
+
+void txn_count(struct txn *t, enum fs_counter c, int64_t delta)
+{
+    t->counters[c] += delta;
+}
+
+static void add_counters(struct txn *t)
+{
+    for (int i = 0; i < FS_N_COUNTERS; i++) {
+        uint8_t delta[8];
+        struct fs_key key;
+
+        if (t->counters[i] == 0)
+            continue;
+        put_u64le(delta, (uint64_t)t->counters[i]);
+        txn_fail(t, fs_key_counter(&key, fs_counter_name((enum fs_counter)i)));
+        txn_merge(t, &key, slice_of(delta, sizeof(delta)));
+    }
+}
+
+int txn_commit(struct txn *t)
+{
+    struct fs *fs = t->fs;
+    int rc;
+
+    add_counters(t);
+    if (t->rc < 0)
+        return t->rc;
+    if (shale_batch_count(t->batch) == 0)
+        return 0;
+    rc = shale_db_write(fs->db, t->batch, false, NULL);
+    if (rc < 0)
+        return rc;
+    mutex_lock(&fs->counters_mu);
+    for (int i = 0; i < FS_N_COUNTERS; i++)
+        fs->counters[i] += t->counters[i];
+    mutex_unlock(&fs->counters_mu);
+    mutex_lock(&fs->dirty_mu);
+    fs->n_changes++;
+    mutex_unlock(&fs->dirty_mu);
+    return 0;
+}

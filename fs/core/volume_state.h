@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FS_CORE_VOLUME_STATE_H
+#define FS_CORE_VOLUME_STATE_H
+
+#include "base/pool.h"
+#include "fs/core/inode.h"
+#include "fs/core/session.h"
+#include "fs/core/volume.h"
+
+/* Sums over the volume, kept by the counters of the same names (design: 'C' keys). */
+enum fs_counter { FS_COUNT_INODES, FS_COUNT_BYTES, FS_N_COUNTERS };
+
+/* An open volume. */
+struct fs {
+    struct fs_options opt;
+    struct shale_store *store; /* owned */
+    char *path;                /* of the volume in its store, owned */
+    struct volume volume;
+    struct session session;
+    struct shale_db *db;
+    struct inode_table inodes;
+
+    struct oplock names;       /* held by every operation that changes names; orders their batches */
+    uint64_t next_ino, end_ino; /* numbers reserved; guarded by names */
+
+    struct mutex counters_mu;  /* rank FS_RANK_COUNTERS */
+    int64_t counters[FS_N_COUNTERS];
+    uint64_t dirty_bytes;      /* in dirty and flushing of all inodes */
+
+    struct mutex dirty_mu;     /* rank FS_RANK_DIRTY_LIST */
+    struct cond committer_wake;
+    struct list dirty_list;    /* inodes with something to write back, oldest first; each holds a reference */
+    bool stopping;
+    uint64_t n_changes, n_committed; /* batches handed to the engine, and how many of them the last commit covered */
+    struct worker committer;
+};
+
+/* Key of a counter: its name. */
+const char *fs_counter_name(enum fs_counter c);
+
+/* The largest share of a directory's or file's reads that one batch may hold. */
+#define FS_BATCH_BYTES (4u << 20)
+
+#endif
