@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "format/iter.h"
+#include "format/row.h"
 
 #include <stdbool.h>
 
@@ -30,7 +31,7 @@ struct block_builder {
 
 void block_builder_init(struct block_builder *b, int version, size_t block_size);
 void block_builder_fini(struct block_builder *b);
-/* Whether row may join; an empty block takes any row. */
+/* Whether row may join (storage format section 2.8); an empty block takes any row. */
 bool block_builder_would_fit(const struct block_builder *b, const struct shale_row *row);
 /* 0 or -ENOMEM (nothing added). The caller has asked would_fit, checked sizes and keeps the order. */
 int block_builder_add(struct block_builder *b, const struct shale_row *row);
@@ -40,24 +41,33 @@ int block_builder_finish(struct block_builder *b, struct shale_buf *out);
 /*
  * Walks one block. The payload is borrowed while the iterator is used; row keys point into the iterator and values
  * into the payload, both until the next call. Every length is checked: SHALE_ECORRUPT, never a bad access.
- * Not a struct iter: the SST iterator embeds it.
+ * Not a struct iter: the SST iterator embeds it. Nothing checks that keys ascend: those of a WAL do not.
  */
 struct block_iter {
     struct shale_slice payload;
     int version;
     enum iter_order order;
-    size_t data_len;        /* bytes of rows */
+    size_t data_len;         /* bytes of rows */
     size_t n_offsets;
-    size_t pos;             /* ascending: where the next row begins */
-    struct shale_buf key;   /* key of the current row */
-    struct shale_buf first; /* V1: first key of the block */
-    struct block_row *rows; /* descending: rows of the current stretch, decoded */
-    size_t n_rows, cap_rows, next_row;
-    size_t next_offset;     /* descending: stretches below this restart are still to come */
-    struct shale_buf arena; /* descending: keys of rows */
+    size_t pos;              /* ascending: where the next row begins */
+    struct shale_buf key;    /* key of the current row, or of the current group */
+    struct shale_slice first; /* V1: first key of the block, in payload */
+    struct shale_row ahead;  /* ascending: the row that a seek stopped at */
+    bool has_ahead;
+    /*
+     * Descending: rows[lo, hi) are decoded and not done with, in the order of the block and at the end of the array, so
+     * that an earlier stretch fits in front. [group, hi) has one key, given out from next_row on when group_ready.
+     */
+    struct row_parts *rows;
+    size_t cap_rows, lo, hi, group, next_row;
+    size_t next_offset;      /* stretches below this offset are still to come */
+    bool group_ready;
+    struct row_parts *stretch; /* one stretch while it is decoded */
+    size_t cap_stretch;
 };
 
-/* Parses the envelope. 0; SHALE_ECORRUPT; SHALE_EVERSION for a version that is not 1 or 2. */
+/* Parses the envelope. it is filled in whatever the outcome, so that block_iter_fini may follow. 0; SHALE_ECORRUPT;
+ * SHALE_EVERSION for a version that is not 1 or 2. */
 int block_iter_init(struct block_iter *it, struct shale_slice payload, int version, enum iter_order order);
 /* Use an initialised iterator for another block, keeping its memory. */
 int block_iter_reset(struct block_iter *it, struct shale_slice payload, int version, enum iter_order order);
