@@ -33,14 +33,13 @@ int file_data_set_size(struct fs *fs, struct inode *i, struct inode_rec *rec, ui
 /* The inode was deleted: forget its unwritten data and mark it gone. */
 void file_data_drop(struct fs *fs, struct inode *i);
 
-/* Write back every inode that has something, oldest first. Returns the first failure, having tried all. */
+/* Write back every inode that has something, oldest first. Stops at the first failure; what is left stays listed. */
 int file_data_writeback_all(struct fs *fs);
 
-/*
- * The committer: each interval, when anything changed, writes back everything and makes it durable.
- * Errors are left with the inodes and the engine, for fsync to report.
- */
-int committer_start(struct fs *fs);
-void committer_stop(struct fs *fs);
+/* Note that i has something to write back, a time for instance. */
+void file_data_list(struct fs *fs, struct inode *i);
+
+/* Make everything durable that was handed to the engine. 0 or the engine's error. */
+int volume_commit(struct fs *fs);
 
 #endif

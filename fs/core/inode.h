@@ -35,13 +35,15 @@ struct inode {
     bool gone;             /* its row was deleted: no name and no handle is left */
     bool on_dirty_list;    /* guarded by the dirty list's lock */
     struct list dirty_link;
-    int write_error;       /* of a writeback, not yet reported by flush or fsync */
+    uint64_t data_version; /* counts changes of the data in the engine */
 
-    /* The chunk that was read last, folded; dropped by whoever changes it in the engine. */
+    /* The chunk that was read last, folded; dropped when the data changes. */
     struct shale_buf cached;
     uint64_t cached_chunk;
     bool has_cached;
-    uint64_t tail_chunk;   /* chunk of the last writeback, and how many operands it got since it was rewritten whole */
+
+    /* By the holder of op: the chunk that was handed over last, and how many operands it has got since it was whole. */
+    uint64_t tail_chunk;
     uint32_t tail_operands;
 };
 

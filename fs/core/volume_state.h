@@ -7,6 +7,8 @@
 #include "fs/core/session.h"
 #include "fs/core/volume.h"
 
+#include <stdatomic.h>
+
 /* Sums over the volume, kept by the counters of the same names (design: 'C' keys). */
 enum fs_counter { FS_COUNT_INODES, FS_COUNT_BYTES, FS_N_COUNTERS };
 
@@ -25,7 +27,7 @@ struct fs {
 
     struct mutex counters_mu;  /* rank FS_RANK_COUNTERS */
     int64_t counters[FS_N_COUNTERS];
-    uint64_t dirty_bytes;      /* in dirty and flushing of all inodes */
+    _Atomic uint64_t dirty_bytes; /* relaxed: a limit; in dirty and flushing of all inodes */
 
     struct mutex dirty_mu;     /* rank FS_RANK_DIRTY_LIST */
     struct cond committer_wake;
@@ -38,7 +40,7 @@ struct fs {
 /* Key of a counter: its name. */
 const char *fs_counter_name(enum fs_counter c);
 
-/* The largest share of a directory's or file's reads that one batch may hold. */
+/* File data is handed over in batches of about this many bytes; a file with as much of it does so itself. */
 #define FS_BATCH_BYTES (4u << 20)
 
 #endif

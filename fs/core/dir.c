@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+#include "base/log.h"
+#include "fs/core/file_data.h"
+#include "fs/core/fserr.h"
+#include "fs/core/namespace.h"
+
+#include <errno.h>
+
+/*
+ * Entries stream in name order. A cookie counts the entries given out before it: 1 is behind ".", 2 behind "..", n + 2 behind the
+ * n-th name. The handle keeps a window of names that it read last, and the name at each MARK_STEP-th cookie, so that any earlier
+ * cookie is found again by a scan from the mark before it.
+ */
+#define WINDOW_MAX 512u
+#define MARK_STEP 1024u
+#define FIRST_NAME 2u
+
+struct window_entry {
+    size_t name; /* where its name, with NUL, begins in names */
+    struct dentry d;
+};
+
+struct fs_dir {
+    struct fs *fs;
+    struct inode *i;
+    uint64_t first;            /* cookie in front of the first entry of the window */
+    struct window_entry *win;
+    size_t n, cap;
+    struct shale_buf names;
+    bool at_end;               /* nothing followed the window when it was read */
+    char **marks;              /* marks[k]: the name before cookie FIRST_NAME + (k + 1) * MARK_STEP */
+    size_t n_marks, cap_marks;
+};
+
+int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
+{
+    struct fs_dir *d;
+    struct inode *i;
+    int rc = inode_get(fs, ino, &i);
+
+    if (rc < 0)
+        return fserr(rc);
+    d = inode_is_dir(i) ? mem_zalloc(sizeof(*d)) : NULL;
+    if (!d) {
+        rc = inode_is_dir(i) ? -ENOMEM : -ENOTDIR;
+        inode_put(fs, i);
+        return rc;
+    }
+    d->fs = fs;
+    d->i = i;
+    d->first = FIRST_NAME;
+    *out = d;
+    return 0;
+}
+
+void fs_dir_release(struct fs_dir *d)
+{
+    for (size_t k = 0; k < d->n_marks; k++)
+        mem_free(d->marks[k]);
+    mem_free(d->marks);
+    mem_free(d->win);
+    shale_buf_fini(&d->names);
+    inode_put(d->fs, d->i);
+    mem_free(d);
+}
+
+int fs_dir_fsync(struct fs_dir *d)
+{
+    if (d->fs->opt.read_only)
+        return 0;
+    return fserr(d->i->ino == FS_ROOT_INO ? fs_sync(d->fs) : volume_commit(d->fs));
+}
+
+static const char *window_name(const struct fs_dir *d, size_t k)
+{
+    return (const char *)d->names.data + d->win[k].name;
+}
+
+/* Remember the name of the entry that was just read, when its cookie is one of the marks. */
+static int note_mark(struct fs_dir *d, uint64_t cookie, const char *name)
+{
+    uint64_t k = (cookie - FIRST_NAME) / MARK_STEP;
+    char *copy;
+
+    if ((cookie - FIRST_NAME) % MARK_STEP != 0 || k != d->n_marks + 1)
+        return 0;
+    if (vec_reserve(&d->marks, &d->cap_marks, d->n_marks + 1, sizeof(*d->marks)) < 0)
+        return -ENOMEM;
+    copy = mem_strdup(name);
+    if (!copy)
+        return -ENOMEM;
+    d->marks[d->n_marks++] = copy;
+    return 0;
+}
+
+static int window_add(struct fs_dir *d, const struct shale_row *row)
+{
+    struct window_entry e = { .name = d->names.len };
+    struct fs_key_parts parts;
+    int rc = fs_key_parse(row->key, &parts);
+
+    if (rc == 0)
+        rc = dentry_decode(row->value, &e.d);
+    if (rc == 0)
+        rc = vec_reserve(&d->win, &d->cap, d->n + 1, sizeof(*d->win));
+    if (rc == 0)
+        rc = buf_append_slice(&d->names, parts.name);
+    if (rc == 0)
+        rc = buf_put_u8(&d->names, 0);
+    if (rc < 0)
+        return rc;
+    d->win[d->n++] = e;
+    return note_mark(d, d->first + d->n, window_name(d, d->n - 1));
+}
+
+/* Read the window that begins at cookie first, behind the name after (NULL: the first one), leaving out skip entries. */
+static int window_read(struct fs_dir *d, uint64_t first, const char *after, uint64_t skip)
+{
+    struct shale_iter *it = NULL;
+    struct fs_key from, prefix;
+    struct shale_row row;
+    int rc = 0;
+
+    fs_key_dentries(&prefix, d->i->ino);
+    rc = shale_db_scan_prefix(d->fs->db, fs_key_slice(&prefix), NULL, &it);
+    if (rc == 0 && after) {
+        rc = fs_key_dentry(&from, d->i->ino, slice_str(after));
+        fs_key_after(&from);
+        if (rc == 0)
+            rc = shale_iter_seek(it, fs_key_slice(&from));
+    }
+    d->n = 0;
+    d->first = first;
+    d->at_end = false;
+    buf_clear(&d->names);
+    while (rc == 0 && d->n < WINDOW_MAX) {
+        rc = shale_iter_next(it, &row);
+        if (rc == 0 && skip > 0)
+            skip--;
+        else if (rc == 0)
+            rc = window_add(d, &row);
+    }
+    shale_iter_close(it);
+    d->at_end = rc == SHALE_END;
+    return rc == SHALE_END ? 0 : rc;
+}
+
+/* Make the window hold the entry behind cookie, if there is one. */
+static int window_seek(struct fs_dir *d, uint64_t cookie)
+{
+    uint64_t mark;
+    char *last = NULL;
+    int rc;
+
+    if (cookie >= d->first && cookie < d->first + d->n)
+        return 0;
+    if (cookie == d->first + d->n && d->n > 0) {
+        if (d->at_end)
+            return 0;
+        last = mem_strdup(window_name(d, d->n - 1));
+        if (!last)
+            return -ENOMEM;
+        rc = window_read(d, cookie, last, 0);
+        mem_free(last);
+        return rc;
+    }
+    mark = (cookie - FIRST_NAME) / MARK_STEP;
+    if (mark > d->n_marks)
+        mark = d->n_marks;
+    return window_read(d, cookie, mark > 0 ? d->marks[mark - 1] : NULL, cookie - FIRST_NAME - mark * MARK_STEP);
+}
+
+/* From the start, so as the directory is now. */
+static void rewind_dir(struct fs_dir *d)
+{
+    while (d->n_marks > 0)
+        mem_free(d->marks[--d->n_marks]);
+    d->first = FIRST_NAME;
+    d->n = 0;
+    d->at_end = false;
+}
+
+/* "." and ".." */
+static int read_dots(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
+{
+    uint64_t parent;
+
+    mutex_lock(&d->i->mu);
+    parent = d->i->rec.parent;
+    mutex_unlock(&d->i->mu);
+    *out = (struct fs_dirent){
+        .name = cookie == 0 ? "." : "..",
+        .ino = cookie == 0 ? d->i->ino : parent,
+        .cookie = cookie + 1,
+        .type = S_IFDIR,
+    };
+    return 0;
+}
+
+int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
+{
+    size_t k;
+    int rc;
+
+    if (cookie == 0)
+        rewind_dir(d);
+    if (cookie < FIRST_NAME)
+        return read_dots(d, cookie, out);
+    rc = window_seek(d, cookie);
+    if (rc < 0)
+        return fserr(rc);
+    k = (size_t)(cookie - d->first);
+    if (k >= d->n)
+        return SHALE_END;
+    *out = (struct fs_dirent){
+        .name = window_name(d, k),
+        .ino = d->win[k].d.ino,
+        .cookie = cookie + 1,
+        .type = d->win[k].d.type,
+    };
+    return 0;
+}
+
+int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out)
+{
+    struct inode *i;
+    int rc = inode_get(d->fs, e->ino, &i);
+
+    if (rc < 0)
+        return fserr(rc);
+    inode_add_lookup(d->fs, i);
+    inode_attr(i, d->fs->volume.block_bytes, out);
+    inode_put(d->fs, i);
+    return 0;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/clock.h"
+#include "fs/core/file_data.h"
+#include "fs/core/fserr.h"
+#include "fs/core/namespace.h"
+#include "fs/core/orphan.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+
+/* An open file. The reference to the inode and its n_open last until release. */
+struct fs_file {
+    struct fs *fs;
+    struct inode *i;
+    int flags; /* of open */
+};
+
+int names_create_file(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode,
+                      struct inode **out);
+
+/* Make a handle of a reference, which it takes over (also on failure). op is held. */
+static int file_new(struct fs *fs, struct inode *i, int flags, struct fs_file **out)
+{
+    struct fs_file *f;
+
+    if (i->gone)
+        return -ENOENT;
+    if (!S_ISREG(i->rec.mode))
+        return inode_is_dir(i) ? -EISDIR : -EINVAL;
+    f = mem_alloc(sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    *f = (struct fs_file){ .fs = fs, .i = i, .flags = flags };
+    mutex_lock(&i->mu);
+    i->n_open++;
+    mutex_unlock(&i->mu);
+    *out = f;
+    return 0;
+}
+
+int fs_file_open(struct fs *fs, uint64_t ino, int flags, struct fs_file **out)
+{
+    bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+    struct inode *i;
+    int rc = fs->opt.read_only && writes ? -EROFS : inode_get(fs, ino, &i);
+
+    if (rc < 0)
+        return fserr(rc);
+    inode_lock(i);
+    rc = file_new(fs, i, flags, out);
+    inode_unlock(i);
+    if (rc == 0 && (flags & O_TRUNC)) {
+        struct fs_attr attr = { .size = 0 };
+
+        rc = fs_setattr(fs, ino, FS_SET_SIZE, &attr, &attr);
+        if (rc < 0) {
+            fs_file_release(*out);
+            return rc;
+        }
+    }
+    if (rc < 0)
+        inode_put(fs, i);
+    return fserr(rc);
+}
+
+int fs_file_create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode, int flags,
+                   struct fs_attr *attr, struct fs_file **out)
+{
+    struct inode *i;
+    int rc = names_create_file(fs, cred, parent, name, mode, &i);
+
+    if (rc < 0)
+        return fserr(rc);
+    inode_lock(i);
+    rc = file_new(fs, i, flags, out);
+    inode_unlock(i);
+    if (rc == 0) {
+        inode_add_lookup(fs, i);
+        inode_attr(i, fs->volume.block_bytes, attr);
+    } else {
+        inode_put(fs, i);
+    }
+    return fserr(rc);
+}
+
+/* relatime: a read moves atime when it is not newer than a change, or older than a day. */
+static void touch_atime(struct fs_file *f)
+{
+    const int64_t day_ns = 86400ll * 1000000000;
+    struct inode *i = f->i;
+    bool touched;
+
+    if (f->fs->opt.atime == FS_NOATIME || f->fs->opt.read_only || (f->flags & O_NOATIME))
+        return;
+    mutex_lock(&i->mu);
+    touched = i->atime_ns <= i->mtime_ns || i->atime_ns <= i->ctime_ns || clock_wall_ns() - i->atime_ns > day_ns;
+    if (touched) {
+        i->atime_ns = clock_wall_ns();
+        i->atime_ahead = true;
+    }
+    mutex_unlock(&i->mu);
+    if (touched)
+        file_data_list(f->fs, i);
+}
+
+ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len)
+{
+    ssize_t n = file_data_read(f->fs, f->i, offset, data, len);
+
+    if (n > 0)
+        touch_atime(f);
+    return n < 0 ? fserr((int)n) : n;
+}
+
+ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size_t len)
+{
+    int rc = f->fs->opt.read_only ? -EROFS : file_data_write(f->fs, f->i, offset, data, len);
+
+    return rc < 0 ? fserr(rc) : (ssize_t)len;
+}
+
+int fs_file_flush(struct fs_file *f)
+{
+    bool unwritten;
+
+    mutex_lock(&f->i->mu);
+    unwritten = f->i->dirty.bytes + f->i->flushing.bytes > 0;
+    mutex_unlock(&f->i->mu);
+    return unwritten ? fserr(fs_error(f->fs)) : 0;
+}
+
+int fs_file_fsync(struct fs_file *f, bool data_only)
+{
+    int rc;
+
+    (void)data_only; /* size and times travel with the data anyway */
+    if (f->fs->opt.read_only)
+        return 0;
+    rc = file_data_writeback_unlocked(f->fs, f->i);
+    if (rc == 0)
+        rc = volume_commit(f->fs);
+    return fserr(rc);
+}
+
+void fs_file_release(struct fs_file *f)
+{
+    struct inode *i = f->i;
+    bool last;
+
+    inode_lock(i);
+    mutex_lock(&i->mu);
+    assert(i->n_open > 0);
+    last = --i->n_open == 0;
+    if (last) {
+        shale_buf_fini(&i->cached);
+        i->has_cached = false;
+    }
+    mutex_unlock(&i->mu);
+    if (last && i->rec.nlink == 0 && !i->gone)
+        (void)orphan_reclaim(f->fs, i); /* what fails here, the next mount does */
+    inode_unlock(i);
+    inode_put(f->fs, i);
+    mem_free(f);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/alloc.h"
+#include "base/err.h"
+#include "fs/core/chunks.h"
+#include "fs/core/file_data.h"
+
+#include <errno.h>
+
+/* Parts of a read that are not dirty, in file order. */
+struct gap {
+    uint64_t offset;
+    size_t len;
+};
+
+struct gaps {
+    struct gap *v;
+    size_t n, cap;
+};
+
+static int gap_add(void *arg, uint64_t offset, size_t len)
+{
+    struct gaps *g = arg;
+
+    if (vec_reserve(&g->v, &g->cap, g->n + 1, sizeof(*g->v)) < 0)
+        return -ENOMEM;
+    g->v[g->n++] = (struct gap){ offset, len };
+    return 0;
+}
+
+/* Frames are made by no writer of this version. */
+static int refuse_frame(void *arg, const struct extent *part, uint8_t *dst)
+{
+    (void)part, (void)dst;
+    return err_set(SHALE_ECORRUPT, "inode %llu: its data refers to a segment, which this version does not read",
+                   (unsigned long long)((struct inode *)arg)->ino);
+}
+
+static int read_cached_locked(struct inode *i, uint64_t chunk, uint32_t offset, uint8_t *out, uint32_t len, bool *hit)
+{
+    *hit = i->has_cached && i->cached_chunk == chunk;
+    if (!*hit)
+        return 0;
+    if (i->cached.len == 0) {
+        memset(out, 0, len);
+        return 0;
+    }
+    return extent_read(slice_of_buf(&i->cached), offset, out, len, refuse_frame, i);
+}
+
+/* Keep a chunk for the next read, unless the data changed since version. */
+static void keep_chunk(struct inode *i, uint64_t chunk, uint64_t version, struct shale_buf *value)
+{
+    mutex_lock(&i->mu);
+    if (i->data_version == version && i->n_open > 0) {
+        struct shale_buf old = i->cached;
+
+        i->cached = *value;
+        *value = old;
+        i->cached_chunk = chunk;
+        i->has_cached = true;
+    }
+    mutex_unlock(&i->mu);
+}
+
+/* Bytes of one chunk, as the engine has them. */
+static int read_chunk(struct fs *fs, struct inode *i, uint64_t chunk, uint32_t offset, uint8_t *out, uint32_t len)
+{
+    struct shale_buf value = SHALE_BUF_INIT;
+    uint64_t version;
+    uint32_t gen;
+    bool hit;
+    int rc;
+
+    mutex_lock(&i->mu);
+    rc = read_cached_locked(i, chunk, offset, out, len, &hit);
+    gen = inode_gen_for_chunk(&i->rec, chunk);
+    version = i->data_version;
+    mutex_unlock(&i->mu);
+    if (hit)
+        return rc;
+    rc = chunk_load(fs, i->ino, gen, chunk, &value);
+    if (rc == 0 && value.len == 0)
+        memset(out, 0, len);
+    else if (rc == 0)
+        rc = extent_read(slice_of_buf(&value), offset, out, len, refuse_frame, i);
+    if (rc == 0)
+        keep_chunk(i, chunk, version, &value);
+    shale_buf_fini(&value);
+    return rc;
+}
+
+static int read_stored(struct fs *fs, struct inode *i, uint64_t offset, uint8_t *out, size_t len)
+{
+    uint32_t chunk_bytes = fs->volume.chunk_bytes;
+
+    while (len > 0) {
+        uint32_t from = (uint32_t)(offset % chunk_bytes);
+        uint32_t n = len < chunk_bytes - from ? (uint32_t)len : chunk_bytes - from;
+        int rc = read_chunk(fs, i, offset / chunk_bytes, from, out, n);
+
+        if (rc < 0)
+            return rc;
+        offset += n;
+        out += n;
+        len -= n;
+    }
+    return 0;
+}
+
+/*
+ * What is dirty is copied first and the rest read afterwards, without the lock: data that is handed over in between is
+ * already here. *gaps is what is left to read.
+ */
+static int read_dirty(struct inode *i, uint64_t offset, uint8_t *out, size_t *len, struct gaps *gaps)
+{
+    struct gaps newest = { 0 };
+    int rc = 0;
+
+    mutex_lock(&i->mu);
+    if (offset >= i->size)
+        *len = 0;
+    else if (*len > i->size - offset)
+        *len = (size_t)(i->size - offset);
+    if (*len > 0)
+        rc = dirty_read(&i->dirty, offset, out, *len, gap_add, &newest);
+    for (size_t k = 0; rc == 0 && k < newest.n; k++)
+        rc = dirty_read(&i->flushing, newest.v[k].offset, out + (newest.v[k].offset - offset), newest.v[k].len, gap_add,
+                        gaps);
+    mutex_unlock(&i->mu);
+    mem_free(newest.v);
+    return rc;
+}
+
+ssize_t file_data_read(struct fs *fs, struct inode *i, uint64_t offset, uint8_t *out, size_t len)
+{
+    struct gaps gaps = { 0 };
+    int rc = read_dirty(i, offset, out, &len, &gaps);
+
+    for (size_t k = 0; rc == 0 && k < gaps.n; k++)
+        rc = read_stored(fs, i, gaps.v[k].offset, out + (gaps.v[k].offset - offset), gaps.v[k].len);
+    mem_free(gaps.v);
+    return rc < 0 ? rc : (ssize_t)len;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/core/fserr.h"
+
+#include <errno.h>
+#include <shale/error.h>
+
+int fserr(int rc)
+{
+    if (rc >= 0)
+        return rc;
+    if (rc <= SHALE_EBASE)
+        return -EIO;
+    switch (-rc) {
+    /* What the store says of itself means nothing to the caller of a system call. */
+    case EACCES:
+    case ETIMEDOUT:
+    case ECANCELED:
+    case ECONNREFUSED:
+    case ECONNRESET:
+        return -EIO;
+    default:
+        return rc;
+    }
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+#include "fs/core/chunks.h"
+#include "fs/core/file_data.h"
+#include "fs/core/txn.h"
+
+#include <assert.h>
+#include <errno.h>
+
+static void lay_hole(struct txn *t, uint64_t ino, const struct inode_rec *rec, uint64_t chunk, uint32_t from, uint32_t to)
+{
+    struct extent_list hole = EXTENT_LIST_INIT;
+    struct shale_buf operand = SHALE_BUF_INIT;
+    struct fs_key key;
+    int rc = extent_list_add_hole(&hole, from, to - from);
+
+    if (rc == 0)
+        rc = extent_list_encode(&hole, EXTENT_OPERAND, &operand);
+    txn_fail(t, rc);
+    fs_key_chunk(&key, ino, inode_gen_for_chunk(rec, chunk), chunk);
+    if (rc == 0)
+        txn_merge(t, &key, slice_of_buf(&operand));
+    extent_list_fini(&hole);
+    shale_buf_fini(&operand);
+}
+
+struct lost {
+    uint64_t first_chunk;
+    uint32_t cut; /* bytes of the first chunk that stay */
+    uint64_t blocks;
+};
+
+static int count_lost(void *arg, uint64_t chunk, const struct extent_list *extents)
+{
+    struct lost *lost = arg;
+    uint64_t all = blocks_for(extent_data_bytes(extents, 0, UINT32_MAX));
+    uint64_t kept = chunk == lost->first_chunk ? blocks_for(extent_data_bytes(extents, 0, lost->cut)) : 0;
+
+    lost->blocks += all - kept;
+    return 0;
+}
+
+/* Blocks that are left when a sparse file is cut to size. */
+static int sparse_blocks(struct fs *fs, uint64_t ino, const struct inode_rec *rec, uint64_t size, uint64_t *out)
+{
+    struct lost lost = { .first_chunk = size / fs->volume.chunk_bytes,
+                         .cut = (uint32_t)(size % fs->volume.chunk_bytes) };
+    int rc = chunks_each(fs, ino, rec, lost.first_chunk, count_lost, &lost);
+
+    if (rc < 0)
+        return rc;
+    *out = lost.blocks <= rec->blocks ? rec->blocks - lost.blocks : 0;
+    return 0;
+}
+
+static int shrink(struct fs *fs, struct txn *t, uint64_t ino, struct inode_rec *rec, uint64_t size)
+{
+    uint32_t chunk_bytes = fs->volume.chunk_bytes;
+    uint32_t cut = (uint32_t)(size % chunk_bytes);
+    uint64_t behind = size / chunk_bytes + (cut > 0); /* the first chunk that goes whole */
+    uint64_t end = rec->size / chunk_bytes + (rec->size % chunk_bytes > 0);
+    uint64_t blocks = blocks_for(size);
+    int rc = 0;
+
+    if (size > 0 && (rec->flags & INODE_HAS_HOLES))
+        rc = sparse_blocks(fs, ino, rec, size, &blocks);
+    if (rc < 0)
+        return rc;
+    if (cut > 0)
+        lay_hole(t, ino, rec, size / chunk_bytes, cut, chunk_bytes);
+    if (behind < end) {
+        rc = inode_truncate_gens(rec, behind);
+        if (rc == INODE_GENS_FULL) {
+            for (uint64_t c = behind; c < end; c++)
+                lay_hole(t, ino, rec, c, 0, chunk_bytes);
+            rc = 0;
+        }
+    }
+    if (size == 0)
+        rec->flags &= ~(uint32_t)INODE_HAS_HOLES;
+    rec->blocks = blocks;
+    return rc;
+}
+
+int file_data_set_size(struct fs *fs, struct inode *i, struct inode_rec *rec, uint64_t size)
+{
+    uint64_t old_blocks = rec->blocks, before;
+    struct txn t;
+    int rc = 0;
+
+    txn_init(&t, fs);
+    if (size < rec->size)
+        rc = shrink(fs, &t, i->ino, rec, size);
+    else if (size > rec->size)
+        rec->flags |= INODE_HAS_HOLES;
+    rec->size = size;
+    txn_fail(&t, rc);
+    txn_put_inode(&t, i->ino, rec);
+    txn_count(&t, FS_COUNT_BYTES, ((int64_t)rec->blocks - (int64_t)old_blocks) * 512);
+    rc = txn_commit(&t);
+    txn_fini(&t);
+    if (rc < 0)
+        return rc;
+    inode_take_rec(i, rec);
+    mutex_lock(&i->mu);
+    i->size = size;
+    before = i->dirty.bytes;
+    dirty_truncate(&i->dirty, size);
+    atomic_fetch_sub_explicit(&fs->dirty_bytes, before - i->dirty.bytes, memory_order_relaxed);
+    i->data_version++;
+    i->has_cached = false;
+    mutex_unlock(&i->mu);
+    return 0;
+}

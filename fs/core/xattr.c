@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+#include "fs/core/file_data.h"
+#include "fs/core/fserr.h"
+#include "fs/core/namespace.h"
+
+#include <errno.h>
+#include <sys/xattr.h>
+
+static int check_name(const char *name)
+{
+    size_t len = strlen(name);
+
+    if (len == 0 || len > FS_NAME_MAX)
+        return -ERANGE;
+    if (strcmp(name, "system.posix_acl_access") == 0 || strcmp(name, "system.posix_acl_default") == 0)
+        return -EOPNOTSUPP;
+    return 0;
+}
+
+static int load(struct fs *fs, uint64_t ino, const char *name, struct shale_buf *out)
+{
+    struct fs_key key;
+    int rc = fs_key_xattr(&key, ino, slice_str(name));
+
+    if (rc == 0)
+        rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, out);
+    return rc == -ENOENT ? -ENODATA : rc;
+}
+
+int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, struct shale_buf *out)
+{
+    int rc = check_name(name);
+
+    if (rc == 0)
+        rc = load(fs, ino, name, out);
+    return fserr(rc);
+}
+
+/* One batch: the row, and the inode's change time. */
+static int change(struct fs *fs, struct inode *i, const char *name, const struct shale_slice *value)
+{
+    struct names_txn nt;
+    struct inode_op op;
+    struct fs_key key;
+    int rc;
+
+    names_txn_init(&nt, fs);
+    op = (struct inode_op){ .set = INODE_OP_CTIME, .ctime_ns = nt.now_ns };
+    txn_fail(&nt.t, fs_key_xattr(&key, i->ino, slice_str(name)));
+    if (value)
+        txn_put(&nt.t, &key, *value);
+    else
+        txn_delete(&nt.t, &key);
+    names_change(&nt, i, &op);
+    rc = names_commit(&nt);
+    names_txn_fini(&nt);
+    return rc;
+}
+
+/* Whether a list with name added stays within what listxattr can return. */
+static int check_list(struct fs *fs, uint64_t ino, const char *name)
+{
+    struct shale_buf list = SHALE_BUF_INIT;
+    int rc = fs_listxattr(fs, ino, &list);
+
+    if (rc == 0 && list.len + strlen(name) + 1 > FS_XATTR_MAX)
+        rc = -ENOSPC;
+    shale_buf_fini(&list);
+    return rc;
+}
+
+static int set_locked(struct fs *fs, struct inode *i, const char *name, struct shale_slice value, int flags)
+{
+    struct shale_buf old = SHALE_BUF_INIT;
+    int rc = load(fs, i->ino, name, &old);
+
+    shale_buf_fini(&old);
+    if (rc == 0 && (flags & XATTR_CREATE))
+        return -EEXIST;
+    if (rc == -ENODATA && (flags & XATTR_REPLACE))
+        return rc;
+    if (rc == -ENODATA)
+        rc = check_list(fs, i->ino, name);
+    return rc < 0 ? rc : change(fs, i, name, &value);
+}
+
+int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags)
+{
+    struct inode *i;
+    int rc = fs->opt.read_only ? -EROFS : check_name(name);
+
+    if (rc == 0 && len > FS_XATTR_MAX)
+        rc = -E2BIG;
+    if (rc == 0)
+        rc = inode_get(fs, ino, &i);
+    if (rc < 0)
+        return fserr(rc);
+    inode_lock(i);
+    rc = i->gone ? -ENOENT : set_locked(fs, i, name, slice_of(value, len), flags);
+    inode_unlock(i);
+    inode_put(fs, i);
+    return fserr(rc);
+}
+
+int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
+{
+    struct shale_buf old = SHALE_BUF_INIT;
+    struct inode *i;
+    int rc = fs->opt.read_only ? -EROFS : check_name(name);
+
+    if (rc == 0)
+        rc = inode_get(fs, ino, &i);
+    if (rc < 0)
+        return fserr(rc);
+    inode_lock(i);
+    rc = load(fs, ino, name, &old);
+    if (rc == 0)
+        rc = change(fs, i, name, NULL);
+    inode_unlock(i);
+    inode_put(fs, i);
+    shale_buf_fini(&old);
+    return fserr(rc);
+}
+
+int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out)
+{
+    struct shale_iter *it = NULL;
+    struct fs_key prefix;
+    struct shale_row row;
+    int rc;
+
+    fs_key_xattrs(&prefix, ino);
+    buf_clear(out);
+    rc = shale_db_scan_prefix(fs->db, fs_key_slice(&prefix), NULL, &it);
+    while (rc == 0 && (rc = shale_iter_next(it, &row)) == 0) {
+        rc = buf_append_slice(out, slice_from(row.key, prefix.len));
+        if (rc == 0)
+            rc = buf_put_u8(out, 0);
+    }
+    shale_iter_close(it);
+    return rc == SHALE_END ? 0 : fserr(rc);
+}
