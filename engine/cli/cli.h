@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "cli/text.h"
+
+#include <shale/shale.h>
+#include <stdatomic.h>
+
+/* Exit status of the program. */
+enum cli_exit { CLI_OK = 0, CLI_NOT_FOUND = 1, CLI_ERROR = 2 };
+
+/* A clock that stands at a time and moves only when told to; 0 follows the system's. */
+struct cli_clock {
+    struct shale_clock clock; /* clock.ctx is this struct */
+    _Atomic int64_t ms;       /* relaxed: one thread sets it between operations */
+};
+
+/* A parsed command line. */
+struct cli {
+    const char *command;
+    const char *url;
+    char **args; /* behind the URL */
+    int n_args;
+
+    struct shale_options opt;
+    struct cli_clock clock;
+    struct shale_store *store; /* opened by cli_open_store, as is path */
+    struct shale_store *wal_store;
+    char *path;
+    const char *wal_url;
+
+    size_t digest;
+    bool bare, reader, keep_going;
+    struct shale_buf from, to;
+    bool has_from, has_to;
+    uint64_t id;
+    bool has_id;
+    const char *expected;
+    uint64_t gets;
+};
+
+struct cli_command {
+    const char *name;
+    const char *args;    /* shown in help */
+    const char *help;
+    int min_args, max_args; /* behind the URL; max -1: any number */
+    int (*run)(struct cli *c);
+};
+
+/* NULL when there is none of that name. */
+const struct cli_command *cli_find_command(const char *name);
+extern const struct cli_command cli_commands[]; /* ends with a NULL name */
+
+/* Fill c from the arguments; prints help or what is wrong and exits when there is nothing to run. */
+const struct cli_command *cli_parse(struct cli *c, int argc, char **argv);
+
+/* Open the store of the URL. create makes a missing directory. 0 or an error with a sentence. */
+int cli_open_store(struct cli *c, bool create);
+/* Open the database for writing, made when missing; or for reading, which changes nothing. */
+int cli_open_writer(struct cli *c, struct shale_db **out);
+int cli_open_reader(struct cli *c, struct shale_db **out);
+void cli_fini(struct cli *c);
+
+/* Print "shale: COMMAND: sentence" and return CLI_ERROR. */
+int cli_fail(const struct cli *c, int rc);
+
+/* The commands. Each prints to standard output and returns an exit status. */
+int cmd_dump(struct cli *c);
+int cmd_get(struct cli *c);
+int cmd_rows(struct cli *c);
+int cmd_put(struct cli *c);
+int cmd_merge(struct cli *c);
+int cmd_delete(struct cli *c);
+int cmd_apply(struct cli *c);
+int cmd_check(struct cli *c);
+int cmd_manifest(struct cli *c);
+int cmd_compactions(struct cli *c);
+
+/* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
+int cli_merge_operator(const char *name, const struct shale_merge_operator **op);
+/* ttl=MS, expire_at=MS or noexpiry; several words, the first counts. */
+int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out);
+/* Print all rows of an iterator, and count them. Closes it. */
+int cli_print_scan(struct shale_iter *it, bool bare, size_t digest, FILE *out, uint64_t *n);
+
+#endif

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+
+enum {
+    OPT_CODEC = 256,
+    OPT_BLOCK_SIZE,
+    OPT_MIN_FILTER_KEYS,
+    OPT_FILTER_BITS,
+    OPT_DEFAULT_TTL,
+    OPT_NO_WAL,
+    OPT_L0_SIZE,
+    OPT_AUTO_FLUSH,
+    OPT_MERGE_OP,
+    OPT_SEED,
+    OPT_CLOCK,
+    OPT_WAL_URL,
+    OPT_BARE,
+    OPT_DIGEST,
+    OPT_FROM,
+    OPT_TO,
+    OPT_READER,
+    OPT_KEEP_GOING,
+    OPT_ID,
+    OPT_EXPECTED,
+    OPT_GETS,
+};
+
+static const struct option long_options[] = {
+    { "codec", required_argument, NULL, OPT_CODEC },
+    { "block-size", required_argument, NULL, OPT_BLOCK_SIZE },
+    { "min-filter-keys", required_argument, NULL, OPT_MIN_FILTER_KEYS },
+    { "filter-bits", required_argument, NULL, OPT_FILTER_BITS },
+    { "default-ttl", required_argument, NULL, OPT_DEFAULT_TTL },
+    { "no-wal", no_argument, NULL, OPT_NO_WAL },
+    { "l0-size", required_argument, NULL, OPT_L0_SIZE },
+    { "auto-flush", no_argument, NULL, OPT_AUTO_FLUSH },
+    { "merge-op", required_argument, NULL, OPT_MERGE_OP },
+    { "seed", required_argument, NULL, OPT_SEED },
+    { "clock", required_argument, NULL, OPT_CLOCK },
+    { "wal-url", required_argument, NULL, OPT_WAL_URL },
+    { "bare", no_argument, NULL, OPT_BARE },
+    { "digest", optional_argument, NULL, OPT_DIGEST },
+    { "from", required_argument, NULL, OPT_FROM },
+    { "to", required_argument, NULL, OPT_TO },
+    { "reader", no_argument, NULL, OPT_READER },
+    { "keep-going", no_argument, NULL, OPT_KEEP_GOING },
+    { "id", required_argument, NULL, OPT_ID },
+    { "expected", required_argument, NULL, OPT_EXPECTED },
+    { "gets", required_argument, NULL, OPT_GETS },
+    { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'V' },
+    { NULL, 0, NULL, 0 },
+};
+
+static const char usage_options[] =
+    "URL is file:///dir/database or memory://name/database; a plain path means file://.\n"
+    "Keys and values are hex, - for an empty one, *COUNT:HH for COUNT times the byte HH.\n"
+    "\n"
+    "Options of every command\n"
+    "  --merge-op append|sum|none  how operands are folded (append)\n"
+    "  --wal-url URL               store of the WAL objects, where the database has one of its own\n"
+    "  --clock MS                  a clock that stands at this Unix time; a script may move it\n"
+    "  --seed N                    ids follow from this number\n"
+    "Options of commands that write\n"
+    "  --codec none|snappy|zlib|lz4|zstd   --block-size 1k..64k   --min-filter-keys N   --filter-bits N\n"
+    "  --default-ttl MS   --no-wal   --l0-size BYTES   --auto-flush (the WAL every 100 ms, not only when told to)\n"
+    "Options of some\n"
+    "  dump   --from HEX --to HEX (exclusive) --bare (key and value) --digest[=N] (SHA-256 of cells over N bytes, 1024)\n"
+    "  rows   --digest[=N]\n"
+    "  apply  --keep-going (after an error)\n"
+    "  check  --expected FILE (compare with these rows) --gets N (keys to look up singly, 1000)\n"
+    "  manifest, compactions  --id N (an older one)\n";
+
+static void print_help(FILE *out)
+{
+    fputs("Usage: shale COMMAND URL [ARGUMENT...] [OPTION...]\n\n"
+          "Looks into and works on a database in the format of SlateDB 0.12.1.\n\n",
+          out);
+    for (const struct cli_command *cmd = cli_commands; cmd->name; cmd++) {
+        char head[64];
+
+        snprintf(head, sizeof(head), "%s %s", cmd->name, cmd->args);
+        fprintf(out, "  %-30s %s\n", head, cmd->help);
+    }
+    fprintf(out, "\n%s", usage_options);
+}
+
+static int parse_block_size(const char *text, uint32_t *out)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if ((*end != 'k' && *end != 'K') || end[1] || n < 1 || n > 64 || (n & (n - 1)))
+        return err_set(-EINVAL, "--block-size: '%s' is none of 1k, 2k, 4k, 8k, 16k, 32k, 64k", text);
+    *out = (uint32_t)n * 1024;
+    return 0;
+}
+
+static int parse_u32(const char *text, const char *what, uint32_t *out)
+{
+    uint64_t v;
+    int rc = text_parse_u64(text, what, UINT32_MAX, &v);
+
+    if (rc == 0)
+        *out = (uint32_t)v;
+    return rc;
+}
+
+static int parse_i64(const char *text, const char *what, int64_t *out)
+{
+    uint64_t v;
+    int rc = text_parse_u64(text, what, INT64_MAX, &v);
+
+    if (rc == 0)
+        *out = (int64_t)v;
+    return rc;
+}
+
+static int parse_codec(const char *text, enum shale_codec *out)
+{
+    int rc = shale_codec_parse(text);
+
+    if (rc < 0)
+        return err_set(rc, "--codec: '%s' is none of none, snappy, zlib, lz4, zstd", text);
+    *out = (enum shale_codec)rc;
+    return 0;
+}
+
+/* Options of how a database is opened. */
+static int set_open_option(struct cli *c, int opt, const char *arg)
+{
+    int64_t ms;
+    int rc = 0;
+
+    switch (opt) {
+    case OPT_CODEC:
+        return parse_codec(arg, &c->opt.codec);
+    case OPT_BLOCK_SIZE:
+        return parse_block_size(arg, &c->opt.block_size);
+    case OPT_MIN_FILTER_KEYS:
+        return parse_u32(arg, "--min-filter-keys", &c->opt.min_filter_keys);
+    case OPT_FILTER_BITS:
+        return parse_u32(arg, "--filter-bits", &c->opt.filter_bits_per_key);
+    case OPT_DEFAULT_TTL:
+        return parse_i64(arg, "--default-ttl", &c->opt.default_ttl_ms);
+    case OPT_NO_WAL:
+        c->opt.wal_enabled = false;
+        return 0;
+    case OPT_L0_SIZE:
+        return text_parse_u64(arg, "--l0-size", UINT64_MAX, &c->opt.l0_sst_size_bytes);
+    case OPT_AUTO_FLUSH:
+        c->opt.flush_interval_ms = 100;
+        return 0;
+    case OPT_MERGE_OP:
+        return cli_merge_operator(arg, &c->opt.merge_operator);
+    case OPT_SEED:
+        return text_parse_u64(arg, "--seed", UINT64_MAX, &c->opt.seed);
+    case OPT_CLOCK:
+        rc = parse_i64(arg, "--clock", &ms);
+        if (rc == 0)
+            atomic_store_explicit(&c->clock.ms, ms, memory_order_relaxed);
+        return rc;
+    default:
+        c->wal_url = arg;
+        return 0;
+    }
+}
+
+/* Options of what a command shows. */
+static int set_view_option(struct cli *c, int opt, const char *arg)
+{
+    uint64_t n = 1024;
+    int rc;
+
+    switch (opt) {
+    case OPT_BARE:
+        c->bare = true;
+        return 0;
+    case OPT_DIGEST:
+        rc = arg ? text_parse_u64(arg, "--digest", SIZE_MAX, &n) : 0;
+        c->digest = (size_t)n;
+        return rc;
+    case OPT_FROM:
+        c->has_from = strcmp(arg, "-") != 0;
+        return text_parse_cell(arg, &c->from);
+    case OPT_TO:
+        c->has_to = strcmp(arg, "-") != 0;
+        return text_parse_cell(arg, &c->to);
+    case OPT_READER:
+        c->reader = true;
+        return 0;
+    case OPT_KEEP_GOING:
+        c->keep_going = true;
+        return 0;
+    case OPT_ID:
+        c->has_id = true;
+        return text_parse_u64(arg, "--id", UINT64_MAX, &c->id);
+    case OPT_EXPECTED:
+        c->expected = arg;
+        return 0;
+    default:
+        return text_parse_u64(arg, "--gets", UINT64_MAX, &c->gets);
+    }
+}
+
+static int64_t clock_now(void *ctx)
+{
+    struct cli_clock *clock = ctx;
+    int64_t ms = atomic_load_explicit(&clock->ms, memory_order_relaxed);
+
+    return ms ? ms : clock_wall_ms();
+}
+
+static void set_defaults(struct cli *c)
+{
+    *c = (struct cli){ .digest = TEXT_NO_DIGEST, .gets = 1000 };
+    shale_options_init(&c->opt);
+    c->opt.flush_interval_ms = 0;
+    c->opt.compactor.enabled = false;
+    (void)cli_merge_operator("append", &c->opt.merge_operator); /* is there */
+    c->clock.clock = (struct shale_clock){ .now_ms = clock_now, .ctx = &c->clock };
+    c->opt.clock = &c->clock.clock;
+}
+
+static void bad_usage(const char *sentence)
+{
+    fprintf(stderr, "shale: %s\nTry 'shale --help'.\n", sentence);
+    exit(CLI_ERROR);
+}
+
+static void parse_options(struct cli *c, int argc, char **argv)
+{
+    int opt, rc = 0;
+
+    while (rc == 0 && (opt = getopt_long(argc, argv, "hV", long_options, NULL)) != -1) {
+        if (opt == 'h') {
+            print_help(stdout);
+            exit(CLI_OK);
+        }
+        if (opt == 'V') {
+            printf("shale %s\n", shale_version());
+            exit(CLI_OK);
+        }
+        if (opt == '?')
+            exit(CLI_ERROR); /* getopt has said why */
+        rc = opt <= OPT_WAL_URL ? set_open_option(c, opt, optarg) : set_view_option(c, opt, optarg);
+    }
+    if (rc < 0)
+        bad_usage(shale_errmsg());
+}
+
+const struct cli_command *cli_parse(struct cli *c, int argc, char **argv)
+{
+    const struct cli_command *cmd;
+    char text[160];
+
+    set_defaults(c);
+    parse_options(c, argc, argv);
+    if (optind >= argc)
+        bad_usage("which command?");
+    c->command = argv[optind];
+    cmd = cli_find_command(c->command);
+    if (!cmd) {
+        snprintf(text, sizeof(text), "there is no command '%.64s'", c->command);
+        bad_usage(text);
+    }
+    c->n_args = argc - optind - 2;
+    if (c->n_args < cmd->min_args || (cmd->max_args >= 0 && c->n_args > cmd->max_args)) {
+        snprintf(text, sizeof(text), "usage: shale %s %s", cmd->name, cmd->args);
+        bad_usage(text);
+    }
+    c->url = argv[optind + 1];
+    c->args = argv + optind + 2;
+    return cmd;
+}

@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/core/volume_open.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "fs/core/committer.h"
+#include "fs/core/file_data.h"
+#include "fs/core/fs_merge.h"
+#include "fs/core/fserr.h"
+#include "fs/core/orphan.h"
+#include "fs/core/txn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* What of a file system's database differs from the engine's defaults. */
+#define L0_BYTES (64ull << 20)
+#define UNFLUSHED_BYTES (160ull << 20)
+#define WAL_OBJECT_BYTES (8ull << 20)
+#define REPLAY_WAL_OBJECTS 256u
+#define GATHER_US 500
+
+void fs_options_init(struct fs_options *opt)
+{
+    *opt = (struct fs_options){
+        .atime = FS_NOATIME,
+        .commit_interval_ms = 1000,
+        .dirty_max_bytes = 64u << 20,
+        .cache_bytes = 64u << 20,
+    };
+}
+
+void fs_format_options_init(struct fs_format_options *opt)
+{
+    *opt = (struct fs_format_options){
+        .chunk_bytes = 1u << 20,
+        .block_bytes = 16u << 10,
+        .codec = SHALE_CODEC_LZ4,
+        .mode = 0755,
+    };
+}
+
+static void db_options(const struct fs *fs, struct shale_options *opt)
+{
+    shale_options_init(opt);
+    opt->flush_interval_ms = 0; /* the committer asks */
+    opt->commit_gather_us = GATHER_US;
+    opt->l0_sst_size_bytes = L0_BYTES;
+    opt->max_unflushed_bytes = UNFLUSHED_BYTES;
+    opt->wal_max_bytes = WAL_OBJECT_BYTES;
+    opt->freeze_wal_count = REPLAY_WAL_OBJECTS;
+    opt->block_cache_bytes = fs->opt.cache_bytes;
+    opt->block_size = fs->volume.block_bytes;
+    opt->codec = fs->volume.codec;
+    opt->merge_operator = &fs_merge_operator;
+    opt->read_only = fs->opt.read_only;
+    opt->compactor.enabled = !fs->opt.read_only;
+}
+
+static int open_store(struct fs *fs, const char *url, bool create)
+{
+    return shale_store_open(url, create, &fs->store, &fs->path);
+}
+
+static int load_volume(struct fs *fs, const char *url)
+{
+    int rc = volume_load_latest(fs->store, fs->path, &fs->volume, NULL);
+
+    if (rc == -ENOENT)
+        return err_set(rc, "there is no volume at %s; 'shalefs format %s' makes one", url, url);
+    return rc;
+}
+
+static int open_db(struct fs *fs)
+{
+    struct shale_options opt;
+
+    db_options(fs, &opt);
+    return shale_db_open(fs->store, fs->path, &opt, false, &fs->db);
+}
+
+/* ---- looking ---- */
+
+int volume_open_reader(const char *url, struct fs *fs)
+{
+    int rc;
+
+    fs_options_init(&fs->opt);
+    fs->opt.read_only = true;
+    rc = open_store(fs, url, false);
+    if (rc == -ENOENT)
+        return err_set(rc, "there is no volume at %s", url);
+    if (rc == 0)
+        rc = load_volume(fs, url);
+    if (rc == 0)
+        rc = open_db(fs);
+    return rc;
+}
+
+void volume_close_reader(struct fs *fs)
+{
+    (void)shale_db_close(fs->db, SHALE_CLOSE_ABANDON); /* a reader has nothing to write */
+    shale_store_close(fs->store);
+    free(fs->path);
+}
+
+/* ---- making ---- */
+
+/* The rows of an empty volume. */
+static int write_root(struct fs *fs, const struct fs_format_options *opt)
+{
+    int64_t now = clock_wall_ns();
+    struct inode_rec rec;
+    struct fs_key key;
+    uint8_t next[8];
+    struct txn t;
+    int rc;
+
+    inode_rec_init(&rec);
+    rec.mode = S_IFDIR | (opt->mode & 07777);
+    rec.uid = opt->uid;
+    rec.gid = opt->gid;
+    rec.nlink = 2;
+    rec.parent = FS_ROOT_INO;
+    rec.atime_ns = rec.mtime_ns = rec.ctime_ns = rec.btime_ns = now;
+    put_u64be(next, FS_ROOT_INO + 1);
+    txn_init(&t, fs);
+    txn_put_inode(&t, FS_ROOT_INO, &rec);
+    txn_fail(&t, fs_key_counter(&key, "ino"));
+    txn_put(&t, &key, slice_of(next, sizeof(next)));
+    txn_count(&t, FS_COUNT_INODES, 1);
+    rc = txn_commit(&t);
+    txn_fini(&t);
+    inode_rec_fini(&rec);
+    return rc;
+}
+
+static int make_database(struct fs *fs, const struct fs_format_options *opt)
+{
+    struct shale_options db_opt;
+    int rc, close_rc;
+
+    db_options(fs, &db_opt);
+    db_opt.compactor.enabled = false;
+    rc = shale_db_open(fs->store, fs->path, &db_opt, true, &fs->db);
+    if (rc == 0)
+        rc = write_root(fs, opt);
+    close_rc = shale_db_close(fs->db, rc == 0 ? SHALE_CLOSE_FLUSH : SHALE_CLOSE_ABANDON);
+    fs->db = NULL;
+    return rc < 0 ? rc : close_rc;
+}
+
+static int note_object(void *arg, const char *name, const struct shale_object_meta *meta)
+{
+    (void)meta;
+    *(char **)arg = strdup(name);
+    return SHALE_END;
+}
+
+/* Refuse a place that holds anything already. */
+static int check_empty(struct fs *fs, const char *url)
+{
+    struct shale_buf prefix = SHALE_BUF_INIT;
+    char *found = NULL;
+    int rc = buf_printf(&prefix, "%s%s", fs->path, fs->path[0] ? "/" : "");
+
+    if (rc == 0)
+        rc = shale_store_list(fs->store, (const char *)prefix.data, NULL, note_object, &found);
+    if (rc == SHALE_END)
+        rc = err_set(-EEXIST, "%s is not empty: it holds %s; format makes a volume only where there is nothing", url,
+                     found ? found : "objects");
+    free(found);
+    shale_buf_fini(&prefix);
+    return rc;
+}
+
+static int describe_volume(const struct fs_format_options *opt, struct volume *v)
+{
+    *v = (struct volume){ .uuid = uuid_new(NULL),
+                          .chunk_bytes = opt->chunk_bytes,
+                          .block_bytes = opt->block_bytes,
+                          .codec = opt->codec,
+                          .created_ms = clock_wall_ms() };
+    if (opt->name && strlen(opt->name) > VOLUME_NAME_MAX)
+        return err_set(-ENAMETOOLONG, "the volume's name is longer than %u bytes", VOLUME_NAME_MAX);
+    if (opt->name)
+        strcpy(v->name, opt->name);
+    return 0;
+}
+
+int fs_format(const char *url, const struct fs_format_options *opt)
+{
+    struct fs *fs = mem_zalloc(sizeof(*fs));
+    int rc;
+
+    if (!fs)
+        return -ENOMEM;
+    fs_options_init(&fs->opt);
+    mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");
+    mutex_init(&fs->dirty_mu, FS_RANK_DIRTY_LIST, "dirty inodes");
+    rc = describe_volume(opt, &fs->volume);
+    if (rc == 0)
+        rc = open_store(fs, url, true);
+    if (rc == 0)
+        rc = check_empty(fs, url);
+    /* The volume object comes last: without it there is no volume to mount. */
+    if (rc == 0)
+        rc = make_database(fs, opt);
+    if (rc == 0)
+        rc = volume_create(fs->store, fs->path, &fs->volume);
+    mutex_fini(&fs->dirty_mu);
+    mutex_fini(&fs->counters_mu);
+    shale_store_close(fs->store);
+    free(fs->path);
+    mem_free(fs);
+    return rc;
+}
+
+/* ---- opening and closing ---- */
+
+static void fs_free(struct fs *fs)
+{
+    inode_table_fini(&fs->inodes);
+    oplock_fini(&fs->names);
+    cond_fini(&fs->committer_wake);
+    mutex_fini(&fs->dirty_mu);
+    mutex_fini(&fs->counters_mu);
+    shale_store_close(fs->store);
+    free(fs->path);
+    mem_free(fs);
+}
+
+static struct fs *fs_alloc(const struct fs_options *opt)
+{
+    struct fs *fs = mem_zalloc(sizeof(*fs));
+
+    if (!fs)
+        return NULL;
+    fs->opt = *opt;
+    inode_table_init(&fs->inodes);
+    oplock_init(&fs->names, FS_RANK_NAMES, "names");
+    mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");
+    mutex_init(&fs->dirty_mu, FS_RANK_DIRTY_LIST, "dirty inodes");
+    cond_init(&fs->committer_wake);
+    list_init(&fs->dirty_list);
+    return fs;
+}
+
+/* Refuse when another mount may be alive; remove the sessions of dead ones, or of all that are taken over. */
+static int settle_sessions(struct fs *fs, const char *url)
+{
+    struct session_list list = SESSION_LIST_INIT;
+    int rc = session_list_load(fs->store, fs->path, &list);
+
+    for (size_t i = 0; rc == 0 && i < list.n; i++) {
+        char who[512];
+
+        session_describe(&list.v[i], who, sizeof(who));
+        if (!fs->opt.takeover && !session_is_provably_dead(&list.v[i])) {
+            rc = err_set(-EBUSY, "%s is in use by %s; unmount it there, or mount with -o takeover if that mount is gone",
+                         url, who);
+            break;
+        }
+        log_info("taking over from %s", who);
+        rc = session_remove(fs->store, fs->path, list.v[i].id);
+    }
+    session_list_fini(&list);
+    return rc;
+}
+
+static int load_u64(struct fs *fs, const char *name, bool big_endian, uint64_t *out)
+{
+    struct shale_buf value = SHALE_BUF_INIT;
+    struct fs_key key;
+    int rc = fs_key_counter(&key, name);
+
+    *out = 0;
+    if (rc == 0)
+        rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, &value);
+    if (rc == 0 && value.len != 8)
+        rc = err_set(SHALE_ECORRUPT, "counter '%s' has %zu bytes instead of 8", name, value.len);
+    if (rc == 0)
+        *out = big_endian ? get_u64be(value.data) : get_u64le(value.data);
+    shale_buf_fini(&value);
+    return rc == -ENOENT && !big_endian ? 0 : rc;
+}
+
+static int load_counters(struct fs *fs)
+{
+    int rc = load_u64(fs, "ino", true, &fs->next_ino);
+
+    fs->end_ino = fs->next_ino;
+    if (rc == -ENOENT)
+        return err_set(SHALE_ECORRUPT, "the volume has no counter of inode numbers");
+    for (int i = 0; rc == 0 && i < FS_N_COUNTERS; i++) {
+        uint64_t v;
+
+        rc = load_u64(fs, fs_counter_name((enum fs_counter)i), false, &v);
+        fs->counters[i] = (int64_t)v;
+    }
+    return rc;
+}
+
+static int check_root(struct fs *fs)
+{
+    struct inode *root;
+    int rc = inode_get(fs, FS_ROOT_INO, &root);
+
+    if (rc == -ENOENT)
+        return err_set(SHALE_ECORRUPT, "the volume has no root directory");
+    if (rc < 0)
+        return rc;
+    /* The kernel never forgets the root. */
+    inode_add_lookup(fs, root);
+    inode_put(fs, root);
+    return 0;
+}
+
+/* Everything a writer does beyond a reader, in order: nobody else, the session, the database, what others left behind. */
+static int open_writer(struct fs *fs, const char *url)
+{
+    int64_t now = clock_wall_ms();
+    int rc = settle_sessions(fs, url);
+
+    if (rc == 0)
+        rc = session_init(&fs->session, ulid_new(now, NULL), fs->opt.mount_point, now);
+    if (rc == 0)
+        rc = session_create(fs->store, fs->path, &fs->session);
+    if (rc < 0)
+        return rc;
+    rc = open_db(fs);
+    if (rc == 0)
+        rc = load_counters(fs);
+    if (rc == 0)
+        rc = check_root(fs);
+    if (rc == 0)
+        rc = orphan_sweep(fs);
+    if (rc == 0)
+        rc = committer_start(fs);
+    if (rc < 0)
+        (void)session_remove(fs->store, fs->path, fs->session.id); /* rc says why we failed */
+    return rc;
+}
+
+static int open_reader(struct fs *fs)
+{
+    int rc = open_db(fs);
+
+    if (rc == 0)
+        rc = load_counters(fs);
+    if (rc == 0)
+        rc = check_root(fs);
+    return rc;
+}
+
+int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
+{
+    struct fs *fs = fs_alloc(opt);
+    int rc;
+
+    if (!fs)
+        return -ENOMEM;
+    rc = open_store(fs, url, false);
+    if (rc == -ENOENT)
+        rc = err_set(rc, "there is no volume at %s; 'shalefs format %s' makes one", url, url);
+    if (rc == 0)
+        rc = load_volume(fs, url);
+    if (rc == 0 && !opt->read_only && volume_is_read_only(&fs->volume))
+        rc = err_set(-EROFS, "%s has features that this version can read but not write: mount it with -o ro", url);
+    if (rc == 0)
+        rc = opt->read_only ? open_reader(fs) : open_writer(fs, url);
+    if (rc < 0) {
+        (void)shale_db_close(fs->db, SHALE_CLOSE_ABANDON); /* rc says why we failed */
+        fs_free(fs);
+        return rc;
+    }
+    *out = fs;
+    return 0;
+}
+
+/* Handles that the kernel never closed: their files go as at a last close. */
+static void reclaim_open(struct fs *fs)
+{
+    for (size_t b = 0; b < INODE_BUCKETS; b++) {
+        list_for_each(n, &fs->inodes.buckets[b]) {
+            struct inode *i = list_entry(n, struct inode, link);
+
+            if (S_ISREG(i->rec.mode) && i->rec.nlink == 0 && !i->gone)
+                (void)orphan_reclaim(fs, i); /* what fails here, the next mount does */
+        }
+    }
+}
+
+int fs_close(struct fs *fs)
+{
+    int rc = 0, close_rc;
+
+    if (!fs->opt.read_only) {
+        committer_stop(fs);
+        reclaim_open(fs);
+        rc = file_data_writeback_all(fs);
+    }
+    close_rc = shale_db_close(fs->db, rc == 0 && !fs->opt.read_only ? SHALE_CLOSE_FLUSH : SHALE_CLOSE_ABANDON);
+    if (rc == 0)
+        rc = close_rc;
+    /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
+    if (!fs->opt.read_only && rc == 0)
+        rc = session_remove(fs->store, fs->path, fs->session.id);
+    fs_free(fs);
+    return rc;
+}
+
+int fs_error(struct fs *fs)
+{
+    struct shale_db_status st;
+
+    shale_db_status(fs->db, &st);
+    return st.error;
+}
+
+int volume_commit(struct fs *fs)
+{
+    uint64_t n;
+    int rc;
+
+    if (fs->opt.read_only)
+        return 0;
+    mutex_lock(&fs->dirty_mu);
+    n = fs->n_changes;
+    mutex_unlock(&fs->dirty_mu);
+    rc = shale_db_flush(fs->db, SHALE_FLUSH_WAL);
+    if (rc < 0)
+        return rc;
+    mutex_lock(&fs->dirty_mu);
+    if (n > fs->n_committed)
+        fs->n_committed = n;
+    mutex_unlock(&fs->dirty_mu);
+    return 0;
+}
+
+int fs_sync(struct fs *fs)
+{
+    int rc = fs->opt.read_only ? 0 : file_data_writeback_all(fs);
+
+    if (rc == 0)
+        rc = volume_commit(fs);
+    return fserr(rc);
+}
+
+/* A bucket has no end; these make df show something sensible. */
+#define STATFS_BLOCK 4096u
+#define STATFS_BYTES (1ull << 50)
+#define STATFS_FILES (1ull << 40)
+
+int fs_statfs(struct fs *fs, struct fs_statfs *out)
+{
+    uint64_t inodes, bytes;
+
+    mutex_lock(&fs->counters_mu);
+    inodes = fs->counters[FS_COUNT_INODES] > 0 ? (uint64_t)fs->counters[FS_COUNT_INODES] : 0;
+    bytes = fs->counters[FS_COUNT_BYTES] > 0 ? (uint64_t)fs->counters[FS_COUNT_BYTES] : 0;
+    mutex_unlock(&fs->counters_mu);
+    *out = (struct fs_statfs){ .block_bytes = STATFS_BLOCK, .files_free = STATFS_FILES, .files = STATFS_FILES + inodes };
+    out->blocks = (STATFS_BYTES + bytes) / STATFS_BLOCK;
+    out->blocks_free = STATFS_BYTES / STATFS_BLOCK;
+    return 0;
+}
+
+void fs_engine_status(struct fs *fs, struct shale_db_status *out)
+{
+    shale_db_status(fs->db, out);
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FS_CORE_VOLUME_OPEN_H
+#define FS_CORE_VOLUME_OPEN_H
+
+#include "fs/core/volume_state.h"
+
+/*
+ * Open a volume for looking: store, path, volume and db of fs are set, nothing is written and no session made.
+ * close accepts what open left, also after a failure. Codes and sentences as of fs_open.
+ */
+int volume_open_reader(const char *url, struct fs *fs);
+void volume_close_reader(struct fs *fs);
+
+#endif
