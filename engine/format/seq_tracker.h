@@ -26,12 +26,14 @@ void seq_tracker_fini(struct seq_tracker *t);
 int seq_tracker_copy(struct seq_tracker *to, const struct seq_tracker *from);
 /* Take a point when 60 s passed since the last taken; thins out when full. A point that would descend is left out. */
 int seq_tracker_record(struct seq_tracker *t, uint64_t seq, int64_t time_ms);
-/* Append the points of from that lie above the last of t. */
+/* Record each point of from, so that those below the last of t, and closer than 60 s, are left out. 0 or -ENOMEM. */
 int seq_tracker_merge(struct seq_tracker *t, const struct seq_tracker *from);
 /* false when there is no such point. */
 bool seq_tracker_time_of(const struct seq_tracker *t, uint64_t seq, bool round_up, int64_t *time_s);
 bool seq_tracker_seq_at(const struct seq_tracker *t, int64_t time_s, bool round_up, uint64_t *seq);
+/* Append the encoded form: of the newest points only, should a difference not fit its 32 bits. */
 int seq_tracker_encode(const struct seq_tracker *t, struct shale_buf *out);
+/* SHALE_EVERSION; SHALE_ECORRUPT: cut short, counts that differ, a column that descends. */
 int seq_tracker_decode(struct shale_slice in, struct seq_tracker *out);
 
 #endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "format/wire.h"
+
+#include "base/alloc.h"
+
+#include <errno.h>
+
+enum { SLOT_HIGH, SLOT_LOW };
+enum {
+    INFO_FIRST, INFO_INDEX_OFFSET, INFO_INDEX_LEN, INFO_FILTER_OFFSET, INFO_FILTER_LEN, INFO_CODEC, INFO_TYPE,
+    INFO_LAST, INFO_STATS_OFFSET, INFO_STATS_LEN, INFO_FILTER_FORMAT,
+};
+enum { SST_ID, SST_INFO, SST_RANGE };
+enum { RANGE_START, RANGE_END };
+enum { BOUND_KEY, BOUND_TYPE };
+enum { BOUND_UNBOUNDED = 1, BOUND_INCLUDED = 2, BOUND_EXCLUDED = 3 };
+
+struct shale_ulid wire_get_ulid(struct fb_reader *r, const struct fb_table *t)
+{
+    return (struct shale_ulid){ .hi = fb_u64(r, t, SLOT_HIGH, 0), .lo = fb_u64(r, t, SLOT_LOW, 0) };
+}
+
+static fb_ref put_128(struct fb_builder *b, uint64_t hi, uint64_t lo)
+{
+    fb_begin(b);
+    fb_add_u64(b, SLOT_LOW, lo, 0);
+    fb_add_u64(b, SLOT_HIGH, hi, 0);
+    return fb_end(b);
+}
+
+fb_ref wire_put_ulid(struct fb_builder *b, struct shale_ulid id)
+{
+    return put_128(b, id.hi, id.lo);
+}
+
+struct shale_uuid wire_get_uuid(struct fb_reader *r, const struct fb_table *t)
+{
+    return (struct shale_uuid){ .hi = fb_u64(r, t, SLOT_HIGH, 0), .lo = fb_u64(r, t, SLOT_LOW, 0) };
+}
+
+fb_ref wire_put_uuid(struct fb_builder *b, struct shale_uuid id)
+{
+    return put_128(b, id.hi, id.lo);
+}
+
+int wire_get_ulids(struct fb_reader *r, const struct fb_vector *v, struct shale_ulid **out, size_t *n)
+{
+    if (r->rc != 0 || v->n == 0)
+        return r->rc;
+    *out = mem_calloc(v->n, sizeof(**out));
+    if (!*out)
+        return fb_nomem(r);
+    *n = v->n;
+    for (uint32_t i = 0; i < v->n && r->rc == 0; i++) {
+        struct fb_table t = fb_table_at(r, v, i);
+
+        (*out)[i] = wire_get_ulid(r, &t);
+    }
+    return r->rc;
+}
+
+fb_ref *wire_refs(struct fb_builder *b, size_t n)
+{
+    fb_ref *refs = b->rc == 0 ? mem_calloc(n, sizeof(*refs)) : NULL;
+
+    if (!refs && b->rc == 0)
+        b->rc = -ENOMEM;
+    return refs;
+}
+
+fb_ref wire_put_ulids(struct fb_builder *b, const struct shale_ulid *ids, size_t n)
+{
+    fb_ref *refs = wire_refs(b, n);
+    fb_ref out;
+
+    if (!refs)
+        return 0;
+    for (size_t i = 0; i < n; i++)
+        refs[i] = wire_put_ulid(b, ids[i]);
+    out = fb_put_refs(b, refs, n);
+    mem_free(refs);
+    return out;
+}
+
+/* An optional key of at most SHALE_KEY_MAX bytes. */
+static bool get_key(struct fb_reader *r, const struct fb_table *t, unsigned slot, struct shale_buf *out)
+{
+    struct shale_slice s;
+
+    if (!fb_bytes(r, t, slot, &s))
+        return false;
+    if (s.len > SHALE_KEY_MAX)
+        fb_fail(r, SHALE_ECORRUPT, "a key is longer than 65535 bytes");
+    else if (buf_set(out, s) < 0)
+        fb_nomem(r);
+    return r->rc == 0;
+}
+
+static void check_section(struct fb_reader *r, uint64_t offset, uint64_t len)
+{
+    if (len > UINT64_MAX - offset)
+        fb_fail(r, SHALE_ECORRUPT, "the offset and length of a section overflow");
+}
+
+int wire_get_info(struct fb_reader *r, const struct fb_table *t, struct sst_info *out)
+{
+    uint8_t codec = fb_u8(r, t, INFO_CODEC, 0);
+    uint8_t type = fb_u8(r, t, INFO_TYPE, 0);
+
+    out->has_first = get_key(r, t, INFO_FIRST, &out->first);
+    out->has_last = get_key(r, t, INFO_LAST, &out->last);
+    out->index_offset = fb_u64(r, t, INFO_INDEX_OFFSET, 0);
+    out->index_len = fb_u64(r, t, INFO_INDEX_LEN, 0);
+    out->filter_offset = fb_u64(r, t, INFO_FILTER_OFFSET, 0);
+    out->filter_len = fb_u64(r, t, INFO_FILTER_LEN, 0);
+    out->stats_offset = fb_u64(r, t, INFO_STATS_OFFSET, 0);
+    out->stats_len = fb_u64(r, t, INFO_STATS_LEN, 0);
+    out->filter_format = fb_u8(r, t, INFO_FILTER_FORMAT, 0);
+    out->codec = (enum shale_codec)codec;
+    out->type = (enum sst_type)type;
+    check_section(r, out->index_offset, out->index_len);
+    check_section(r, out->filter_offset, out->filter_len);
+    check_section(r, out->stats_offset, out->stats_len);
+    if (type > SST_WAL || out->filter_format > 1)
+        fb_fail(r, SHALE_ECORRUPT, "unknown SST type or filter format");
+    if (codec > SHALE_CODEC_ZSTD)
+        fb_fail(r, SHALE_EVERSION, "unknown compression codec");
+    return r->rc;
+}
+
+fb_ref wire_put_info(struct fb_builder *b, const struct sst_info *i)
+{
+    fb_ref first = i->has_first ? fb_put_bytes(b, slice_of_buf(&i->first)) : 0;
+    fb_ref last = i->has_last ? fb_put_bytes(b, slice_of_buf(&i->last)) : 0;
+
+    fb_begin(b);
+    fb_add_u64(b, INFO_STATS_LEN, i->stats_len, 0);
+    fb_add_u64(b, INFO_STATS_OFFSET, i->stats_offset, 0);
+    fb_add_u64(b, INFO_FILTER_LEN, i->filter_len, 0);
+    fb_add_u64(b, INFO_FILTER_OFFSET, i->filter_offset, 0);
+    fb_add_u64(b, INFO_INDEX_LEN, i->index_len, 0);
+    fb_add_u64(b, INFO_INDEX_OFFSET, i->index_offset, 0);
+    fb_add_ref(b, INFO_LAST, last);
+    fb_add_ref(b, INFO_FIRST, first);
+    fb_add_u8(b, INFO_FILTER_FORMAT, i->filter_format, 0);
+    fb_add_u8(b, INFO_TYPE, (uint8_t)i->type, 0);
+    fb_add_u8(b, INFO_CODEC, (uint8_t)i->codec, 0);
+    return fb_end(b);
+}
+
+static void check_keys(struct fb_reader *r, const struct sst_info *i)
+{
+    if (!i->has_first || i->first.len == 0 || (i->has_last && i->last.len == 0))
+        fb_fail(r, SHALE_ECORRUPT, "an SST has no first key, or an empty one");
+    else if (i->has_last && slice_cmp(slice_of_buf(&i->first), slice_of_buf(&i->last)) > 0)
+        fb_fail(r, SHALE_ECORRUPT, "the first key of an SST lies behind its last");
+}
+
+int wire_get_sst(struct fb_reader *r, const struct fb_table *t, unsigned version_slot, struct sst_handle **out)
+{
+    struct fb_table id = fb_table_req(r, t, SST_ID, "id of an SST");
+    struct fb_table info = fb_table_req(r, t, SST_INFO, "info of an SST");
+    uint16_t version = fb_u16(r, t, version_slot, 1);
+    struct sst_handle *h;
+
+    if (r->rc != 0)
+        return r->rc;
+    h = mem_zalloc(sizeof(*h));
+    if (!h)
+        return fb_nomem(r);
+    atomic_init(&h->refs, 1);
+    h->id = wire_get_ulid(r, &id);
+    h->version = version;
+    if (wire_get_info(r, &info, &h->info) == 0)
+        check_keys(r, &h->info);
+    if (version < 1 || version > SST_VERSION_MAX)
+        fb_fail(r, SHALE_EVERSION, "unknown block version");
+    if (r->rc == 0)
+        *out = h;
+    else
+        sst_handle_unref(h);
+    return r->rc;
+}
+
+static fb_ref put_bound(struct fb_builder *b, const struct key_bound *k)
+{
+    static const uint8_t types[] = {
+        [KEY_UNBOUNDED] = BOUND_UNBOUNDED, [KEY_INCLUDED] = BOUND_INCLUDED, [KEY_EXCLUDED] = BOUND_EXCLUDED,
+    };
+    fb_ref key = k->kind == KEY_UNBOUNDED ? 0 : fb_put_bytes(b, slice_of_buf(&k->key));
+
+    fb_begin(b);
+    fb_add_ref(b, BOUND_KEY, key);
+    fb_add_u8(b, BOUND_TYPE, types[k->kind], 0);
+    return fb_end(b);
+}
+
+static fb_ref put_range(struct fb_builder *b, const struct sst_view *v)
+{
+    fb_ref start = put_bound(b, &v->start);
+    fb_ref end = put_bound(b, &v->end);
+
+    fb_begin(b);
+    fb_add_ref(b, RANGE_END, end);
+    fb_add_ref(b, RANGE_START, start);
+    return fb_end(b);
+}
+
+fb_ref wire_put_sst(struct fb_builder *b, const struct sst_handle *h, const struct sst_view *range)
+{
+    fb_ref id = wire_put_ulid(b, h->id);
+    fb_ref info = wire_put_info(b, &h->info);
+    fb_ref visible = range && range->has_range ? put_range(b, range) : 0;
+
+    fb_begin(b);
+    fb_add_ref(b, SST_RANGE, visible);
+    fb_add_ref(b, SST_INFO, info);
+    fb_add_ref(b, SST_ID, id);
+    fb_add_u16_always(b, WIRE_SST_SLOT_VERSION, h->version);
+    return fb_end(b);
+}
+
+/* SlateDB aborts on every combination but these; an empty key is one that no row can have. */
+static void get_bound(struct fb_reader *r, const struct fb_table *t, struct key_bound *out)
+{
+    uint8_t type = fb_u8(r, t, BOUND_TYPE, 0);
+    struct shale_slice key;
+    bool has_key = fb_bytes(r, t, BOUND_KEY, &key);
+
+    if (r->rc != 0)
+        return;
+    if (type == BOUND_UNBOUNDED && !has_key)
+        out->kind = KEY_UNBOUNDED;
+    else if ((type == BOUND_INCLUDED || type == BOUND_EXCLUDED) && has_key && key.len > 0)
+        out->kind = type == BOUND_INCLUDED ? KEY_INCLUDED : KEY_EXCLUDED;
+    else
+        fb_fail(r, SHALE_ECORRUPT, "impossible bound of a visible range");
+    if (has_key && r->rc == 0 && buf_set(&out->key, key) < 0)
+        fb_nomem(r);
+}
+
+/* Whether some key from start on can lie at or before the end bound. */
+static bool reaches(struct shale_slice start, const struct key_bound *end)
+{
+    int c;
+
+    if (end->kind == KEY_UNBOUNDED)
+        return true;
+    c = slice_cmp(start, slice_of_buf(&end->key));
+    return end->kind == KEY_INCLUDED ? c <= 0 : c < 0;
+}
+
+static bool range_is_sane(const struct sst_view *v)
+{
+    const struct sst_info *i = &v->sst->info;
+    struct shale_slice start = slice_of_buf(&v->start.key);
+
+    if (v->start.kind == KEY_EXCLUDED || !reaches(slice_of_buf(&i->first), &v->end))
+        return false;
+    if (v->start.kind == KEY_UNBOUNDED)
+        return true;
+    return reaches(start, &v->end) && (!i->has_last || slice_cmp(start, slice_of_buf(&i->last)) <= 0);
+}
+
+int wire_get_range(struct fb_reader *r, const struct fb_table *t, struct sst_view *v)
+{
+    struct fb_table start = fb_table_req(r, t, RANGE_START, "start of a visible range");
+    struct fb_table end = fb_table_req(r, t, RANGE_END, "end of a visible range");
+
+    get_bound(r, &start, &v->start);
+    get_bound(r, &end, &v->end);
+    v->has_range = true;
+    if (r->rc == 0 && !range_is_sane(v))
+        fb_fail(r, SHALE_ECORRUPT, "a visible range is empty or misses its SST");
+    return r->rc;
+}
