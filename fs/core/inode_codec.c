@@ -420,8 +420,8 @@ static int add_within(uint64_t v, int64_t diff, uint64_t max, const char *what, 
     bool wrapped = diff < 0 ? r > v : r < v;
 
     if (wrapped || r > max)
-        return err_set(SHALE_EMERGE, "a change by %" PRId64 " takes the %s of an inode, %" PRIu64 ", out of range", diff,
-                       what, v);
+        return err_set(SHALE_EMERGE, "a change by %" PRId64 " takes the %s of an inode, %" PRIu64 ", out of range",
+                       diff, what, v);
     *out = r;
     return 0;
 }

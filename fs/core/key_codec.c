@@ -201,8 +201,8 @@ int fs_key_parse(struct shale_slice key, struct fs_key_parts *out)
 
     memset(&p, 0, sizeof(p));
     if (parse(key, &p) < 0)
-        return err_set(SHALE_ECORRUPT, "a row of the volume has a key of %zu bytes of an unknown form (0x%02x)", key.len,
-                       key.len ? key.data[0] : 0u);
+        return err_set(SHALE_ECORRUPT, "a row of the volume has a key of %zu bytes of an unknown form (0x%02x)",
+                       key.len, key.len ? key.data[0] : 0u);
     *out = p;
     return 0;
 }
