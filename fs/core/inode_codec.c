@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/stat.h>
 
 enum { TAG_RECORD = 1, TAG_OPERAND = 2 };
 

@@ -4,6 +4,8 @@
 
 #include "fs/core/fs.h"
 
+#include <sys/stat.h>
+
 /*
  * The row of an inode is a record, which says everything, or an operand, which says what changes. The first byte tells
  * them apart. Integers are varints, shortest form (fs/core/wire.h); masks say which fields follow; a field that has its
