@@ -17,20 +17,18 @@
 
 int session_encode(const struct session *s, struct shale_buf *out)
 {
-    struct shale_buf t = SHALE_BUF_INIT;
-    int rc;
+    struct text_out t;
 
-    (void)((rc = text_begin(&t, MAGIC)) < 0 || (rc = text_add(&t, "host", s->host)) < 0 ||
-           (rc = text_add(&t, "machine-id", s->machine_id)) < 0 || (rc = text_add(&t, "boot-id", s->boot_id)) < 0 ||
-           (rc = text_add_u64(&t, "pid", s->pid)) < 0 ||
-           (rc = text_add_u64(&t, "pid-namespace", s->pid_namespace)) < 0 ||
-           (rc = text_add_u64(&t, "start-time", s->start_time)) < 0 ||
-           (rc = text_add(&t, "mount-point", s->mount_point)) < 0 ||
-           (rc = text_add_time(&t, "since", s->since_ms)) < 0 || (rc = text_end(&t)) < 0);
-    if (rc == 0)
-        rc = buf_append_slice(out, slice_of_buf(&t));
-    shale_buf_fini(&t);
-    return rc;
+    text_begin(&t, out, MAGIC);
+    text_add(&t, "host", s->host);
+    text_add(&t, "machine-id", s->machine_id);
+    text_add(&t, "boot-id", s->boot_id);
+    text_add_u64(&t, "pid", s->pid);
+    text_add_u64(&t, "pid-namespace", s->pid_namespace);
+    text_add_u64(&t, "start-time", s->start_time);
+    text_add(&t, "mount-point", s->mount_point);
+    text_add_time(&t, "since", s->since_ms);
+    return text_end(&t);
 }
 
 static int get_host(void *obj, struct shale_slice value)

@@ -42,7 +42,7 @@ struct session {
  */
 int session_init(struct session *s, struct shale_ulid id, const char *mount_point, int64_t now_ms);
 
-/* Append the text. 0 or -ENOMEM. */
+/* Append the text. 0, -ENOMEM, or -EINVAL for a time before 1970 or after 9999. */
 int session_encode(const struct session *s, struct shale_buf *out);
 /* what names the object in messages. SHALE_ECORRUPT with a sentence; out changes only on success, its id not at all. */
 int session_parse(struct shale_slice text, const char *what, struct session *out);

@@ -16,9 +16,10 @@
 #define TIME_LEN 24 /* 2026-11-23T14:00:05.123Z */
 #define FIELDS_MAX 32
 
-int text_begin(struct shale_buf *b, const char *magic)
+void text_begin(struct text_out *t, struct shale_buf *b, const char *magic)
 {
-    return buf_printf(b, "%s\n", magic);
+    *t = (struct text_out){ .buf = b, .start = b->len };
+    t->rc = buf_printf(b, "%s\n", magic);
 }
 
 static bool is_plain(uint8_t c)
@@ -26,26 +27,29 @@ static bool is_plain(uint8_t c)
     return c >= 0x20 && c != 0x7f && c != '%';
 }
 
-int text_add(struct shale_buf *b, const char *key, const char *value)
+void text_add(struct text_out *t, const char *key, const char *value)
 {
-    int rc = buf_printf(b, "%s=", key);
-
-    for (const char *p = value; *p && rc == 0; p++) {
+    if (t->rc == 0)
+        t->rc = buf_printf(t->buf, "%s=", key);
+    for (const char *p = value; *p && t->rc == 0; p++) {
         uint8_t c = (uint8_t)*p;
 
-        rc = is_plain(c) ? buf_put_u8(b, c) : buf_printf(b, "%%%02X", c);
+        t->rc = is_plain(c) ? buf_put_u8(t->buf, c) : buf_printf(t->buf, "%%%02X", c);
     }
-    return rc < 0 ? rc : buf_put_u8(b, '\n');
+    if (t->rc == 0)
+        t->rc = buf_put_u8(t->buf, '\n');
 }
 
-int text_add_u64(struct shale_buf *b, const char *key, uint64_t v)
+void text_add_u64(struct text_out *t, const char *key, uint64_t v)
 {
-    return buf_printf(b, "%s=%" PRIu64 "\n", key, v);
+    if (t->rc == 0)
+        t->rc = buf_printf(t->buf, "%s=%" PRIu64 "\n", key, v);
 }
 
-int text_add_hex(struct shale_buf *b, const char *key, uint64_t v)
+void text_add_hex(struct text_out *t, const char *key, uint64_t v)
 {
-    return buf_printf(b, "%s=0x%" PRIx64 "\n", key, v);
+    if (t->rc == 0)
+        t->rc = buf_printf(t->buf, "%s=0x%" PRIx64 "\n", key, v);
 }
 
 static int format_time(int64_t ms, char *out, size_t cap)
@@ -60,18 +64,25 @@ static int format_time(int64_t ms, char *out, size_t cap)
     return 0;
 }
 
-int text_add_time(struct shale_buf *b, const char *key, int64_t ms)
+void text_add_time(struct text_out *t, const char *key, int64_t ms)
 {
     char text[64];
 
-    if (format_time(ms, text, sizeof(text)) < 0)
-        return -EINVAL;
-    return text_add(b, key, text);
+    if (t->rc == 0)
+        t->rc = format_time(ms, text, sizeof(text));
+    if (t->rc == 0)
+        text_add(t, key, text);
 }
 
-int text_end(struct shale_buf *b)
+int text_end(struct text_out *t)
 {
-    return buf_printf(b, CRC_KEY "%08" PRIx32 "\n", crc32_of(slice_of_buf(b)));
+    uint32_t crc = crc32_of(slice_from(slice_of_buf(t->buf), t->start));
+
+    if (t->rc == 0)
+        t->rc = buf_printf(t->buf, CRC_KEY "%08" PRIx32 "\n", crc);
+    if (t->rc < 0)
+        t->buf->len = t->start;
+    return t->rc;
 }
 
 int text_open(struct shale_slice data, const char *magic, const char *what, struct shale_slice *lines)

@@ -14,13 +14,20 @@
  *
  * Each line ends with a newline. In values, bytes below 0x20, 0x7f and '%' are written %XX.
  */
-int text_begin(struct shale_buf *b, const char *magic);
-/* Each appends a line, or the last one. 0 or -ENOMEM. */
-int text_add(struct shale_buf *b, const char *key, const char *value);
-int text_add_u64(struct shale_buf *b, const char *key, uint64_t v);
-int text_add_hex(struct shale_buf *b, const char *key, uint64_t v);
-int text_add_time(struct shale_buf *b, const char *key, int64_t ms); /* 2026-11-23T14:00:05.123Z; years up to 9999 */
-int text_end(struct shale_buf *b);
+struct text_out {
+    struct shale_buf *buf;
+    size_t start; /* where in buf the text begins */
+    int rc;       /* the first failure, after which nothing is written */
+};
+
+/* Append the first line to b, and then one for each call. */
+void text_begin(struct text_out *t, struct shale_buf *b, const char *magic);
+void text_add(struct text_out *t, const char *key, const char *value);
+void text_add_u64(struct text_out *t, const char *key, uint64_t v);
+void text_add_hex(struct text_out *t, const char *key, uint64_t v);
+void text_add_time(struct text_out *t, const char *key, int64_t ms); /* 2026-11-23T14:00:05.123Z; years up to 9999 */
+/* Append the last line. 0; -ENOMEM or, for a time out of range, -EINVAL: then b is as it was. */
+int text_end(struct text_out *t);
 
 /*
  * Check first and last line; *lines, borrowed from data, is what stands between. what names the object in messages.

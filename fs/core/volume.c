@@ -16,6 +16,12 @@
 #define VERSION_DIGITS 20
 #define SUFFIX ".vol"
 
+/* A part of the format, therefore not taken from the engine. */
+static const char *const codec_names[] = {
+    [SHALE_CODEC_NONE] = "none", [SHALE_CODEC_SNAPPY] = "snappy", [SHALE_CODEC_ZLIB] = "zlib",
+    [SHALE_CODEC_LZ4] = "lz4",   [SHALE_CODEC_ZSTD] = "zstd",
+};
+
 static bool is_power_of_two_in(uint64_t v, uint64_t min, uint64_t max)
 {
     return v >= min && v <= max && (v & (v - 1)) == 0;
@@ -32,38 +38,29 @@ bool volume_is_read_only(const struct volume *v)
     return (v->read_compatible & ~(uint64_t)VOLUME_READ_COMPATIBLE) != 0;
 }
 
-static int add_fields(const struct volume *v, const char *codec, struct shale_buf *b)
-{
-    char uuid[UUID_TEXT_LEN + 1];
-    int rc;
-
-    uuid_format(v->uuid, uuid);
-    (void)((rc = text_begin(b, MAGIC)) < 0 || (rc = text_add_u64(b, "format", VOLUME_FORMAT)) < 0 ||
-           (rc = text_add_hex(b, "features.compatible", v->compatible)) < 0 ||
-           (rc = text_add_hex(b, "features.read-compatible", v->read_compatible)) < 0 ||
-           (rc = text_add_hex(b, "features.incompatible", v->incompatible)) < 0 ||
-           (rc = text_add(b, "uuid", uuid)) < 0 || (rc = text_add(b, "name", v->name)) < 0 ||
-           (rc = text_add_u64(b, "chunk-size", v->chunk_bytes)) < 0 ||
-           (rc = text_add_u64(b, "block-size", v->block_bytes)) < 0 || (rc = text_add(b, "codec", codec)) < 0 ||
-           (rc = text_add_time(b, "created", v->created_ms)) < 0 || (rc = text_add(b, "cipher", "none")) < 0 ||
-           (rc = text_add(b, "cipher-keys", "")) < 0 || (rc = text_end(b)) < 0);
-    return rc;
-}
-
 int volume_encode(const struct volume *v, struct shale_buf *out)
 {
-    const char *codec = shale_codec_name(v->codec);
-    struct shale_buf text = SHALE_BUF_INIT;
-    int rc;
+    char uuid[UUID_TEXT_LEN + 1];
+    struct text_out t;
 
-    if (!sizes_are_valid(v) || !codec || !memchr(v->name, '\0', sizeof(v->name)))
-        return err_set(-EINVAL, "a volume cannot have chunks of %" PRIu32 " and blocks of %" PRIu32 " bytes",
-                       v->chunk_bytes, v->block_bytes);
-    rc = add_fields(v, codec, &text);
-    if (rc == 0)
-        rc = buf_append_slice(out, slice_of_buf(&text));
-    shale_buf_fini(&text);
-    return rc;
+    if (!sizes_are_valid(v) || v->codec >= ARRAY_SIZE(codec_names) || !memchr(v->name, '\0', sizeof(v->name)))
+        return err_set(-EINVAL, "a volume cannot have chunks of %" PRIu32 " bytes, blocks of %" PRIu32 " and codec %d",
+                       v->chunk_bytes, v->block_bytes, (int)v->codec);
+    uuid_format(v->uuid, uuid);
+    text_begin(&t, out, MAGIC);
+    text_add_u64(&t, "format", VOLUME_FORMAT);
+    text_add_hex(&t, "features.compatible", v->compatible);
+    text_add_hex(&t, "features.read-compatible", v->read_compatible);
+    text_add_hex(&t, "features.incompatible", v->incompatible);
+    text_add(&t, "uuid", uuid);
+    text_add(&t, "name", v->name);
+    text_add_u64(&t, "chunk-size", v->chunk_bytes);
+    text_add_u64(&t, "block-size", v->block_bytes);
+    text_add(&t, "codec", codec_names[v->codec]);
+    text_add_time(&t, "created", v->created_ms);
+    text_add(&t, "cipher", "none");
+    text_add(&t, "cipher-keys", "");
+    return text_end(&t);
 }
 
 static int get_format(void *obj, struct shale_slice value)
@@ -125,15 +122,13 @@ static int get_block_bytes(void *obj, struct shale_slice value)
 
 static int get_codec(void *obj, struct shale_slice value)
 {
-    char text[16];
-    int rc = text_get_string(value, text, sizeof(text));
-
-    if (rc == 0)
-        rc = shale_codec_parse(text);
-    if (rc < 0)
-        return rc;
-    ((struct volume *)obj)->codec = (enum shale_codec)rc;
-    return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(codec_names); i++) {
+        if (!slice_eq(value, slice_str(codec_names[i])))
+            continue;
+        ((struct volume *)obj)->codec = (enum shale_codec)i;
+        return 0;
+    }
+    return -EINVAL;
 }
 
 static int get_created(void *obj, struct shale_slice value)

@@ -45,12 +45,13 @@ static int parse(struct shale_slice text, struct thing *t, size_t *n_unknown)
 
 static int write_thing(struct shale_buf *b)
 {
-    int rc;
+    struct text_out t;
 
-    (void)((rc = text_begin(b, "magic")) < 0 || (rc = text_add(b, "name", "a%\n\x7f=")) < 0 ||
-           (rc = text_add_u64(b, "n", UINT64_MAX)) < 0 || (rc = text_add_time(b, "at", 1795442405123)) < 0 ||
-           (rc = text_end(b)) < 0);
-    return rc;
+    text_begin(&t, b, "magic");
+    text_add(&t, "name", "a%\n\x7f=");
+    text_add_u64(&t, "n", UINT64_MAX);
+    text_add_time(&t, "at", 1795442405123);
+    return text_end(&t);
 }
 
 static void what_was_written_is_read_and_readable(void **state)
@@ -64,18 +65,41 @@ static void what_was_written_is_read_and_readable(void **state)
     assert_int_equal(parse(slice_of_buf(&b), &t, NULL), 0);
     assert_string_equal(t.name, "a%\n\x7f=");
     assert_true(t.n == UINT64_MAX && t.at_ms == 1795442405123);
-    assert_int_equal(text_add_time(&b, "t", -1), -EINVAL);
-    assert_int_equal(text_add_time(&b, "t", INT64_MAX), -EINVAL);
+    shale_buf_fini(&b);
+}
+
+static void a_time_without_a_form_leaves_nothing_behind(void **state)
+{
+    static const int64_t times[] = { -1, INT64_MIN, INT64_MAX, 253402300800000 };
+    struct shale_buf b = SHALE_BUF_INIT;
+    struct text_out t;
+
+    (void)state;
+    assert_int_equal(buf_put_u8(&b, 'x'), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
+        text_begin(&t, &b, "magic");
+        text_add_time(&t, "t", times[i]);
+        text_add_u64(&t, "n", 1);
+        assert_int_equal(text_end(&t), -EINVAL);
+        assert_int_equal(b.len, 1);
+    }
+    text_begin(&t, &b, "magic");
+    assert_int_equal(text_end(&t), 0);
+    assert_int_equal(b.len, 1 + 6 + 15); /* the checksum is of this text alone */
+    assert_int_equal(parse(slice_from(slice_of_buf(&b), 1), NULL, NULL), SHALE_ECORRUPT);
+    assert_string_equal(shale_errmsg(), "object x has no line name");
     shale_buf_fini(&b);
 }
 
 /* lines between magic and checksum line */
 static void seal(struct shale_buf *b, const char *lines)
 {
+    struct text_out t;
+
     buf_clear(b);
-    assert_int_equal(text_begin(b, "magic"), 0);
+    text_begin(&t, b, "magic");
     assert_int_equal(shale_buf_append(b, lines, strlen(lines)), 0);
-    assert_int_equal(text_end(b), 0);
+    assert_int_equal(text_end(&t), 0);
 }
 
 static void each_fault_has_its_sentence(void **state)
@@ -180,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read_and_readable),
+        cmocka_unit_test(a_time_without_a_form_leaves_nothing_behind),
         cmocka_unit_test(each_fault_has_its_sentence),
         cmocka_unit_test(every_cut_and_every_changed_bit_is_noticed),
         cmocka_unit_test(values_have_one_form),

@@ -91,6 +91,7 @@ static void with_line(struct shale_buf *out, const char *key, const char *line)
 {
     struct volume v = some_volume();
     struct shale_buf b = SHALE_BUF_INIT;
+    struct text_out t = { .buf = out };
     const char *p;
 
     buf_clear(out);
@@ -101,7 +102,7 @@ static void with_line(struct shale_buf *out, const char *key, const char *line)
         else
             assert_int_equal(shale_buf_append(out, p, (size_t)(strchr(p, '\n') + 1 - p)), 0);
     }
-    assert_int_equal(text_end(out), 0);
+    assert_int_equal(text_end(&t), 0);
     shale_buf_fini(&b);
 }
 
