@@ -97,7 +97,7 @@ static int settle_blocks(struct check *c);
 
 static int check_inode_row(struct check *c, uint64_t ino, struct shale_slice value)
 {
-    struct seen *s;
+    struct seen *s = NULL;
     int rc = settle_blocks(c);
 
     if (rc == 0)

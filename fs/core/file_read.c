@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/err.h"
 #include "fs/core/chunks.h"
 #include "fs/core/file_data.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/core/inode.h"
 
-#include "base/err.h"
+#include "base/buf.h"
 #include "fs/core/fserr.h"
 #include "fs/core/key_codec.h"
 #include "fs/core/volume_state.h"

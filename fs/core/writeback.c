@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/buf.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "fs/core/chunks.h"
 #include "fs/core/file_data.h"
 #include "fs/core/txn.h"
