@@ -84,20 +84,19 @@ static struct seen *seen_find(struct check *c, uint64_t ino)
 }
 
 /* Inode rows come in ascending order, so this appends. */
-static int seen_add(struct check *c, uint64_t ino, struct seen **out)
+static struct seen *seen_add(struct check *c, uint64_t ino)
 {
     if (vec_reserve(&c->v, &c->cap, c->n + 1, sizeof(*c->v)) < 0)
-        return -ENOMEM;
-    *out = &c->v[c->n++];
-    **out = (struct seen){ .ino = ino };
-    return 0;
+        return NULL;
+    c->v[c->n] = (struct seen){ .ino = ino };
+    return &c->v[c->n++];
 }
 
 static int settle_blocks(struct check *c);
 
 static int check_inode_row(struct check *c, uint64_t ino, struct shale_slice value)
 {
-    struct seen *s = NULL;
+    struct seen *s;
     int rc = settle_blocks(c);
 
     if (rc == 0)
@@ -106,10 +105,11 @@ static int check_inode_row(struct check *c, uint64_t ino, struct shale_slice val
         problem(c, "inode %" PRIu64 ": %s", ino, shale_errmsg());
         return 0;
     }
-    if (rc == 0)
-        rc = seen_add(c, ino, &s);
     if (rc < 0)
         return rc;
+    s = seen_add(c, ino);
+    if (!s)
+        return -ENOMEM;
     s->mode = c->rec.mode;
     s->nlink = c->rec.nlink;
     s->n_entries = c->rec.n_entries;
@@ -256,7 +256,7 @@ static int check_counter(struct check *c, const struct shale_row *row)
             c->counters[i] = (int64_t)get_u64le(row->value.data);
     }
     if (k.name.len == 3 && memcmp(k.name.data, "ino", 3) == 0 && row->value.len == 8)
-        c->next_ino = get_u64be(row->value.data);
+        c->next_ino = get_u64le(row->value.data);
     return 0;
 }
 

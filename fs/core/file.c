@@ -16,9 +16,6 @@ struct fs_file {
     int flags; /* of open */
 };
 
-int names_create_file(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode,
-                      struct inode **out);
-
 /* Make a handle of a reference, which it takes over (also on failure). op is held. */
 static int file_new(struct fs *fs, struct inode *i, int flags, struct fs_file **out)
 {

@@ -39,7 +39,4 @@ int file_data_writeback_all(struct fs *fs);
 /* Note that i has something to write back, a time for instance. */
 void file_data_list(struct fs *fs, struct inode *i);
 
-/* Make everything durable that was handed to the engine. 0 or the engine's error. */
-int volume_commit(struct fs *fs);
-
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/core/namespace.h"
 
-#include "base/clock.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include "fs/core/file_data.h"
 #include "fs/core/fserr.h"

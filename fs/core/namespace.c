@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/core/namespace.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
-#include "base/err.h"
-#include "base/log.h"
 #include "fs/core/file_data.h"
 
 #include <assert.h>

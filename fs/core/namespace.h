@@ -4,13 +4,17 @@
 
 #include "fs/core/txn.h"
 
-/* Shared by the files that change names. All are called with the name lock held. */
+/* Shared by the files that change names. Called with the name lock held, but for names_find and names_create_file. */
 
 /* Reads an entry. -ENOENT. Needs no lock when the answer may be stale. */
 int names_find(struct fs *fs, uint64_t dir, const char *name, struct dentry *out);
 
 /* The directory an operation works in: a reference, its op lock held. -ENOENT when it was removed; -ENOTDIR. */
 int names_lock_dir(struct fs *fs, uint64_t ino, struct inode **out);
+/* Make a regular file; *out is a reference. -EEXIST. Takes the name lock itself. */
+int names_create_file(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode,
+                      struct inode **out);
+
 /* Unlock and put; NULL is fine. */
 void names_release(struct fs *fs, struct inode *i);
 

@@ -158,7 +158,7 @@ int txn_commit(struct txn *t)
         return t->rc;
     if (shale_batch_count(t->batch) == 0)
         return 0;
-    rc = shale_db_write(fs->db, t->batch, false, NULL);
+    rc = volume_note_error(fs, shale_db_write(fs->db, t->batch, false, NULL));
     if (rc < 0)
         return rc;
     mutex_lock(&fs->counters_mu);

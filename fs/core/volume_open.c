@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/ulid.h"
 #include "fs/core/committer.h"
 #include "fs/core/file_data.h"
 #include "fs/core/fs_merge.h"
@@ -125,7 +126,7 @@ static int write_root(struct fs *fs, const struct fs_format_options *opt)
     rec.nlink = 2;
     rec.parent = FS_ROOT_INO;
     rec.atime_ns = rec.mtime_ns = rec.ctime_ns = rec.btime_ns = now;
-    put_u64be(next, FS_ROOT_INO + 1);
+    put_u64le(next, FS_ROOT_INO + 1);
     txn_init(&t, fs);
     txn_put_inode(&t, FS_ROOT_INO, &rec);
     txn_fail(&t, fs_key_counter(&key, "ino"));
@@ -270,7 +271,8 @@ static int settle_sessions(struct fs *fs, const char *url)
     return rc;
 }
 
-static int load_u64(struct fs *fs, const char *name, bool big_endian, uint64_t *out)
+/* A counter; -ENOENT when there is none. */
+static int load_counter(struct fs *fs, const char *name, uint64_t *out)
 {
     struct shale_buf value = SHALE_BUF_INIT;
     struct fs_key key;
@@ -282,14 +284,14 @@ static int load_u64(struct fs *fs, const char *name, bool big_endian, uint64_t *
     if (rc == 0 && value.len != 8)
         rc = err_set(SHALE_ECORRUPT, "counter '%s' has %zu bytes instead of 8", name, value.len);
     if (rc == 0)
-        *out = big_endian ? get_u64be(value.data) : get_u64le(value.data);
+        *out = get_u64le(value.data);
     shale_buf_fini(&value);
-    return rc == -ENOENT && !big_endian ? 0 : rc;
+    return rc;
 }
 
 static int load_counters(struct fs *fs)
 {
-    int rc = load_u64(fs, "ino", true, &fs->next_ino);
+    int rc = load_counter(fs, "ino", &fs->next_ino);
 
     fs->end_ino = fs->next_ino;
     if (rc == -ENOENT)
@@ -297,8 +299,10 @@ static int load_counters(struct fs *fs)
     for (int i = 0; rc == 0 && i < FS_N_COUNTERS; i++) {
         uint64_t v;
 
-        rc = load_u64(fs, fs_counter_name((enum fs_counter)i), false, &v);
+        rc = load_counter(fs, fs_counter_name((enum fs_counter)i), &v);
         fs->counters[i] = (int64_t)v;
+        if (rc == -ENOENT)
+            rc = 0; /* nothing was counted yet */
     }
     return rc;
 }
@@ -414,10 +418,21 @@ int fs_close(struct fs *fs)
 
 int fs_error(struct fs *fs)
 {
+    return atomic_load_explicit(&fs->error, memory_order_relaxed);
+}
+
+int volume_note_error(struct fs *fs, int rc)
+{
     struct shale_db_status st;
 
+    if (rc >= 0 || fs_error(fs) < 0)
+        return rc;
     shale_db_status(fs->db, &st);
-    return st.error;
+    if (st.error < 0) {
+        atomic_store_explicit(&fs->error, st.error, memory_order_relaxed);
+        log_error("the volume can no longer be written: %s: %s", shale_strerror(st.error), shale_errmsg());
+    }
+    return rc;
 }
 
 int volume_commit(struct fs *fs)
@@ -430,7 +445,7 @@ int volume_commit(struct fs *fs)
     mutex_lock(&fs->dirty_mu);
     n = fs->n_changes;
     mutex_unlock(&fs->dirty_mu);
-    rc = shale_db_flush(fs->db, SHALE_FLUSH_WAL);
+    rc = volume_note_error(fs, shale_db_flush(fs->db, SHALE_FLUSH_WAL));
     if (rc < 0)
         return rc;
     mutex_lock(&fs->dirty_mu);

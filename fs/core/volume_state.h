@@ -27,6 +27,7 @@ struct fs {
 
     struct mutex counters_mu;  /* rank FS_RANK_COUNTERS */
     int64_t counters[FS_N_COUNTERS];
+    _Atomic int error;         /* relaxed: what the engine died of, once somebody has met it */
     _Atomic uint64_t dirty_bytes; /* relaxed: a limit; in dirty and flushing of all inodes */
 
     struct mutex dirty_mu;     /* rank FS_RANK_DIRTY_LIST */
@@ -39,6 +40,12 @@ struct fs {
 
 /* Key of a counter: its name. */
 const char *fs_counter_name(enum fs_counter c);
+
+/* Make everything durable that was handed to the engine. 0 or the engine's error. */
+int volume_commit(struct fs *fs);
+
+/* Look, after the failure rc of an engine call, whether the engine is dead; returns rc. */
+int volume_note_error(struct fs *fs, int rc);
 
 /* File data is handed over in batches of about this many bytes; a file with as much of it does so itself. */
 #define FS_BATCH_BYTES (4u << 20)
