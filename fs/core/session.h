@@ -7,8 +7,8 @@
 #include <stdbool.h>
 
 /*
- * A mount that has a volume open leaves an object session/<ULID>, which says who it is; a clean unmount removes it. Text
- * as in fs/core/text.h:
+ * A mount that has a volume open leaves an object session/<ULID>, which says who it is; a clean unmount removes it.
+ * Text as in fs/core/text.h:
  *
  *   shalefs session
  *   host=...
@@ -37,8 +37,8 @@ struct session {
 };
 
 /*
- * Describe this process, which must be the one that stays (call it after the fork of a daemon). What cannot be found out
- * stays empty or 0. -ENAMETOOLONG for the mount point, which may be NULL.
+ * Describe this process, which must be the one that stays (call it after the fork of a daemon). What cannot be found
+ * out stays empty or 0. -ENAMETOOLONG for the mount point, which may be NULL.
  */
 int session_init(struct session *s, struct shale_ulid id, const char *mount_point, int64_t now_ms);
 
@@ -61,8 +61,8 @@ struct session_list {
 
 void session_list_fini(struct session_list *l);
 /*
- * Every open session of the volume replaces those of l. One that ends meanwhile is left out; one whose object is damaged
- * is unreadable, and never provably dead. -ENOMEM; as shale_store_list and shale_store_get.
+ * Every open session of the volume replaces those of l. One that ends meanwhile is left out; one whose object is
+ * damaged is unreadable, and never provably dead. -ENOMEM; as shale_store_list and shale_store_get.
  */
 int session_list_load(struct shale_store *store, const char *root, struct session_list *l);
 
