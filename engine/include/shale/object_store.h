@@ -11,17 +11,22 @@ extern "C" {
 
 /*
  * Immutable objects under names. A name is a path without leading or trailing slash, of segments over
- * [A-Za-z0-9._=@:+-]; no segment is "." or "..". Every call may be made from any thread, any number at once.
+ * [A-Za-z0-9._=@:+-]; no segment is empty, "." or "..". At most 1024 bytes, a segment at most 230. Every call may be
+ * made from any thread, any number at once.
  *
  * Errors of every call, beside those named there: -ENOMEM; -EINVAL for a bad name; -EACCES when permission is
  * refused; -EROFS when the store is read-only; -ENOSPC; SHALE_ETRANSIENT when the store may answer if asked again;
- * -EIO for anything else. Each leaves a sentence in shale_errmsg().
+ * -EIO for anything else. Each leaves a sentence in shale_errmsg(). After SHALE_ETRANSIENT or -EIO it is unknown whether
+ * a write took place.
  */
 struct shale_store;
 
+#define SHALE_PUT_ID_LEN 26
+
 struct shale_object_meta {
     uint64_t size;
-    int64_t mtime_ms; /* when it was created, Unix time */
+    int64_t mtime_ms;                  /* when it was created, Unix time */
+    char put_id[SHALE_PUT_ID_LEN + 1]; /* of the put that made it; "" when it had none, is not kept, and in listings */
 };
 
 enum shale_put_mode {
@@ -32,7 +37,7 @@ enum shale_put_mode {
 /* Receives one object of a listing. Return 0 to go on; anything else ends the listing, which returns that value. */
 typedef int (*shale_list_fn)(void *arg, const char *name, const struct shale_object_meta *meta);
 
-/* One of several ranges to read at once; len 0 is not allowed. */
+/* One of several ranges to read at once. */
 struct shale_range_get {
     const char *name;
     uint64_t offset;
@@ -44,8 +49,16 @@ struct shale_range_get {
 struct shale_upload;
 
 /*
- * What an implementation provides. Arguments were checked. All but close, delete_many, get_ranges and the upload
- * functions are required; what is missing is emulated (delete and ranges one by one, an upload in memory and put).
+ * What an implementation provides. Arguments were checked, out buffers are empty. All but close, remove_many, get_ranges
+ * and the upload functions are required; what is missing is emulated (removal and ranges one by one, an upload in memory
+ * and put).
+ *
+ * put_id: 26 characters that only this logical put carries, the same in each of its attempts, or NULL. A store that keeps
+ * metadata keeps it, and head tells it: so whoever lost the reply to a create-if-absent finds out whether the object
+ * that is there now is his own. Bytes would not tell: two writers may well write the same fence or manifest.
+ *
+ * upload_write: SHALE_ETRANSIENT means that nothing of data was taken; the call may be repeated. upload_finish ends u
+ * but for SHALE_ETRANSIENT, after which it is called again (0 when the earlier call had succeeded after all) or aborted.
  */
 struct shale_store_ops {
     const char *scheme; /* "memory", "file", "s3"; for messages */
@@ -53,7 +66,8 @@ struct shale_store_ops {
     int (*get_range)(struct shale_store *s, const char *name, uint64_t offset, uint64_t len, struct shale_buf *out);
     int (*get_ranges)(struct shale_store *s, struct shale_range_get *r, size_t n);
     int (*head)(struct shale_store *s, const char *name, struct shale_object_meta *out);
-    int (*put)(struct shale_store *s, const char *name, struct shale_slice data, enum shale_put_mode mode);
+    int (*put)(struct shale_store *s, const char *name, struct shale_slice data, enum shale_put_mode mode,
+               const char *put_id);
     int (*remove)(struct shale_store *s, const char *name);
     int (*remove_many)(struct shale_store *s, const char *const *names, size_t n);
     int (*list)(struct shale_store *s, const char *prefix, const char *start_after, shale_list_fn fn, void *arg);
@@ -77,8 +91,10 @@ struct shale_upload {
  * Open the store that holds a URL and say where in it the URL points:
  *   memory://NAME/path   a store of this process, shared by NAME
  *   file:///dir/path     a directory; the last component is the path, what stands before it is the store
+ *   dir/path             the same; relative to the working directory
  *   s3://bucket/prefix
- * create makes a missing directory. *path is owned by the caller (free). -EINVAL for a URL that is none of these.
+ * Slashes at the end and doubled ones do not matter; percent-encoding is not understood. create makes missing
+ * directories up to the store. *path is owned by the caller (free). -EINVAL for a URL that is none of these.
  */
 SHALE_API int shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
 
@@ -89,9 +105,9 @@ SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_s
 /* Ends the store; nothing may use it any more. NULL is fine. */
 SHALE_API void shale_store_close(struct shale_store *s);
 
-/* The whole object replaces out. -ENOENT when there is none. */
+/* The whole object replaces out, which a failure leaves as it is. -ENOENT when there is none. */
 SHALE_API int shale_store_get(struct shale_store *s, const char *name, struct shale_buf *out);
-/* Exactly len bytes from offset replace out. -ENOENT; -ERANGE when the object is shorter than offset + len. */
+/* Exactly len bytes from offset replace out. -ENOENT; -ERANGE when the object is shorter than offset + len. -EINVAL: len 0. */
 SHALE_API int shale_store_get_range(struct shale_store *s, const char *name, uint64_t offset, uint64_t len,
                                     struct shale_buf *out);
 /* Read n ranges, at once where the store can. 0 when each has its rc; r[i].rc tells. */
@@ -102,17 +118,19 @@ SHALE_API int shale_store_put(struct shale_store *s, const char *name, struct sh
                               enum shale_put_mode mode);
 /* Removing what does not exist succeeds. */
 SHALE_API int shale_store_delete(struct shale_store *s, const char *name);
+/* Each of them, also after a failure; the first error. */
 SHALE_API int shale_store_delete_many(struct shale_store *s, const char *const *names, size_t n);
 /*
  * Every object whose name begins with prefix (any string, "" for all) and is greater than start_after (NULL for all), in
- * name order. An object created or removed meanwhile may or may not be listed.
+ * name order. An object created or removed meanwhile may or may not be listed. fn may use the store.
  */
 SHALE_API int shale_store_list(struct shale_store *s, const char *prefix, const char *start_after, shale_list_fn fn,
                                void *arg);
 
 /*
  * A large object in parts: nothing is visible before shale_upload_finish returned 0, then the whole (overwriting).
- * Memory stays bounded. finish and abort both end u, finish also when it fails. One thread at a time.
+ * Memory stays bounded. finish and abort both end u, finish also when it fails. After a failed write it can only be
+ * aborted, or, after SHALE_ETRANSIENT, the same write repeated. One thread at a time.
  */
 SHALE_API int shale_upload_begin(struct shale_store *s, const char *name, struct shale_upload **out);
 SHALE_API int shale_upload_write(struct shale_upload *u, struct shale_slice data);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OBJECT_STORE_RETRY_H
+#define OBJECT_STORE_RETRY_H
+
+#include <shale/object_store.h>
+
+/*
+ * A store that asks another one again after SHALE_ETRANSIENT, first after base_ms, each time after twice as long, up to
+ * cap_ms, with a warning in the log (R173, R178). Every other error is permanent and returned at once (H12).
+ *
+ * A create-if-absent carries a put id (R174): when the reply to an attempt was lost and a later one finds the name
+ * taken, the object's head says whether it is ours. On a store that keeps no ids that stays open, and -EEXIST is the
+ * answer (R175). -EEXIST to a first attempt is a plain lost race.
+ *
+ * Listings go on behind the last object that was passed on. An upload's parts are asked for again like the rest, which
+ * the contract of upload_write makes safe.
+ */
+struct store_retry_options {
+    int64_t base_ms;  /* 0: 100 */
+    int64_t cap_ms;   /* 0: 1000 */
+    int64_t limit_ms; /* give up with SHALE_ETRANSIENT so long after the first attempt of a call; 0: never */
+};
+
+/* inner: borrowed until close. opt NULL: the defaults. */
+int store_retry_new(struct shale_store *inner, const struct store_retry_options *opt, struct shale_store **out);
+
+/*
+ * From now on nobody waits: calls that sleep between attempts wake up and return SHALE_ECANCELED, as do later ones whose
+ * only attempt fails with SHALE_ETRANSIENT. From any thread.
+ */
+void store_retry_stop(struct shale_store *s);
+
+#endif
