@@ -12,9 +12,9 @@ struct sst_iter_options {
 };
 
 /*
- * Rows of a view that lie in range, versions included, in order (R125-R130). Nothing is read before the first next or
- * seek. ts and view are borrowed, the view's SST is kept by a reference; the range's bytes are copied. A point range asks
- * the filter first. A range that does not touch the view gives an iterator that ends at once.
+ * Rows of a view that lie in range, versions included, in order (R125-R130). Nothing is read before the first next. ts
+ * and view are borrowed, the view's SST is kept by a reference; the range's bytes are copied. A point range asks the
+ * filter first. A range that does not touch the view gives an iterator that ends at once.
  */
 int sst_iter_new(struct table_store *ts, const struct sst_view *view, const struct key_range *range,
                  const struct sst_iter_options *opt, struct iter **out);

@@ -12,12 +12,17 @@ struct sst_writer;
 
 /* id is the object's; cache says whether blocks and index enter the block cache as they are written (R71). */
 int sst_writer_new(struct table_store *ts, struct shale_ulid id, bool cache, struct sst_writer **out);
-/* *block_bytes: 0, or the encoded size of the block that this row completed (R194). May be NULL. */
+/*
+ * *block_bytes: 0, or the stored size, checksum included, of the block that this row completed (R194). May be NULL.
+ * -EINVAL for a row out of order or with a key or value of impossible length; the writer is as before. After any other
+ * error the writer can only be freed.
+ */
 int sst_writer_add(struct sst_writer *w, const struct shale_row *row, uint64_t *block_bytes);
 bool sst_writer_is_empty(const struct sst_writer *w);
 /*
  * Write the rest; when it returns 0 the object is durable and *out describes it. A writer without rows is -EINVAL: such an
- * SST must never be referenced. Ends the writer only on success; it may be tried again after SHALE_ETRANSIENT.
+ * SST must never be referenced. Ends the writer only on success. After SHALE_ETRANSIENT it may be tried again, which
+ * puts the same bytes; when they had begun to stream (an object of more than some MiB) they are gone, and it is -EIO.
  */
 int sst_writer_finish(struct sst_writer *w, struct sst_handle **out);
 /* Frees the writer; an unfinished object never appears. NULL is fine. */

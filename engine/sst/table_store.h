@@ -20,7 +20,7 @@ struct sst_format {
 
 /*
  * Where the SSTs of a database are and how their parts are read: checksum, decompression, cache. Errors name the
- * object and the part. Safe from any thread.
+ * object and the part; a missing object is -ENOENT. Safe from any thread.
  */
 struct table_store {
     struct shale_store *store;     /* borrowed */
@@ -29,17 +29,22 @@ struct table_store {
     struct block_cache *cache;     /* borrowed; may be NULL */
     struct sst_format format;
     struct mutex mu;               /* rank 600; guards externals */
-    struct external_sst *externals; /* SSTs that lie under another database's path, sorted by id */
+    struct external_sst *externals; /* SSTs that lie under another database's path, sorted by id; owned */
     size_t n_externals;
 };
 
 int table_store_init(struct table_store *ts, struct shale_store *store, struct shale_store *wal_store,
                      const char *root, const struct sst_format *format, struct block_cache *cache);
 void table_store_fini(struct table_store *ts);
-/* Learn which SSTs are external from a manifest (storage format section 8.4). 0 or -ENOMEM. */
+/*
+ * Learn which SSTs are external from a manifest (storage format section 8.4). What was learnt before stays known, for
+ * readers of older manifests. 0 or -ENOMEM (nothing changed).
+ */
 int table_store_set_externals(struct table_store *ts, const struct manifest *m);
 /* Name of the object that holds a compacted SST. */
 int table_store_sst_name(struct table_store *ts, struct shale_ulid id, struct shale_buf *out);
+/* Name of a WAL object, in wal_store; never external. Both replace out, which then ends in a NUL (not counted). */
+int table_store_wal_name(struct table_store *ts, uint64_t wal_id, struct shale_buf *out);
 
 /* An uncompressed block payload, shared. */
 struct block {
@@ -103,6 +108,14 @@ int table_stats_read(struct table_store *ts, const struct sst_source *src, struc
  */
 int table_blocks_read(struct table_store *ts, const struct sst_source *src, const struct table_index *index,
                       size_t first, size_t n, bool fill, struct block **out);
+
+/*
+ * Write-through: keep a copy of the uncompressed payload of a part that is being written. Without memory, or when it
+ * does not fit, it is not kept.
+ */
+void table_cache_block(struct table_store *ts, struct shale_ulid id, uint64_t offset, struct shale_slice payload);
+void table_cache_index(struct table_store *ts, const struct sst_handle *h, struct shale_slice payload);
+void table_cache_filter(struct table_store *ts, const struct sst_handle *h, struct shale_slice payload);
 
 /*
  * Read trailer and info of an object whose manifest record is not at hand. (WAL objects; inspection of any SST.)

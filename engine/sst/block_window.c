@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sst/block_window.h"
+
+#include "base/alloc.h"
+
+#include <assert.h>
+#include <errno.h>
+
+static void forget(struct block_window *w)
+{
+    for (size_t i = 0; i < w->n; i++)
+        block_unref(w->blocks[i]);
+    w->n = 0;
+}
+
+void block_window_fini(struct block_window *w)
+{
+    forget(w);
+    mem_free(w->blocks);
+    w->blocks = NULL;
+    w->cap = 0;
+}
+
+static uint64_t stored_len(const struct block_window *w, size_t i)
+{
+    const struct sst_index *x = &w->index->x;
+
+    return (i + 1 < x->n ? x->offsets[i + 1] : w->src.sst->info.filter_offset) - x->offsets[i];
+}
+
+/* How many blocks from i on, in the given direction and not past end, make up w->bytes. */
+static size_t count_blocks(const struct block_window *w, size_t i, size_t end, enum iter_order order)
+{
+    uint64_t sum = stored_len(w, i);
+    size_t n = 1;
+
+    while (i != end) {
+        i = order == ITER_ASC ? i + 1 : i - 1;
+        sum += stored_len(w, i);
+        if (sum > w->bytes)
+            break;
+        n++;
+    }
+    return n;
+}
+
+static int load(struct block_window *w, size_t i, size_t lo, size_t hi, enum iter_order order)
+{
+    size_t n = count_blocks(w, i, order == ITER_ASC ? hi : lo, order);
+    size_t first = order == ITER_ASC ? i : i - (n - 1);
+    int rc;
+
+    forget(w);
+    rc = vec_reserve(&w->blocks, &w->cap, n, sizeof(struct block *));
+    if (rc == 0)
+        rc = table_blocks_read(w->ts, &w->src, w->index, first, n, w->fill_cache, w->blocks);
+    if (rc < 0)
+        return rc;
+    w->first = first;
+    w->n = n;
+    return 0;
+}
+
+int block_window_get(struct block_window *w, size_t i, size_t lo, size_t hi, enum iter_order order,
+                     struct block **out)
+{
+    struct block *b;
+
+    assert(lo <= i && i <= hi);
+    if (i < w->first || i - w->first >= w->n) {
+        int rc = load(w, i, lo, hi, order);
+
+        if (rc < 0)
+            return rc;
+    }
+    b = w->blocks[i - w->first];
+    (void)cache_item_ref(&b->item); /* returns its argument */
+    *out = b;
+    return 0;
+}

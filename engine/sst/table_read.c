@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sst/table_store.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "sst/sst_section.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* The object that src names, and its store. */
+struct part_reader {
+    struct table_store *ts;
+    const struct sst_source *src;
+    struct shale_store *store;
+    struct shale_buf name;
+};
+
+static int part_reader_init(struct part_reader *r, struct table_store *ts, const struct sst_source *src)
+{
+    *r = (struct part_reader){ .ts = ts, .src = src, .store = src->is_wal ? ts->wal_store : ts->store };
+    return src->is_wal ? table_store_wal_name(ts, src->wal_id, &r->name)
+                       : table_store_sst_name(ts, src->sst->id, &r->name);
+}
+
+static void part_reader_fini(struct part_reader *r)
+{
+    shale_buf_fini(&r->name);
+}
+
+static const char *object_name(const struct part_reader *r)
+{
+    return (const char *)r->name.data;
+}
+
+/* What the store said about a part; a part that lies behind the end of its object is corruption. */
+static int store_failed(int rc, const struct sst_part *part)
+{
+    if (rc == -ERANGE)
+        return part_err(SHALE_ECORRUPT, part, "the object ends before it does");
+    return part_err_add(rc, part);
+}
+
+/*
+ * What the cache has at offset, when it is of the wanted type. (A corrupt index could point at the place of another
+ * part; the function that frees an item tells what it is.)
+ */
+static struct cache_item *cache_find(struct table_store *ts, const struct sst_source *src, uint64_t offset,
+                                     void (*type)(struct cache_item *))
+{
+    struct cache_item *item;
+
+    if (!ts->cache || src->is_wal)
+        return NULL;
+    item = block_cache_get(ts->cache, (struct cache_key){ .sst = src->sst->id, .offset = offset });
+    if (item && item->free != type) {
+        cache_item_unref(item);
+        item = NULL;
+    }
+    return item;
+}
+
+static void cache_keep(struct table_store *ts, const struct sst_source *src, uint64_t offset, struct cache_item *item,
+                       bool high)
+{
+    if (ts->cache && !src->is_wal)
+        block_cache_put(ts->cache, (struct cache_key){ .sst = src->sst->id, .offset = offset }, item, high);
+}
+
+/* Read one section and replace out by its payload. */
+static int read_section(struct table_store *ts, const struct sst_source *src, const char *kind, uint64_t offset,
+                        uint64_t len, struct shale_buf *out)
+{
+    struct shale_buf stored = SHALE_BUF_INIT;
+    struct sst_part part = { .kind = kind, .offset = offset };
+    struct shale_slice payload;
+    struct part_reader r;
+    int rc;
+
+    rc = part_reader_init(&r, ts, src);
+    if (rc < 0)
+        goto out;
+    part.object = object_name(&r);
+    if (len <= SECTION_CRC_LEN || offset + len < offset) {
+        rc = part_err(SHALE_ECORRUPT, &part, "impossible length");
+        goto out;
+    }
+    rc = shale_store_get_range(r.store, part.object, offset, len, &stored);
+    if (rc < 0) {
+        rc = store_failed(rc, &part);
+        goto out;
+    }
+    if (stored.len != len) {
+        rc = part_err(-EIO, &part, "the store returned too few bytes");
+        goto out;
+    }
+    rc = section_decode(&part, slice_of_buf(&stored), src->sst->info.codec, out, &payload);
+    if (rc == 0 && payload.data != out->data)
+        rc = buf_set(out, payload);
+out:
+    shale_buf_fini(&stored);
+    part_reader_fini(&r);
+    return rc;
+}
+
+/* The sentence of a parser that refused a payload, with the part in front. */
+static int parse_failed(int rc, struct table_store *ts, const struct sst_source *src, const char *kind,
+                        uint64_t offset)
+{
+    struct sst_part part = { .kind = kind, .offset = offset };
+    struct part_reader r;
+
+    if (part_reader_init(&r, ts, src) == 0) {
+        part.object = object_name(&r);
+        (void)part_err_add(rc, &part); /* returns rc */
+    }
+    part_reader_fini(&r);
+    return rc;
+}
+
+static void index_free(struct cache_item *item)
+{
+    struct table_index *i = container_of(item, struct table_index, item);
+
+    sst_index_fini(&i->x);
+    shale_buf_fini(&i->payload);
+    mem_free(i);
+}
+
+static struct table_index *index_new(void)
+{
+    struct table_index *i = mem_zalloc(sizeof(*i));
+
+    if (!i)
+        return NULL;
+    atomic_init(&i->item.refs, 1);
+    i->item.free = index_free;
+    return i;
+}
+
+static int index_parse(const struct sst_info *info, struct table_index *i)
+{
+    int rc = sst_index_decode(slice_of_buf(&i->payload), info->filter_offset, &i->x);
+
+    if (rc < 0)
+        return rc;
+    i->item.charge = sizeof(*i) + i->payload.cap + i->x.n * (sizeof(*i->x.offsets) + sizeof(*i->x.first_keys));
+    return 0;
+}
+
+static int index_load(struct table_store *ts, const struct sst_source *src, struct table_index *i)
+{
+    const struct sst_info *info = &src->sst->info;
+    int rc;
+
+    /* An object of zero bytes has no index either. */
+    if (src->is_wal && info->index_len == 0)
+        return 0;
+    rc = read_section(ts, src, "index", info->index_offset, info->index_len, &i->payload);
+    if (rc < 0)
+        return rc;
+    err_clear();
+    rc = index_parse(info, i);
+    return rc < 0 ? parse_failed(rc, ts, src, "index", info->index_offset) : 0;
+}
+
+int table_index_read(struct table_store *ts, const struct sst_source *src, struct table_index **out)
+{
+    uint64_t offset = src->sst->info.index_offset;
+    struct cache_item *item = cache_find(ts, src, offset, index_free);
+    struct table_index *i;
+    int rc;
+
+    if (item) {
+        *out = container_of(item, struct table_index, item);
+        return 0;
+    }
+    i = index_new();
+    if (!i)
+        return -ENOMEM;
+    rc = index_load(ts, src, i);
+    if (rc < 0) {
+        table_index_unref(i);
+        return rc;
+    }
+    cache_keep(ts, src, offset, &i->item, true);
+    *out = i;
+    return 0;
+}
+
+static void filter_free(struct cache_item *item)
+{
+    struct table_filter *f = container_of(item, struct table_filter, item);
+
+    shale_buf_fini(&f->payload);
+    mem_free(f);
+}
+
+static struct table_filter *filter_new(void)
+{
+    struct table_filter *f = mem_zalloc(sizeof(*f));
+
+    if (!f)
+        return NULL;
+    atomic_init(&f->item.refs, 1);
+    f->item.free = filter_free;
+    return f;
+}
+
+static int filter_parse_payload(const struct sst_info *info, struct table_filter *f)
+{
+    f->item.charge = sizeof(*f) + f->payload.cap;
+    return filter_parse(slice_of_buf(&f->payload), (enum filter_format)info->filter_format, &f->f);
+}
+
+static int filter_load(struct table_store *ts, const struct sst_source *src, struct table_filter *f)
+{
+    const struct sst_info *info = &src->sst->info;
+    int rc = read_section(ts, src, "filter", info->filter_offset, info->filter_len, &f->payload);
+
+    if (rc < 0)
+        return rc;
+    err_clear();
+    rc = filter_parse_payload(info, f);
+    return rc < 0 ? parse_failed(rc, ts, src, "filter", info->filter_offset) : 0;
+}
+
+int table_filter_read(struct table_store *ts, const struct sst_source *src, struct table_filter **out)
+{
+    const struct sst_info *info = &src->sst->info;
+    struct cache_item *item;
+    struct table_filter *f;
+    int rc;
+
+    if (info->filter_len == 0) {
+        *out = NULL;
+        return 0;
+    }
+    item = cache_find(ts, src, info->filter_offset, filter_free);
+    if (item) {
+        *out = container_of(item, struct table_filter, item);
+        return 0;
+    }
+    f = filter_new();
+    if (!f)
+        return -ENOMEM;
+    rc = filter_load(ts, src, f);
+    if (rc < 0) {
+        table_filter_unref(f);
+        return rc;
+    }
+    cache_keep(ts, src, info->filter_offset, &f->item, true);
+    *out = f;
+    return 0;
+}
+
+int table_stats_read(struct table_store *ts, const struct sst_source *src, struct sst_stats *out)
+{
+    const struct sst_info *info = &src->sst->info;
+    struct shale_buf payload = SHALE_BUF_INIT;
+    struct sst_stats stats = { 0 };
+    int rc = 0;
+
+    if (info->stats_len > 0)
+        rc = read_section(ts, src, "stats", info->stats_offset, info->stats_len, &payload);
+    if (rc == 0 && info->stats_len > 0) {
+        err_clear();
+        rc = sst_stats_decode(slice_of_buf(&payload), &stats);
+        if (rc < 0)
+            (void)parse_failed(rc, ts, src, "stats", info->stats_offset); /* returns rc */
+    }
+    shale_buf_fini(&payload);
+    if (rc == 0)
+        *out = stats;
+    return rc;
+}
+
+static void block_free(struct cache_item *item)
+{
+    mem_free(container_of(item, struct block, item));
+}
+
+static int block_new(struct shale_slice payload, struct block **out)
+{
+    struct block *b = mem_alloc(size_add(sizeof(*b), payload.len));
+
+    if (!b)
+        return -ENOMEM;
+    atomic_init(&b->item.refs, 1);
+    b->item.charge = sizeof(*b) + payload.len;
+    b->item.free = block_free;
+    b->len = payload.len;
+    if (payload.len > 0)
+        memcpy(b->data, payload.data, payload.len);
+    *out = b;
+    return 0;
+}
+
+static uint64_t block_end(const struct sst_source *src, const struct sst_index *x, size_t i)
+{
+    return i + 1 < x->n ? x->offsets[i + 1] : src->sst->info.filter_offset;
+}
+
+/* Blocks that are not in the cache, as runs of neighbours; one range each. */
+struct block_run {
+    size_t first, n;
+};
+
+static size_t find_runs(struct block *const *have, size_t first, size_t n, struct block_run *runs)
+{
+    size_t n_runs = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (have[i])
+            continue;
+        if (i > 0 && !have[i - 1])
+            runs[n_runs - 1].n++;
+        else
+            runs[n_runs++] = (struct block_run){ .first = first + i, .n = 1 };
+    }
+    return n_runs;
+}
+
+/* Cut the bytes of a run into blocks, which replace NULLs in out (whose first is block first of the run). */
+static int decode_run(const struct part_reader *r, const struct sst_index *x, const struct block_run *run,
+                      struct shale_slice bytes, bool fill, struct shale_buf *scratch, struct block **out)
+{
+    for (size_t k = 0; k < run->n; k++) {
+        size_t i = run->first + k;
+        uint64_t at = x->offsets[i] - x->offsets[run->first];
+        struct sst_part part = { .object = object_name(r), .kind = "block", .number = i, .offset = x->offsets[i] };
+        struct shale_slice stored, payload;
+        int rc;
+
+        stored = slice_of(bytes.data + at, (size_t)(block_end(r->src, x, i) - x->offsets[i]));
+        rc = section_decode(&part, stored, r->src->sst->info.codec, scratch, &payload);
+        if (rc == 0)
+            rc = block_new(payload, &out[k]);
+        if (rc < 0)
+            return rc;
+        if (fill)
+            cache_keep(r->ts, r->src, x->offsets[i], &out[k]->item, false);
+    }
+    return 0;
+}
+
+/* Read all runs at once. */
+static int fetch_runs(const struct part_reader *r, const struct sst_index *x, const struct block_run *runs,
+                      size_t n_runs, struct shale_range_get *gets)
+{
+    int rc;
+
+    for (size_t i = 0; i < n_runs; i++) {
+        gets[i].name = object_name(r);
+        gets[i].offset = x->offsets[runs[i].first];
+        gets[i].len = block_end(r->src, x, runs[i].first + runs[i].n - 1) - gets[i].offset;
+    }
+    if (n_runs == 1) {
+        gets->rc = shale_store_get_range(r->store, gets->name, gets->offset, gets->len, &gets->out);
+        rc = 0;
+    } else {
+        rc = shale_store_get_ranges(r->store, gets, n_runs);
+    }
+    for (size_t i = 0; i < n_runs; i++) {
+        struct sst_part part = { .object = gets[i].name, .kind = "block", .number = runs[i].first,
+                                 .offset = gets[i].offset };
+
+        if (rc == 0 && gets[i].rc < 0)
+            return store_failed(gets[i].rc, &part);
+        if (rc == 0 && gets[i].out.len != gets[i].len)
+            return part_err(-EIO, &part, "the store returned too few bytes");
+    }
+    return rc;
+}
+
+/* Fill the holes of out. */
+static int read_missing(struct table_store *ts, const struct sst_source *src, const struct sst_index *x, size_t first,
+                        size_t n, bool fill, struct block **out)
+{
+    struct block_run one, *runs = &one;
+    struct shale_range_get get_one = { 0 }, *gets = &get_one;
+    struct shale_buf scratch = SHALE_BUF_INIT;
+    struct part_reader r;
+    size_t n_runs = 0;
+    int rc;
+
+    rc = part_reader_init(&r, ts, src);
+    if (rc == 0 && n > 1) {
+        runs = mem_calloc(n, sizeof(*runs));
+        rc = runs ? 0 : -ENOMEM;
+    }
+    if (rc < 0)
+        goto out;
+    n_runs = find_runs(out, first, n, runs);
+    if (n_runs > 1)
+        gets = mem_calloc(n_runs, sizeof(*gets));
+    rc = gets ? fetch_runs(&r, x, runs, n_runs, gets) : -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < n_runs; i++)
+        rc = decode_run(&r, x, &runs[i], slice_of_buf(&gets[i].out), fill, &scratch, out + (runs[i].first - first));
+out:
+    for (size_t i = 0; gets && i < n_runs; i++)
+        shale_buf_fini(&gets[i].out);
+    if (gets != &get_one)
+        mem_free(gets);
+    if (runs != &one)
+        mem_free(runs);
+    shale_buf_fini(&scratch);
+    part_reader_fini(&r);
+    return rc;
+}
+
+int table_blocks_read(struct table_store *ts, const struct sst_source *src, const struct table_index *index,
+                      size_t first, size_t n, bool fill, struct block **out)
+{
+    const struct sst_index *x = &index->x;
+    size_t missing = 0;
+    int rc;
+
+    assert(n > 0 && first < x->n && n <= x->n - first);
+    for (size_t i = 0; i < n; i++) {
+        struct cache_item *item = cache_find(ts, src, x->offsets[first + i], block_free);
+
+        out[i] = item ? container_of(item, struct block, item) : NULL;
+        missing += !item;
+    }
+    if (missing == 0)
+        return 0;
+    rc = read_missing(ts, src, x, first, n, fill, out);
+    for (size_t i = 0; rc < 0 && i < n; i++) {
+        block_unref(out[i]);
+        out[i] = NULL;
+    }
+    return rc;
+}
+
+void table_cache_block(struct table_store *ts, struct shale_ulid id, uint64_t offset, struct shale_slice payload)
+{
+    struct block *b = NULL;
+
+    if (!ts->cache || block_new(payload, &b) < 0)
+        return;
+    block_cache_put(ts->cache, (struct cache_key){ .sst = id, .offset = offset }, &b->item, false);
+    block_unref(b);
+}
+
+void table_cache_index(struct table_store *ts, const struct sst_handle *h, struct shale_slice payload)
+{
+    struct sst_source src = sst_source_compacted(h);
+    struct table_index *i = ts->cache ? index_new() : NULL;
+
+    if (i && buf_set(&i->payload, payload) == 0 && index_parse(&h->info, i) == 0)
+        cache_keep(ts, &src, h->info.index_offset, &i->item, true);
+    table_index_unref(i);
+}
+
+void table_cache_filter(struct table_store *ts, const struct sst_handle *h, struct shale_slice payload)
+{
+    struct sst_source src = sst_source_compacted(h);
+    struct table_filter *f = ts->cache ? filter_new() : NULL;
+
+    if (f && buf_set(&f->payload, payload) == 0 && filter_parse_payload(&h->info, f) == 0)
+        cache_keep(ts, &src, h->info.filter_offset, &f->item, true);
+    table_filter_unref(f);
+}
