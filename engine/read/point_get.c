@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "read/point_get.h"
+
+#include "base/buf.h"
+#include "mem/operands.h"
+#include "read/run_iter.h"
+
+#include <errno.h>
+
+/* One look-up under way: the operands met so far on the way down. */
+struct getter {
+    const struct read_layers *l;
+    struct shale_slice key;
+    struct operands operands;
+    uint64_t oldest_seq; /* of the operands */
+    struct shale_buf *value;
+    struct shale_row *row;
+};
+
+/* What a step says; otherwise an error. */
+enum { GO_ON = 0, SETTLED = 2 };
+
+/* The result is what was collected on top of base (NULL: nothing). SETTLED, -ENOENT or an error. */
+static int settle(struct getter *g, const struct shale_row *base)
+{
+    bool on_value = base && base->kind == SHALE_PUT;
+    struct shale_buf folded = SHALE_BUF_INIT;
+    struct shale_row row;
+    int rc;
+
+    if (g->operands.n == 0) {
+        if (!on_value)
+            return -ENOENT;
+        row = *base;
+        rc = buf_set(g->value, base->value);
+        if (rc < 0)
+            return rc;
+    } else {
+        if (base)
+            operands_add_times(&g->operands, base);
+        rc = operands_fold(&g->operands, g->key, on_value ? &base->value : NULL, &folded);
+        if (rc < 0) {
+            shale_buf_fini(&folded);
+            return rc;
+        }
+        shale_buf_fini(g->value);
+        *g->value = folded;
+        row = g->operands.sum;
+    }
+    row.kind = SHALE_PUT;
+    row.key = g->key;
+    row.value = slice_of_buf(g->value);
+    *g->row = row;
+    return SETTLED;
+}
+
+/* Take the next older version in. */
+static int take(struct getter *g, const struct shale_row *version)
+{
+    struct shale_row row = *version;
+    int rc;
+
+    if (row.seq > g->l->max_seq)
+        return GO_ON;
+    /* A WAL that was replayed over an L0 has the same rows once more. */
+    if (g->operands.n && row.seq >= g->oldest_seq)
+        return GO_ON;
+    if (g->l->expire_now != SHALE_NO_TS && row.expire_ts != SHALE_NO_TS && row.expire_ts <= g->l->expire_now) {
+        if (row.kind == SHALE_MERGE)
+            return GO_ON;
+        row.kind = SHALE_TOMBSTONE;
+    }
+    if (row.kind != SHALE_MERGE)
+        return settle(g, &row);
+    rc = operands_add(&g->operands, g->key, &row);
+    g->oldest_seq = row.seq;
+    return rc;
+}
+
+static int get_from_table(struct getter *g, const struct memtable *m)
+{
+    int rc = GO_ON;
+
+    for (const struct shale_row *row = memtable_find(m, g->key, g->l->max_seq); row && rc == GO_ON;
+         row = memtable_older(row))
+        rc = take(g, row);
+    return rc;
+}
+
+/* Reads it to the first value or tombstone, and closes it. */
+static int get_from_iter(struct getter *g, struct iter *it)
+{
+    struct shale_row row;
+    int rc;
+
+    do {
+        rc = iter_next(it, &row);
+        if (rc == 0)
+            rc = take(g, &row);
+    } while (rc == GO_ON);
+    iter_close(it);
+    return rc == SHALE_END ? GO_ON : rc;
+}
+
+static int get_from_ssts(struct getter *g)
+{
+    const struct manifest *m = g->l->manifest;
+    struct sst_iter_options opt = { .order = ITER_ASC, .fill_cache = g->l->fill_cache };
+    struct key_range point = key_range_point(g->key);
+    struct iter *it;
+    int rc = GO_ON;
+
+    for (size_t i = 0; i < m->n_l0 && rc == GO_ON; i++) {
+        struct key_range view = sst_view_range(&m->l0[i]);
+
+        if (!key_in_range(&view, g->key))
+            continue;
+        rc = sst_iter_new(g->l->ts, &m->l0[i], &point, &opt, &it);
+        if (rc == 0)
+            rc = get_from_iter(g, it);
+    }
+    for (size_t i = 0; i < m->n_runs && rc == GO_ON; i++) {
+        size_t first, end;
+
+        run_covering(&m->runs[i], &point, &first, &end);
+        if (first == end)
+            continue;
+        rc = run_iter_new(g->l->ts, &m->runs[i], &point, &opt, &it);
+        if (rc == 0)
+            rc = get_from_iter(g, it);
+    }
+    return rc;
+}
+
+int point_get(const struct read_layers *l, struct shale_slice key, struct shale_buf *value, struct shale_row *row)
+{
+    struct getter g = { .l = l, .key = key, .value = value, .row = row };
+    int rc = GO_ON;
+
+    operands_init(&g.operands, l->op);
+    for (size_t i = 0; i < l->n_tables && rc == GO_ON; i++)
+        rc = get_from_table(&g, l->tables[i]);
+    if (rc == GO_ON && l->manifest)
+        rc = get_from_ssts(&g);
+    if (rc == GO_ON)
+        rc = settle(&g, NULL);
+    operands_fini(&g.operands);
+    return rc == SETTLED ? 0 : rc;
+}

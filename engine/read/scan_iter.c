@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/alloc.h"
+#include "read/fold_iter.h"
+#include "read/merge_iter.h"
+#include "read/point_get.h"
+#include "read/retention_iter.h"
+#include "read/run_iter.h"
+#include "read/visible_iter.h"
+
+#include <errno.h>
+
+/* Copies of the views that it reads, as the manifest may go while it lives; their SSTs are shared. */
+struct scan_iter {
+    struct iter base;
+    struct iter *top; /* its rows: one for each key, perhaps a tombstone */
+    struct sst_view *l0;
+    size_t n_l0;
+    struct sorted_run *runs;
+    size_t n_runs;
+};
+
+static int scan_iter_next(struct iter *it, struct shale_row *out)
+{
+    struct scan_iter *s = container_of(it, struct scan_iter, base);
+    int rc;
+
+    do {
+        rc = iter_next(s->top, out);
+    } while (rc == 0 && out->kind == SHALE_TOMBSTONE);
+    return rc;
+}
+
+static int scan_iter_seek(struct iter *it, struct shale_slice key)
+{
+    struct scan_iter *s = container_of(it, struct scan_iter, base);
+
+    return iter_seek(s->top, key);
+}
+
+static void scan_iter_close(struct iter *it)
+{
+    struct scan_iter *s = container_of(it, struct scan_iter, base);
+
+    iter_close(s->top);
+    for (size_t i = 0; i < s->n_l0; i++)
+        sst_view_fini(&s->l0[i]);
+    for (size_t i = 0; i < s->n_runs; i++)
+        sorted_run_fini(&s->runs[i]);
+    mem_free(s->l0);
+    mem_free(s->runs);
+    mem_free(s);
+}
+
+static const struct iter_ops scan_iter_ops = {
+    .next = scan_iter_next,
+    .seek = scan_iter_seek,
+    .close = scan_iter_close,
+};
+
+/* What a scan is made of; children in the order of layers. */
+struct scan_parts {
+    const struct read_layers *l;
+    const struct key_range *range;
+    const struct sst_iter_options *opt;
+    struct scan_iter *s;
+    struct iter **children;
+    size_t n;
+};
+
+static int add_child(struct scan_parts *p, struct iter *it)
+{
+    int rc = visible_iter_new(it, p->l->max_seq, &p->children[p->n]);
+
+    if (rc == 0)
+        p->n++;
+    return rc;
+}
+
+static int add_tables(struct scan_parts *p)
+{
+    struct iter *it;
+    int rc = 0;
+
+    for (size_t i = 0; i < p->l->n_tables && rc == 0; i++) {
+        rc = memtable_iter_new(p->l->tables[i], p->range, p->opt->order, &it);
+        if (rc == 0)
+            rc = add_child(p, it);
+    }
+    return rc;
+}
+
+static int add_l0(struct scan_parts *p)
+{
+    const struct manifest *m = p->l->manifest;
+    struct scan_iter *s = p->s;
+    struct iter *it;
+    int rc = 0;
+
+    s->l0 = mem_calloc(m->n_l0, sizeof(*s->l0));
+    if (!s->l0)
+        return -ENOMEM;
+    for (size_t i = 0; i < m->n_l0 && rc == 0; i++) {
+        struct key_range range = sst_view_range(&m->l0[i]);
+
+        range = key_range_intersect(&range, p->range);
+        if (key_range_is_empty(&range))
+            continue;
+        rc = sst_view_copy(&s->l0[s->n_l0], &m->l0[i]);
+        if (rc < 0)
+            return rc;
+        s->n_l0++;
+        rc = sst_iter_new(p->l->ts, &s->l0[s->n_l0 - 1], p->range, p->opt, &it);
+        if (rc == 0)
+            rc = add_child(p, it);
+    }
+    return rc;
+}
+
+/* A run of the views first..end-1 of another. */
+static int copy_run(struct sorted_run *to, const struct sorted_run *from, size_t first, size_t end)
+{
+    struct sorted_run run = { .id = from->id, .cap = end - first };
+    int rc;
+
+    run.ssts = mem_calloc(run.cap, sizeof(*run.ssts));
+    if (!run.ssts)
+        return -ENOMEM;
+    for (; run.n < run.cap; run.n++) {
+        rc = sst_view_copy(&run.ssts[run.n], &from->ssts[first + run.n]);
+        if (rc < 0) {
+            sorted_run_fini(&run);
+            return rc;
+        }
+    }
+    *to = run;
+    return 0;
+}
+
+static int add_runs(struct scan_parts *p)
+{
+    const struct manifest *m = p->l->manifest;
+    struct scan_iter *s = p->s;
+    struct iter *it;
+    int rc = 0;
+
+    s->runs = mem_calloc(m->n_runs, sizeof(*s->runs));
+    if (!s->runs)
+        return -ENOMEM;
+    for (size_t i = 0; i < m->n_runs && rc == 0; i++) {
+        size_t first, end;
+
+        run_covering(&m->runs[i], p->range, &first, &end);
+        if (first == end)
+            continue;
+        rc = copy_run(&s->runs[s->n_runs], &m->runs[i], first, end);
+        if (rc < 0)
+            return rc;
+        s->n_runs++;
+        rc = run_iter_new(p->l->ts, &s->runs[s->n_runs - 1], p->range, p->opt, &it);
+        if (rc == 0)
+            rc = add_child(p, it);
+    }
+    return rc;
+}
+
+/* Put the iterators over the children, which are moved, also on failure. */
+static int stack_up(struct scan_parts *p, struct iter **out)
+{
+    struct fold_options fold = { .op = p->l->op, .finish = true };
+    /* Expiry comes before folding: an expired operand must not take the value below it along. */
+    struct retention_options live = { .clock_tick = p->l->expire_now, .drop_tombstones = true };
+    struct iter *it;
+    int rc;
+
+    rc = merge_iter_new(p->children, p->n, p->opt->order, true, &it);
+    p->n = 0;
+    if (rc == 0 && p->l->expire_now != SHALE_NO_TS)
+        rc = retention_iter_new(it, &live, &it);
+    if (rc == 0)
+        rc = fold_iter_new(it, &fold, &it);
+    if (rc == 0)
+        *out = it;
+    return rc;
+}
+
+int scan_iter_new(const struct read_layers *l, const struct key_range *range, const struct sst_iter_options *opt,
+                  struct iter **out)
+{
+    size_t max = l->n_tables + (l->manifest ? l->manifest->n_l0 + l->manifest->n_runs : 0);
+    struct scan_parts p = { .l = l, .range = range, .opt = opt };
+    int rc = -ENOMEM;
+
+    p.s = mem_zalloc(sizeof(*p.s));
+    p.children = mem_calloc(max, sizeof(*p.children));
+    if (!p.s || !p.children)
+        goto out;
+    p.s->base.ops = &scan_iter_ops;
+    rc = key_range_is_empty(range) ? 0 : add_tables(&p);
+    if (rc == 0 && l->manifest && !key_range_is_empty(range))
+        rc = add_l0(&p);
+    if (rc == 0 && l->manifest && !key_range_is_empty(range))
+        rc = add_runs(&p);
+    if (rc == 0)
+        rc = stack_up(&p, &p.s->top);
+    if (rc < 0)
+        goto out;
+    *out = &p.s->base;
+    p.s = NULL;
+out:
+    for (size_t i = 0; i < p.n; i++)
+        iter_close(p.children[i]);
+    mem_free(p.children);
+    if (p.s)
+        scan_iter_close(&p.s->base);
+    return rc;
+}

@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/check.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "lib/heap_fault.h"
+#include "lib/row_text.h"
+#include "mem/memtable.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static const struct key_range everything;
+
+static struct shale_row row_of(const char *key, const char *value, uint64_t seq)
+{
+    return (struct shale_row){
+        .key = slice_str(key),
+        .value = slice_str(value),
+        .seq = seq,
+        .create_ts = SHALE_NO_TS,
+        .expire_ts = SHALE_NO_TS,
+    };
+}
+
+static struct memtable *table_of(const char *text)
+{
+    struct memtable *m;
+    struct row_list l;
+
+    row_list_parse(&l, text);
+    assert_int_equal(memtable_new(&m), 0);
+    for (size_t i = 0; i < l.n; i++)
+        assert_int_equal(memtable_insert(m, &l.rows[i], NULL), 0);
+    row_list_fini(&l);
+    return m;
+}
+
+static struct iter *iter_of(struct memtable *m, const struct key_range *range, enum iter_order order)
+{
+    struct iter *it;
+
+    assert_int_equal(memtable_iter_new(m, range, order, &it), 0);
+    return it;
+}
+
+static void expect(struct iter *it, const char *want)
+{
+    char *got = iter_text(it);
+
+    assert_string_equal(got, want);
+    mem_free(got);
+}
+
+static void rows_come_in_order_whatever_the_order_of_insertion(void **state)
+{
+    struct memtable *m = table_of("b=2@2 a=1@1 b=4@4 c=DEL@3 b+3@3:c7:e9");
+
+    (void)state;
+    expect(iter_of(m, &everything, ITER_ASC), "a=1@1 b=4@4 b+3@3:c7:e9 b=2@2 c=DEL@3");
+    expect(iter_of(m, &everything, ITER_DESC), "c=DEL@3 b=4@4 b+3@3:c7:e9 b=2@2 a=1@1");
+    memtable_unref(m);
+}
+
+static void a_row_that_is_there_is_refused(void **state)
+{
+    struct memtable *m = table_of("b=2@2 d=4@4");
+    struct shale_row row = row_of("b", "other", 2);
+    struct memtable_stats before, after;
+
+    (void)state;
+    memtable_stats(m, &before);
+    assert_int_equal(memtable_insert(m, &row, NULL), -EEXIST);
+    memtable_stats(m, &after);
+    assert_memory_equal(&before, &after, sizeof(before));
+    /* What was refused must not mislead the place of the next ones. */
+    row = row_of("c", "3", 3);
+    assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    row = row_of("a", "1", 1);
+    assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    expect(iter_of(m, &everything, ITER_ASC), "a=1@1 b=2@2 c=3@3 d=4@4");
+    memtable_unref(m);
+}
+
+static void find_gives_the_newest_visible_version(void **state)
+{
+    struct memtable *m = table_of("b=2@2 b=4@4 b=9@9 bb=5@5 a=1@1");
+    const struct shale_row *row;
+
+    (void)state;
+    row = memtable_find(m, slice_str("b"), UINT64_MAX);
+    assert_int_equal(row->seq, 9);
+    row = memtable_find(m, slice_str("b"), 8);
+    assert_int_equal(row->seq, 4);
+    row = memtable_older(row);
+    assert_int_equal(row->seq, 2);
+    assert_null(memtable_older(row));
+    assert_null(memtable_find(m, slice_str("b"), 1));
+    assert_null(memtable_find(m, slice_str("ba"), 9));
+    assert_null(memtable_find(m, slice_str(""), 9));
+    assert_null(memtable_find(m, slice_str("c"), 9));
+    memtable_unref(m);
+}
+
+/* Keys that are equal in their first eight bytes, or in them but for padding. */
+static void long_and_short_keys_are_told_apart(void **state)
+{
+    static const struct {
+        const char *key;
+        size_t len;
+    } keys[] = { { "\0", 1 }, { "\0\0", 2 }, { "a", 1 }, { "a\0", 2 }, { "a\0\0\0\0\0\0\0", 8 },
+                 { "a\0\0\0\0\0\0\0\0", 9 }, { "abcdefgh", 8 }, { "abcdefgh\0", 9 }, { "abcdefghi", 9 },
+                 { "abcdefghj", 9 }, { "\xff\xff\xff\xff\xff\xff\xff\xff", 8 },
+                 { "\xff\xff\xff\xff\xff\xff\xff\xff\xff", 9 } };
+    struct memtable *m;
+    struct iter *it;
+    struct shale_row row;
+
+    (void)state;
+    assert_int_equal(memtable_new(&m), 0);
+    for (size_t i = ARRAY_SIZE(keys); i-- > 0;) {
+        row = row_of("", "v", 1);
+        row.key = slice_of(keys[i].key, keys[i].len);
+        assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    }
+    it = iter_of(m, &everything, ITER_ASC);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        assert_int_equal(iter_next(it, &row), 0);
+        assert_true(slice_eq(row.key, slice_of(keys[i].key, keys[i].len)));
+        assert_non_null(memtable_find(m, row.key, 1));
+    }
+    assert_int_equal(iter_next(it, &row), SHALE_END);
+    assert_int_equal(iter_next(it, &row), SHALE_END);
+    iter_close(it);
+    memtable_unref(m);
+}
+
+static void stored_rows_are_copies_that_stay(void **state)
+{
+    char key[] = "key", value[] = "value";
+    struct shale_row row = row_of(key, value, 1);
+    const struct shale_row *stored;
+    struct memtable *m;
+
+    (void)state;
+    assert_int_equal(memtable_new(&m), 0);
+    assert_int_equal(memtable_insert(m, &row, &stored), 0);
+    memset(key, 'x', 3);
+    memset(value, 'x', 5);
+    for (uint64_t i = 0; i < 1000; i++) {
+        row = row_of("other", "value", i);
+        assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    }
+    assert_true(slice_eq(stored->key, slice_str("key")));
+    assert_true(slice_eq(stored->value, slice_str("value")));
+    assert_ptr_equal(memtable_find(m, slice_str("key"), 1), stored);
+    memtable_unref(m);
+}
+
+static void stats_count_what_was_inserted(void **state)
+{
+    struct memtable *m;
+    struct memtable_stats s;
+    struct shale_row row;
+
+    (void)state;
+    assert_int_equal(memtable_new(&m), 0);
+    memtable_stats(m, &s);
+    assert_int_equal(s.n_rows, 0);
+    assert_int_equal(s.row_bytes, 0);
+    assert_int_equal(s.first_seq, 0);
+    assert_int_equal(s.last_seq, 0);
+    assert_true(s.max_create_ts == SHALE_NO_TS);
+    row = row_of("key", "value", 7);
+    assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    row.seq = 9;
+    row.create_ts = -5;
+    assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    row.seq = 8;
+    row.expire_ts = 1;
+    row.create_ts = -6;
+    assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    memtable_stats(m, &s);
+    assert_int_equal(s.n_rows, 3);
+    assert_int_equal(s.row_bytes, 16 + 24 + 32);
+    assert_int_equal(s.first_seq, 7);
+    assert_int_equal(s.last_seq, 9);
+    assert_true(s.max_create_ts == -5);
+    assert_true(s.alloc_bytes > 4096 && s.alloc_bytes < 8192);
+    memtable_unref(m);
+}
+
+/* Small rows waste little, and a row as large as many blocks costs its size. */
+static void memory_taken_is_near_what_rows_need(void **state)
+{
+    static char value[3 << 20];
+    struct memtable *m;
+    struct memtable_stats s;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(memtable_new(&m), 0);
+    for (uint64_t i = 0; i < 40000; i++) {
+        struct shale_row row = row_of("a key of 16 byte", "", i);
+
+        row.value = slice_of(value, 100);
+        assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    }
+    memtable_stats(m, &s);
+    assert_true(s.alloc_bytes < 40000 * 205 + (1 << 20));
+    before = s.alloc_bytes;
+    for (uint64_t i = 0; i < 10; i++) {
+        struct shale_row row = row_of("large", "", i);
+
+        row.value = slice_of(value, sizeof(value));
+        assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    }
+    memtable_stats(m, &s);
+    assert_true(s.alloc_bytes - before < 10 * (sizeof(value) + 512));
+    memtable_unref(m);
+}
+
+struct span {
+    const char *name;
+    struct key_range range;
+    const char *asc, *desc;
+};
+
+#define RANGE(fk, f, tk, t) { .from_kind = fk, .to_kind = tk, .from = { (const uint8_t *)(f), sizeof(f) - 1 }, \
+                              .to = { (const uint8_t *)(t), sizeof(t) - 1 } }
+
+static void ranges_bound_both_directions(void **state)
+{
+    static const struct span spans[] = {
+        { "[b, d)", RANGE(KEY_INCLUDED, "b", KEY_EXCLUDED, "d"), "b=3@3 b=2@2 c=4@4", "c=4@4 b=3@3 b=2@2" },
+        { "(b, d]", RANGE(KEY_EXCLUDED, "b", KEY_INCLUDED, "d"), "c=4@4 d=6@6 d=5@0", "d=6@6 d=5@0 c=4@4" },
+        { "(.., b]", RANGE(KEY_UNBOUNDED, "", KEY_INCLUDED, "b"), "a=1@1 b=3@3 b=2@2", "b=3@3 b=2@2 a=1@1" },
+        { "(c, ..)", RANGE(KEY_EXCLUDED, "c", KEY_UNBOUNDED, ""), "d=6@6 d=5@0", "d=6@6 d=5@0" },
+        { "[b, b]", RANGE(KEY_INCLUDED, "b", KEY_INCLUDED, "b"), "b=3@3 b=2@2", "b=3@3 b=2@2" },
+        { "(b, b)", RANGE(KEY_EXCLUDED, "b", KEY_EXCLUDED, "b"), "", "" },
+        { "[d, b]", RANGE(KEY_INCLUDED, "d", KEY_INCLUDED, "b"), "", "" },
+        { "between keys", RANGE(KEY_INCLUDED, "bb", KEY_INCLUDED, "bz"), "", "" },
+        { "behind all", RANGE(KEY_INCLUDED, "x", KEY_UNBOUNDED, ""), "", "" },
+        { "before all", RANGE(KEY_UNBOUNDED, "", KEY_EXCLUDED, "a"), "", "" },
+    };
+    struct memtable *m = table_of("a=1@1 b=2@2 b=3@3 c=4@4 d=5@0 d=6@6");
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(spans); i++) {
+        print_message("%s\n", spans[i].name);
+        expect(iter_of(m, &spans[i].range, ITER_ASC), spans[i].asc);
+        expect(iter_of(m, &spans[i].range, ITER_DESC), spans[i].desc);
+    }
+    memtable_unref(m);
+}
+
+static void seeks_go_forward_only(void **state)
+{
+    static const struct {
+        const char *name;
+        enum iter_order order;
+        size_t read; /* rows before the seek */
+        const char *key, *rest;
+    } cases[] = {
+        { "asc, at once", ITER_ASC, 0, "b", "b=3@3 b=2@2 d=4@4" },
+        { "asc, between", ITER_ASC, 0, "c", "d=4@4" },
+        { "asc, inside the versions", ITER_ASC, 2, "b", "b=2@2 d=4@4" },
+        { "asc, back", ITER_ASC, 3, "a", "d=4@4" },
+        { "asc, behind the end", ITER_ASC, 1, "z", "" },
+        { "asc, after the end", ITER_ASC, 9, "a", "" },
+        { "desc, at once", ITER_DESC, 0, "b", "b=3@3 b=2@2 a=1@1" },
+        { "desc, between", ITER_DESC, 0, "c", "b=3@3 b=2@2 a=1@1" },
+        { "desc, inside the versions", ITER_DESC, 2, "b", "b=2@2 a=1@1" },
+        { "desc, past the versions", ITER_DESC, 2, "aa", "a=1@1" },
+        { "desc, back", ITER_DESC, 3, "d", "a=1@1" },
+        { "desc, before the first", ITER_DESC, 1, "A", "" },
+        { "desc, after the end", ITER_DESC, 9, "a", "" },
+    };
+    struct memtable *m = table_of("a=1@1 b=2@2 b=3@3 d=4@4");
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct iter *it = iter_of(m, &everything, cases[i].order);
+
+        print_message("%s\n", cases[i].name);
+        mem_free(iter_text_n(it, cases[i].read));
+        assert_int_equal(iter_seek(it, slice_str(cases[i].key)), 0);
+        expect(it, cases[i].rest);
+    }
+    memtable_unref(m);
+}
+
+static void an_iterator_keeps_the_table(void **state)
+{
+    struct memtable *m = table_of("a=1@1");
+    struct iter *it = iter_of(m, &everything, ITER_ASC);
+
+    (void)state;
+    memtable_unref(m);
+    expect(it, "a=1@1");
+    memtable_unref(NULL);
+}
+
+static int by_order(const void *a, const void *b)
+{
+    const struct shale_row *x = a, *y = b;
+    int c = slice_cmp(x->key, y->key);
+
+    return c ? c : (x->seq < y->seq) - (x->seq > y->seq);
+}
+
+/* Whole and partial iteration against a sorted array. */
+static void random_rows_agree_with_a_sorted_array(void **state)
+{
+    enum { N = 3000 };
+    static char keys[N][12];
+    static struct shale_row rows[N];
+    uint64_t seed = random_u64();
+    struct memtable *m;
+    struct rng rng;
+
+    (void)state;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    rng_seed(&rng, seed);
+    assert_int_equal(memtable_new(&m), 0);
+    for (size_t i = 0; i < N; i++) {
+        snprintf(keys[i], sizeof(keys[i]), "k%08llu", (unsigned long long)rng_below(&rng, N / 3));
+        rows[i] = row_of(keys[i], "v", i);
+        /* Rows in runs, as batches bring them. */
+        if (i % 7 && rng_below(&rng, 2))
+            snprintf(keys[i], sizeof(keys[i]), "%.9sx", keys[i - 1]);
+        rows[i].key = slice_str(keys[i]);
+        assert_int_equal(memtable_insert(m, &rows[i], NULL), 0);
+    }
+    qsort(rows, N, sizeof(rows[0]), by_order);
+    for (size_t round = 0; round < 200; round++) {
+        enum iter_order order = rng_below(&rng, 2) ? ITER_DESC : ITER_ASC;
+        struct shale_slice at = rows[rng_below(&rng, N)].key;
+        struct iter *it = iter_of(m, &everything, order);
+        struct shale_row row;
+        size_t i = 0, n_left = 50;
+
+        assert_int_equal(iter_seek(it, at), 0);
+        if (order == ITER_ASC) {
+            while (slice_cmp(rows[i].key, at) < 0)
+                i++;
+            for (; i < N && n_left--; i++) {
+                assert_int_equal(iter_next(it, &row), 0);
+                assert_int_equal(by_order(&row, &rows[i]), 0);
+            }
+        } else {
+            size_t end = N;
+
+            while (end > 0 && slice_cmp(rows[end - 1].key, at) > 0)
+                end--;
+            for (; end > 0 && n_left; end = i) {
+                for (i = end - 1; i > 0 && slice_eq(rows[i - 1].key, rows[end - 1].key); i--)
+                    ;
+                for (size_t j = i; j < end && n_left; j++, n_left--) {
+                    assert_int_equal(iter_next(it, &row), 0);
+                    assert_int_equal(by_order(&row, &rows[j]), 0);
+                }
+            }
+        }
+        iter_close(it);
+    }
+    memtable_unref(m);
+}
+
+static void a_failed_allocation_leaves_the_table_unchanged(void **state)
+{
+    static char value[600 << 10];
+    struct memtable *m = NULL;
+    struct shale_row row = row_of("key", "", 0);
+    struct iter *it;
+    struct memtable_stats s;
+    uint64_t seq = 0;
+    int rc;
+
+    (void)state;
+    for (unsigned n = 1;; n++) {
+        heap_fault_after(n);
+        rc = memtable_new(&m);
+        if (!heap_fault_off())
+            break;
+        assert_int_equal(rc, -ENOMEM);
+    }
+    assert_int_equal(rc, 0);
+    for (size_t i = 0; i < 100; i++) {
+        row.seq = seq + 1;
+        row.value = slice_of(value, i % 9 == 8 ? sizeof(value) : i * 100);
+        heap_fault_after(1);
+        rc = memtable_insert(m, &row, NULL);
+        if (!heap_fault_off()) {
+            assert_int_equal(rc, 0);
+            seq++;
+            continue;
+        }
+        assert_int_equal(rc, -ENOMEM);
+        memtable_stats(m, &s);
+        assert_int_equal(s.n_rows, seq);
+        assert_null(memtable_find(m, slice_str("zzz"), UINT64_MAX));
+        assert_int_equal(memtable_insert(m, &row, NULL), 0);
+        seq++;
+    }
+    for (unsigned n = 1;; n++) {
+        struct key_range point = key_range_point(slice_str("key"));
+
+        heap_fault_after(n);
+        rc = memtable_iter_new(m, &point, ITER_ASC, &it);
+        if (!heap_fault_off())
+            break;
+        assert_int_equal(rc, -ENOMEM);
+    }
+    iter_close(it);
+    memtable_unref(m);
+}
+
+/* After a reservation no insert allocates. */
+static void reserved_rows_cannot_fail(void **state)
+{
+    enum { N = 300 };
+    static char value[700 << 10];
+    static struct shale_row rows[N];
+    static char keys[N][24];
+    uint64_t seed = random_u64();
+    struct memtable *m;
+    struct rng rng;
+
+    (void)state;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    rng_seed(&rng, seed);
+    assert_int_equal(memtable_new(&m), 0);
+    for (unsigned round = 0; round < 20; round++) {
+        size_t n = 1 + rng_below(&rng, N);
+        unsigned faults = 0;
+        int rc;
+
+        for (size_t i = 0; i < n; i++) {
+            snprintf(keys[i], sizeof(keys[i]), "%zu", i);
+            rows[i] = row_of(keys[i], "", round);
+            rows[i].value = slice_of(value, rng_below(&rng, 500));
+            if (rng_below(&rng, 60) == 0) /* around the size from which a row has a block of its own */
+                rows[i].value.len = (256 << 10) - 200 + rng_below(&rng, 200);
+            else if (rng_below(&rng, 100) == 0)
+                rows[i].value.len = rng_below(&rng, sizeof(value));
+        }
+        do {
+            heap_fault_after(++faults);
+            rc = memtable_reserve(m, rows, n);
+            assert_int_equal(rc, heap_fault_off() ? -ENOMEM : 0);
+        } while (rc < 0);
+        heap_fault_after(1);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(memtable_insert(m, &rows[i], NULL), 0);
+        assert_false(heap_fault_off());
+    }
+    memtable_unref(m);
+}
+
+/* Readers that run while rows come in: they see what was there before they began, in order. */
+enum { SHARED_ROWS = 20000 };
+static struct memtable *shared;
+static _Atomic uint64_t inserted; /* release by the inserter, acquire by readers */
+static _Atomic int failures;
+
+static void shared_key(uint64_t i, char key[20])
+{
+    snprintf(key, 20, "key%08llx", (unsigned long long)((i / 2 * 2654435761u) & 0xffffffff));
+}
+
+static void check(bool ok)
+{
+    if (!ok)
+        atomic_fetch_add(&failures, 1);
+}
+
+static void scan_all(enum iter_order order)
+{
+    uint64_t seen = 0, before = atomic_load_explicit(&inserted, memory_order_acquire);
+    uint8_t last[20] = { 0 };
+    struct shale_slice last_key = { last, 0 };
+    uint64_t last_seq = 0;
+    struct shale_row row;
+    struct iter *it;
+
+    if (memtable_iter_new(shared, &everything, order, &it) < 0) {
+        check(false);
+        return;
+    }
+    while (iter_next(it, &row) == 0) {
+        int c = last_key.len ? slice_cmp(row.key, last_key) : 1;
+
+        if (last_key.len && order == ITER_DESC)
+            c = -c;
+        check(c > 0 || (c == 0 && row.seq < last_seq));
+        memcpy(last, row.key.data, row.key.len);
+        last_key.len = row.key.len;
+        last_seq = row.seq;
+        if (row.seq < before)
+            seen++;
+    }
+    iter_close(it);
+    check(seen == before);
+}
+
+static void read_along(void *arg)
+{
+    struct rng rng;
+
+    rng_seed(&rng, (uintptr_t)arg);
+    for (;;) {
+        uint64_t before = atomic_load_explicit(&inserted, memory_order_acquire);
+
+        for (size_t n = 0; n < 1000 && before > 0; n++) {
+            uint64_t i = rng_below(&rng, before);
+            const struct shale_row *row;
+            char key[20];
+
+            shared_key(i, key);
+            row = memtable_find(shared, slice_str(key), i);
+            check(row && row->seq == i && row->value.len == 8 && memcmp(row->value.data, &i, 8) == 0);
+            if (row && i % 2)
+                check((row = memtable_older(row)) && row->seq == i - 1);
+        }
+        scan_all(rng_below(&rng, 2) ? ITER_DESC : ITER_ASC);
+        if (before == SHARED_ROWS)
+            return;
+    }
+}
+
+static void readers_run_beside_the_inserter(void **state)
+{
+    struct worker readers[2];
+    struct memtable_stats s;
+
+    (void)state;
+    assert_int_equal(memtable_new(&shared), 0);
+    for (uintptr_t i = 0; i < ARRAY_SIZE(readers); i++)
+        assert_int_equal(worker_start(&readers[i], "reader", read_along, (void *)(i + 1)), 0);
+    for (uint64_t i = 0; i < SHARED_ROWS; i++) {
+        char key[20];
+        struct shale_row row;
+
+        shared_key(i, key);
+        row = row_of(key, "", i);
+        row.value = slice_of(&i, 8);
+        assert_int_equal(memtable_insert(shared, &row, NULL), 0);
+        atomic_store_explicit(&inserted, i + 1, memory_order_release);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
+        worker_join(&readers[i]);
+    assert_int_equal(failures, 0);
+    memtable_stats(shared, &s);
+    assert_int_equal(s.n_rows, SHARED_ROWS);
+    memtable_unref(shared);
+}
+
+/* R27, worked out by hand. */
+static void an_sst_is_estimated(void **state)
+{
+    (void)state;
+    assert_int_equal(sst_size_estimate(0, 0, 4096, 12, 1000, 10), 0);
+    /* 10 rows of 100: 1090 encoded, 1 block; 1114 + 18 + 46 + 10 + 44 */
+    assert_int_equal(sst_size_estimate(10, 1000, 4096, 12, 1000, 10), 1232);
+    /* with a filter of 13 + 6 */
+    assert_int_equal(sst_size_estimate(10, 1000, 4096, 12, 10, 10), 1251);
+    /* WAL: 1114 + 14 + 42 + 10 */
+    assert_int_equal(sst_size_estimate(10, 1000, 4096, 8, 10, 10), 1180);
+    /* 2 blocks: 1090 + 20 + 8 + 30 + 46 + 10 + 44 */
+    assert_int_equal(sst_size_estimate(10, 1000, 1024, 12, 1000, 10), 1248);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_come_in_order_whatever_the_order_of_insertion),
+        cmocka_unit_test(a_row_that_is_there_is_refused),
+        cmocka_unit_test(find_gives_the_newest_visible_version),
+        cmocka_unit_test(long_and_short_keys_are_told_apart),
+        cmocka_unit_test(stored_rows_are_copies_that_stay),
+        cmocka_unit_test(stats_count_what_was_inserted),
+        cmocka_unit_test(memory_taken_is_near_what_rows_need),
+        cmocka_unit_test(ranges_bound_both_directions),
+        cmocka_unit_test(seeks_go_forward_only),
+        cmocka_unit_test(an_iterator_keeps_the_table),
+        cmocka_unit_test(random_rows_agree_with_a_sorted_array),
+        cmocka_unit_test(a_failed_allocation_leaves_the_table_unchanged),
+        cmocka_unit_test(reserved_rows_cannot_fail),
+        cmocka_unit_test(readers_run_beside_the_inserter),
+        cmocka_unit_test(an_sst_is_estimated),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
