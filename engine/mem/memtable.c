@@ -102,34 +102,42 @@ static inline int node_cmp(const struct node *n, const struct place *p)
     return (n->row.seq < p->seq) - (n->row.seq > p->seq);
 }
 
-/* The last node before p (the head when there is none); prev, if given, gets the one on each level in use. */
-static struct node *find_before(const struct memtable *m, const struct place *p, struct node **prev)
+/*
+ * The last node before p (the head when there is none); prev, if given, gets the one on each level in use. *next is the node
+ * that followed it then: reading the link again might give one that came in meanwhile and lies before p.
+ */
+static struct node *find_before(const struct memtable *m, const struct place *p, struct node **prev, struct node **next)
 {
     int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
     struct node *x = m->head;
     struct node *bound = NULL; /* known not to lie before p */
 
     for (;;) {
-        struct node *next = node_next(x, level);
+        struct node *n = node_next(x, level);
 
-        if (next && level > 0)
+        if (n && level > 0)
             __builtin_prefetch(node_next(x, level - 1));
-        if (next && next != bound && node_cmp(next, p) < 0) {
-            x = next;
+        if (n && n != bound && node_cmp(n, p) < 0) {
+            x = n;
             continue;
         }
-        bound = next;
+        bound = n;
         if (prev)
             prev[level] = x;
-        if (level == 0)
+        if (level == 0) {
+            *next = n;
             return x;
+        }
         level--;
     }
 }
 
 static struct node *find_at_or_after(const struct memtable *m, const struct place *p)
 {
-    return node_next(find_before(m, p, NULL), 0);
+    struct node *next;
+
+    (void)find_before(m, p, NULL, &next);
+    return next;
 }
 
 static void blocks_free(struct arena_block *b)
@@ -300,15 +308,15 @@ static int random_height(struct memtable *m)
  */
 static struct node *find_place(struct memtable *m, const struct place *p)
 {
-    struct node *last = m->prev[0];
+    struct node *last = m->prev[0], *next;
 
     if (last == m->head || node_cmp(last, p) < 0) {
-        struct node *next = node_next(last, 0);
-
+        next = node_next(last, 0);
         if (!next || node_cmp(next, p) >= 0)
             return next;
     }
-    return node_next(find_before(m, p, m->prev), 0);
+    (void)find_before(m, p, m->prev, &next);
+    return next;
 }
 
 /* From the lowest level up, so that whoever finds the node on a level finds it on those below. */
@@ -434,35 +442,38 @@ struct memtable_iter {
     const struct node *below; /* descending: last node whose key lies before that of cur; head: none */
 };
 
-/*
- * Descending: go to the newest version of the key that n, its oldest, has. A key that is inserted meanwhile between the
- * node before and n may be passed over, n not.
- */
+/* Descending: go to the newest version of the key that n, its oldest, has. */
 static void iter_enter_key(struct memtable_iter *mi, const struct node *n)
 {
     struct place p;
-    const struct node *before, *next;
+    struct node *before, *next;
 
     mi->cur = NULL;
     mi->below = mi->m->head;
     if (n == mi->m->head || key_before_range(&mi->range, n->row.key))
         return;
     p = place_of(n->row.key, UINT64_MAX);
-    before = find_before(mi->m, &p, NULL);
-    for (next = node_next(before, 0); next != n && !slice_eq(next->row.key, n->row.key); next = node_next(next, 0))
-        before = next;
+    before = find_before(mi->m, &p, NULL, &next);
     mi->below = before;
     mi->cur = next;
 }
 
-/* The first place of a key, or the one behind all its versions; sequence number 0 sorts last. */
-static const struct node *find_edge(const struct memtable *m, struct shale_slice key, bool behind)
+/* The first node of key or behind it; or the first behind all its versions (sequence number 0 sorts last). */
+static const struct node *find_from(const struct memtable *m, struct shale_slice key, bool excluded)
 {
-    struct place p = place_of(key, behind ? 0 : UINT64_MAX);
-    const struct node *n = find_before(m, &p, NULL);
-    const struct node *next = node_next(n, 0);
+    struct place p = place_of(key, excluded ? 0 : UINT64_MAX);
+    const struct node *n = find_at_or_after(m, &p);
 
-    return behind && next && node_cmp(next, &p) == 0 ? next : n;
+    return excluded && n && node_cmp(n, &p) == 0 ? node_next(n, 0) : n;
+}
+
+/* The last node before all versions of key, or the last of those. */
+static const struct node *find_up_to(const struct memtable *m, struct shale_slice key, bool excluded)
+{
+    struct place p = place_of(key, excluded ? UINT64_MAX : 0);
+    struct node *next, *n = find_before(m, &p, NULL, &next);
+
+    return !excluded && next && node_cmp(next, &p) == 0 ? next : n;
 }
 
 static const struct node *find_last(const struct memtable *m)
@@ -485,11 +496,11 @@ static void iter_start(struct memtable_iter *mi)
     mi->started = true;
     if (mi->order == ITER_DESC)
         iter_enter_key(mi, r->to_kind == KEY_UNBOUNDED ? find_last(mi->m)
-                                                       : find_edge(mi->m, r->to, r->to_kind == KEY_INCLUDED));
+                                                       : find_up_to(mi->m, r->to, r->to_kind == KEY_EXCLUDED));
     else if (r->from_kind == KEY_UNBOUNDED)
         mi->cur = node_next(mi->m->head, 0);
     else
-        mi->cur = node_next(find_edge(mi->m, r->from, r->from_kind == KEY_EXCLUDED), 0);
+        mi->cur = find_from(mi->m, r->from, r->from_kind == KEY_EXCLUDED);
 }
 
 static int memtable_iter_next(struct iter *it, struct shale_row *out)
@@ -525,9 +536,9 @@ static int memtable_iter_seek(struct iter *it, struct shale_slice key)
         return 0;
     if (mi->order == ITER_ASC) {
         if (slice_cmp(at->row.key, key) < 0)
-            mi->cur = node_next(find_edge(mi->m, key, false), 0);
+            mi->cur = find_from(mi->m, key, false);
     } else if (slice_cmp(at->row.key, key) > 0) {
-        iter_enter_key(mi, find_edge(mi->m, key, true));
+        iter_enter_key(mi, find_up_to(mi->m, key, false));
     }
     return 0;
 }
