@@ -52,7 +52,7 @@ void staged_set_put_id(struct staged *st, const char *put_id)
     (void)fsetxattr(st->fd, STORE_DIR_PUT_ID_XATTR, put_id, SHALE_PUT_ID_LEN, 0);
 }
 
-/* Over a network the reply of a link can get lost and its repetition say EEXIST: a second link tells that it is ours. */
+/* Over a network a link may be asked for twice, the second time in vain: then the staged file has another name. */
 static bool linked_after_all(const struct staged *st)
 {
     struct stat sb;

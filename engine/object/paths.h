@@ -38,7 +38,7 @@ int path_dir(const char *root, enum path_kind kind, char out[PATH_NAME_MAX]);
  * The id in a name as a listing gives it; false when the name is none of that kind. Accepted is what SlateDB accepts:
  *   manifest, compactions: a name right in the directory, the directory's name behind the last dot, a decimal u64
  *     before the first;
- *   wal, compacted: the first component in the directory, a decimal u64 or a ULID before the first dot, whatever follows.
+ *   wal, compacted: the first component in the directory, a decimal u64 or a ULID before the first dot.
  */
 bool path_parse_numbered(const char *root, enum path_kind kind, const char *name, uint64_t *id);
 bool path_parse_ulid(const char *root, const char *name, struct shale_ulid *id);

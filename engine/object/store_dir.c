@@ -265,9 +265,10 @@ static int open_parent(struct dir_store *d, const char *name)
     if (fd < 0 || ready)
         return fd;
     n = staged_sweep(fd, STORE_DIR_STALE_MS);
-    if (n != 0)
-        log_at(n < 0 ? SHALE_LOG_WARN : SHALE_LOG_INFO, "directory %s: leftovers of writers beside %s: %s (%d)", d->path,
-               name, n < 0 ? shale_strerror(n) : "removed", n < 0 ? -n : n);
+    if (n < 0)
+        log_warn("directory %s: cannot look for stale staged files beside %s: %s", d->path, name, shale_strerror(n));
+    else if (n > 0)
+        log_info("directory %s: removed %d stale staged files beside %s", d->path, n, name);
     set_ready(d, name, len);
     return fd;
 }

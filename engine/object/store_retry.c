@@ -120,7 +120,8 @@ static size_t keep_pending(struct shale_range_get **at, size_t n)
 }
 
 /* One attempt at the n ranges; todo is room for them. Negative when the whole call failed for good. */
-static int attempt_ranges(struct shale_store *inner, struct shale_range_get **at, struct shale_range_get *todo, size_t n)
+static int attempt_ranges(struct shale_store *inner, struct shale_range_get **at, struct shale_range_get *todo,
+                          size_t n)
 {
     int rc;
 

@@ -25,8 +25,8 @@ struct store_retry_options {
 int store_retry_new(struct shale_store *inner, const struct store_retry_options *opt, struct shale_store **out);
 
 /*
- * From now on nobody waits: calls that sleep between attempts wake up and return SHALE_ECANCELED, as do later ones whose
- * only attempt fails with SHALE_ETRANSIENT. From any thread.
+ * From now on nobody waits: calls that sleep between attempts wake up and return SHALE_ECANCELED, as do later ones
+ * whose only attempt fails with SHALE_ETRANSIENT. From any thread.
  */
 void store_retry_stop(struct shale_store *s);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What only a directory can get wrong: processes that race or die, files that are no objects, full and read-only disks. */
+/* What only a directory can get wrong: processes that race or die, files that are no objects, full disks. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

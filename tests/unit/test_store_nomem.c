@@ -11,42 +11,13 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "lib/heap_fault.h"
 #include "lib/temp_dir.h"
 #include "object/store.h"
 #include "object/store_dir.h"
 #include "object/store_retry.h"
 
 #include <errno.h>
-
-/* The linker sends the engine's allocations through these (--wrap). One test, one thread. */
-static long fail_at; /* the n-th from now fails; 0: none */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static bool fails(void)
-{
-    return fail_at > 0 && --fail_at == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
 
 static int count(void *arg, const char *name, const struct shale_object_meta *meta)
 {
@@ -168,21 +139,22 @@ static void each_allocation_fails(struct shale_store *s)
     for (size_t i = 0; i < 4; i++)
         assert_int_equal(shale_store_put(s, names[i], slice_str("abc"), SHALE_PUT_IF_ABSENT), 0);
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        long n = 0;
+        unsigned n = 0;
+        bool failed;
         int rc;
 
         do {
-            fail_at = ++n;
+            heap_fault_after(++n);
             rc = steps[i].run(s);
-            if (fail_at == 0 && rc != 0) { /* an allocation failed, and mattered */
+            failed = heap_fault_off();
+            if (failed && rc != 0) { /* an allocation failed, and mattered */
                 assert_int_equal(rc, -ENOMEM);
                 assert_string_not_equal(shale_errmsg(), "");
             } else {
                 assert_int_equal(rc, 0);
             }
-        } while (fail_at == 0);
-        fail_at = 0;
-        print_message("%s: %ld allocations\n", steps[i].name, n - 1);
+        } while (failed);
+        print_message("%s: %u allocations\n", steps[i].name, n - 1);
     }
 }
 

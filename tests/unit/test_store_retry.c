@@ -263,7 +263,7 @@ static void a_lost_reply_is_told_from_a_lost_race(void **state)
     assert_int_equal(store_fault_count(f->fault, FAULT_HEAD), 2);
 }
 
-/* Two writers behind retries of their own, both of whose replies get lost, with the same bytes: one wins, and knows it. */
+/* Two writers, each behind retries of its own, lose their replies and write the same bytes: one wins, and knows it. */
 static void two_writers_with_lost_replies(void **state)
 {
     struct fixture *f = *state;
@@ -315,7 +315,8 @@ static void an_object_deleted_before_it_was_looked_at(void **state)
     struct fixture *f = *state;
 
     rule(f, FAULT_PUT, FAULT_LOSE_REPLY, 1, 0);
-    store_fault_add(f->fault, &(struct fault_rule){ .cls = FAULT_HEAD, .action = FAULT_CRASH, .fn = delete_it, .arg = f });
+    store_fault_add(f->fault,
+                    &(struct fault_rule){ .cls = FAULT_HEAD, .action = FAULT_CRASH, .fn = delete_it, .arg = f });
     assert_int_equal(put_new(f->s, "a", "x"), -EEXIST);
 }
 
@@ -467,7 +468,8 @@ static void stopping_wakes_those_who_wait(void **state)
     store_fault_add(f->fault, &(struct fault_rule){ .cls = FAULT_UPLOAD_FINISH, .times = FAULT_ALWAYS });
     for (int i = 0; i < 4; i++) {
         sleepers[i].f = f;
-        assert_int_equal(pthread_create(&sleepers[i].thread, NULL, i ? sleep_in_put : sleep_in_finish, &sleepers[i]), 0);
+        assert_int_equal(
+            pthread_create(&sleepers[i].thread, NULL, i ? sleep_in_put : sleep_in_finish, &sleepers[i]), 0);
     }
     while (store_fault_count(f->fault, FAULT_PUT) < 3 || store_fault_count(f->fault, FAULT_UPLOAD_FINISH) < 1)
         sched_yield();

@@ -16,8 +16,8 @@ extern "C" {
  *
  * Errors of every call, beside those named there: -ENOMEM; -EINVAL for a bad name; -EACCES when permission is
  * refused; -EROFS when the store is read-only; -ENOSPC; SHALE_ETRANSIENT when the store may answer if asked again;
- * -EIO for anything else. Each leaves a sentence in shale_errmsg(). After SHALE_ETRANSIENT or -EIO it is unknown whether
- * a write took place.
+ * -EIO for anything else. Each leaves a sentence in shale_errmsg(). After SHALE_ETRANSIENT or -EIO it is unknown
+ * whether a write took place.
  */
 struct shale_store;
 
@@ -49,16 +49,17 @@ struct shale_range_get {
 struct shale_upload;
 
 /*
- * What an implementation provides. Arguments were checked, out buffers are empty. All but close, remove_many, get_ranges
- * and the upload functions are required; what is missing is emulated (removal and ranges one by one, an upload in memory
- * and put).
+ * What an implementation provides. Arguments were checked, out buffers are empty. All but close, remove_many,
+ * get_ranges and the upload functions are required; what is missing is emulated (removal and ranges one by one, an
+ * upload in memory and put).
  *
- * put_id: 26 characters that only this logical put carries, the same in each of its attempts, or NULL. A store that keeps
- * metadata keeps it, and head tells it: so whoever lost the reply to a create-if-absent finds out whether the object
- * that is there now is his own. Bytes would not tell: two writers may well write the same fence or manifest.
+ * put_id: 26 characters that only this logical put carries, the same in each of its attempts, or NULL. A store that
+ * keeps metadata keeps it, and head tells it: so whoever lost the reply to a create-if-absent finds out whether the
+ * object that is there now is his own. Bytes would not tell: two writers may well write the same fence or manifest.
  *
  * upload_write: SHALE_ETRANSIENT means that nothing of data was taken; the call may be repeated. upload_finish ends u
- * but for SHALE_ETRANSIENT, after which it is called again (0 when the earlier call had succeeded after all) or aborted.
+ * but for SHALE_ETRANSIENT, after which it is called again (0 when the earlier call had succeeded after all) or u is
+ * aborted.
  */
 struct shale_store_ops {
     const char *scheme; /* "memory", "file", "s3"; for messages */
@@ -107,7 +108,7 @@ SHALE_API void shale_store_close(struct shale_store *s);
 
 /* The whole object replaces out, which a failure leaves as it is. -ENOENT when there is none. */
 SHALE_API int shale_store_get(struct shale_store *s, const char *name, struct shale_buf *out);
-/* Exactly len bytes from offset replace out. -ENOENT; -ERANGE when the object is shorter than offset + len. -EINVAL: len 0. */
+/* Exactly len bytes from offset replace out. -ENOENT; -ERANGE when the object is shorter; -EINVAL when len is 0. */
 SHALE_API int shale_store_get_range(struct shale_store *s, const char *name, uint64_t offset, uint64_t len,
                                     struct shale_buf *out);
 /* Read n ranges, at once where the store can. 0 when each has its rc; r[i].rc tells. */
@@ -121,8 +122,8 @@ SHALE_API int shale_store_delete(struct shale_store *s, const char *name);
 /* Each of them, also after a failure; the first error. */
 SHALE_API int shale_store_delete_many(struct shale_store *s, const char *const *names, size_t n);
 /*
- * Every object whose name begins with prefix (any string, "" for all) and is greater than start_after (NULL for all), in
- * name order. An object created or removed meanwhile may or may not be listed. fn may use the store.
+ * Every object whose name begins with prefix (any string, "" for all) and is greater than start_after (NULL for all),
+ * in name order. An object created or removed meanwhile may or may not be listed. fn may use the store.
  */
 SHALE_API int shale_store_list(struct shale_store *s, const char *prefix, const char *start_after, shale_list_fn fn,
                                void *arg);
