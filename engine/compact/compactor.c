@@ -231,7 +231,7 @@ static int publish(struct compactor *c, struct result *r)
         result_free(r);
         return 0;
     }
-    rc = manifest_store_update(c->cfg.manifests, edit_manifest, &p, &v);
+    rc = manifest_store_update_as(c->cfg.manifests, EPOCH_COMPACTOR, edit_manifest, &p, &v);
     if (rc == -EINVAL) {
         fail(c, rec, shale_errmsg());
         result_free(r);
@@ -281,14 +281,11 @@ static int save(struct compactor *c)
 static struct shale_ulid next_id(const struct compactor *c)
 {
     const struct compactions *cs = &c->log.state;
-    struct shale_ulid id = ulid_new(wall_ms(c), NULL);
     struct shale_ulid last = cs->n ? cs->list[cs->n - 1].id : (struct shale_ulid){ 0, 0 };
+    int64_t now = wall_ms(c), least = ulid_time_ms(last);
+    struct shale_ulid id = ulid_new(now > least ? now : least, NULL);
 
-    if (ulid_cmp(id, last) > 0)
-        return id;
-    if (++last.lo == 0)
-        last.hi++;
-    return last;
+    return ulid_cmp(id, last) > 0 ? id : ulid_new(least + 1, NULL);
 }
 
 static int choose(struct compactor *c, const struct manifest *m)
@@ -374,7 +371,7 @@ static int schedule(struct compactor *c, bool look)
     if (rc < 0)
         return rc;
     if (look)
-        rc = manifest_store_refresh(c->cfg.manifests, &v);
+        rc = manifest_store_refresh_as(c->cfg.manifests, EPOCH_COMPACTOR, &v);
     else
         v = manifest_store_current(c->cfg.manifests);
     if (rc < 0)

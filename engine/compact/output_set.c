@@ -37,18 +37,17 @@ void output_set_fini(struct output_set *o)
     *o = (struct output_set){ 0 };
 }
 
-/* The collector spares what is not older than the oldest compaction: a clock that went back must not make it so. */
+/*
+ * The collector spares what is not older than the oldest compaction: a clock that went back must not make it so. Always
+ * random, as an attempt that crashed may have left any object behind.
+ */
 static struct shale_ulid next_id(const struct output_set *o)
 {
     int64_t now = o->clock ? o->clock->now_ms(o->clock->ctx) : clock_wall_ms();
-    struct shale_ulid id = ulid_new(now, NULL);
+    int64_t least = ulid_time_ms(o->last_id);
+    struct shale_ulid id = ulid_new(now > least ? now : least, NULL);
 
-    if (ulid_cmp(id, o->last_id) > 0)
-        return id;
-    id = o->last_id;
-    if (++id.lo == 0)
-        id.hi++;
-    return id;
+    return ulid_cmp(id, o->last_id) > 0 ? id : ulid_new(least + 1, NULL);
 }
 
 static int open_writer(struct output_set *o)
@@ -122,8 +121,7 @@ int output_set_finish(struct output_set *o)
         return rc;
     o->n++;
     o->closing = false;
-    sst_writer_free(o->writer);
-    o->writer = NULL;
+    o->writer = NULL; /* finishing ended it */
     return 0;
 }
 
