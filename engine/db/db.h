@@ -66,7 +66,7 @@ struct wal_state {
     uint64_t next_id;
     uint64_t last_id;        /* newest that is in the store */
     uint64_t objects;        /* written by this handle */
-    uint32_t n_waiters;      /* durable writes and flushes that wait now */
+    uint32_t n_waiters;      /* durable writes and flushes that wait since the last object */
     uint32_t last_woken;     /* so many waited for the last object */
 };
 
@@ -83,6 +83,7 @@ struct shale_db {
     struct compactor *compactor;
     uint64_t writer_epoch;
     int64_t clock_wait_max_ms; /* longest wait for a clock that went back */
+    int64_t put_trust_ms;      /* a WAL put that took longer is followed by a look at the epoch */
     struct worker wal_thread, flush_thread;
     struct rng rng;            /* of the memtable flusher, when opt.seed is set */
 

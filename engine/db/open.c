@@ -13,6 +13,8 @@
 #include <stdio.h>
 
 #define CLOCK_WAIT_MAX_MS 10000
+/* Far below the 300 s at which a garbage collector begins to remove what is not needed. */
+#define PUT_TRUST_MS 60000
 
 static void init_state(struct shale_db *db)
 {
@@ -30,6 +32,7 @@ static void init_state(struct shale_db *db)
     seq_tracker_init(&db->tracker);
     db->last_tick = SHALE_NO_TS;
     db->clock_wait_max_ms = CLOCK_WAIT_MAX_MS;
+    db->put_trust_ms = PUT_TRUST_MS;
 }
 
 static struct shale_db *alloc_db(const struct shale_options *opt, const char *root)

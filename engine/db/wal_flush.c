@@ -11,8 +11,6 @@
 
 /* A WAL object takes at most about so much, or wal_max_bytes if that is more: it is built in memory. */
 #define OBJECT_BYTES_MIN (8u << 20)
-/* A put that took longer may have landed behind the back of a garbage collector (H1). */
-#define PUT_TRUST_MS 60000
 #define RETRY_MS 100
 
 /* Batches on their way into one WAL object. */
@@ -87,14 +85,13 @@ int db_wait_durable_locked(struct shale_db *db, uint64_t seq)
         return 0;
     if (!db->opt.wal_enabled)
         request_freeze(db, seq);
-    db->wal.n_waiters++;
     while (db->durable_seq < seq && (rc = db_alive_locked(db)) == 0) {
         if (db->opt.wal_enabled)
             db_wal_request_locked(db, seq);
+        db->wal.n_waiters++;
         cond_signal(&db->wal_work); /* one more has joined; see gather_locked */
         db_wait_locked(db, &db->durable, 0);
     }
-    db->wal.n_waiters--;
     return rc;
 }
 
@@ -185,7 +182,11 @@ static int encode(const struct shale_db *db, const struct wal_object *o, struct 
     return rc;
 }
 
-/* Lost replies are the retrying store's to resolve: an object that exists is another writer's. */
+/*
+ * A put that took so long that a garbage collector may have removed the newer writer's fence meanwhile counts only if
+ * the epoch is still ours (H1). Lost replies are the retrying store's to resolve: an object that exists is another
+ * writer's.
+ */
 static int put_once(struct shale_db *db, uint64_t id, struct shale_slice data)
 {
     int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
@@ -198,7 +199,7 @@ static int put_once(struct shale_db *db, uint64_t id, struct shale_slice data)
     if (rc == -EEXIST)
         return err_set(SHALE_EFENCED, "WAL object %" PRIu64 " of '%s' exists: a newer writer owns the database", id,
                        db->root);
-    if (rc < 0 || (clock_mono_ms() - mono <= PUT_TRUST_MS && clock_wall_ms() - wall <= PUT_TRUST_MS))
+    if (rc < 0 || (clock_mono_ms() - mono <= db->put_trust_ms && clock_wall_ms() - wall <= db->put_trust_ms))
         return rc;
     rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
     if (rc == 0)
@@ -255,6 +256,7 @@ static void done_locked(struct shale_db *db, const struct wal_object *o)
     w->next_id = o->id + 1;
     w->objects++;
     w->last_woken = w->n_waiters;
+    w->n_waiters = 0; /* who has to go on waiting counts itself again */
     db->durable_seq = o->last_seq;
     cond_broadcast(&db->durable);
     cond_broadcast(&db->flush_work);

@@ -3,6 +3,7 @@
 
 #include "db/db.h"
 
+#include <sched.h>
 #include <stdio.h>
 
 /* Memtables on their way to L0, what the manifest then says, and what a reopen makes of it. */
@@ -306,6 +307,43 @@ static void the_compactor_of_the_process_makes_room(void **state)
     check_value(f->db, NULL, "key000", "some value");
 }
 
+/* 17 versions of one key under a snapshot, in a run whose SSTs hold two of them. */
+static void one_key_may_fill_several_ssts_of_a_run(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_snapshot *s = NULL;
+    struct shale_read_options o = { .descending = true };
+    struct shale_buf value = SHALE_BUF_INIT;
+    char text[1001];
+
+    f->opt.compactor.enabled = true;
+    f->opt.compactor.min_sources = 2;
+    f->opt.compactor.max_sst_size = 2000;
+    fixture_open(f);
+    check_ok(put_text(f->db, "k", "first", true));
+    check_ok(shale_db_snapshot(f->db, &s));
+    for (int i = 0; i < 17; i++) {
+        snprintf(text, sizeof(text), "%01000d", i);
+        check_ok(i == 16 ? merge_text(f->db, "k", text, true) : put_text(f->db, "k", text, true));
+        if (i % 9 == 0)
+            check_ok(shale_db_flush(f->db, SHALE_FLUSH_MEMTABLE));
+    }
+    check_ok(shale_db_flush(f->db, SHALE_FLUSH_MEMTABLE));
+    while (db_status(f->db).n_l0 > 1 || db_status(f->db).n_runs == 0)
+        sched_yield();
+    check_ok(shale_db_get(f->db, slice_str("k"), NULL, &value));
+    assert_int_equal(value.len, 2000);
+    assert_memory_equal(value.data + 990, "0000000015", 10);
+    assert_memory_equal(value.data + 1990, "0000000016", 10);
+    o.snapshot = s;
+    check_scan(f->db, &o, "k=first");
+    o.descending = false;
+    check_scan(f->db, &o, "k=first");
+    assert_true(f->db->mv->m.runs[0].n > 1);
+    shale_snapshot_release(f->db, s);
+    shale_buf_fini(&value);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +360,7 @@ int main(void)
         T(clocks_that_go_back),
         T(the_writer_sees_what_another_process_compacts),
         T(the_compactor_of_the_process_makes_room),
+        T(one_key_may_fill_several_ssts_of_a_run),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -146,6 +146,32 @@ static void gathered_commits_end_when_nobody_joins(void **state)
     assert_int_equal(db_status(f->db).wal_objects, 5);
 }
 
+static void call_put_often(void *arg)
+{
+    struct call *c = arg;
+
+    for (int i = 0; i < 50 && c->rc == 0; i++)
+        c->rc = put_text(c->db, c->key, "v", true);
+}
+
+/* Two that write at once do not end up in two groups that take turns: about one object for each pair. */
+static void gathered_commits_wait_for_each_other(void **state)
+{
+    struct db_fixture *f = *state;
+    struct call a = { .key = "a" }, b = { .key = "b" };
+
+    f->opt.commit_gather_us = 100000;
+    fixture_open(f);
+    a.db = b.db = f->db;
+    call_start(&a, call_put_often);
+    call_start(&b, call_put_often);
+    worker_join(&a.w);
+    worker_join(&b.w);
+    check_ok(a.rc);
+    check_ok(b.rc);
+    assert_in_range(db_status(f->db).wal_objects, 50, 75);
+}
+
 static void an_older_writer_is_fenced(void **state)
 {
     struct db_fixture *f = *state;
@@ -222,6 +248,22 @@ static void many_openers_leave_one_writer(void **state)
         check_ok(shale_db_close(db[i], SHALE_CLOSE_ABANDON));
     f->db = db[N - 1];
     assert_int_equal(db_status(f->db).writer_epoch, N);
+}
+
+static void a_slow_put_counts_only_in_our_epoch(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_db *db1;
+
+    fixture_open(f);
+    db1 = f->db;
+    db1->put_trust_ms = -1; /* every put is slow */
+    check_ok(put_text(db1, "a", "1", true));
+    f->opt.wal_enabled = false;
+    f->db = fixture_open_other(f); /* claims the epoch and leaves no fence, as if it had been collected */
+    check_err(SHALE_EFENCED, put_text(db1, "a", "2", true));
+    check_ok(shale_db_close(db1, SHALE_CLOSE_ABANDON));
+    check_value(f->db, NULL, "a", "1");
 }
 
 static void a_lost_reply_is_not_a_fence(void **state)
@@ -387,10 +429,12 @@ int main(void)
         T(a_large_wal_is_begun_by_size),
         T(durable_writes_share_objects),
         T(gathered_commits_end_when_nobody_joins),
+        T(gathered_commits_wait_for_each_other),
         T(an_older_writer_is_fenced),
         T(an_older_writer_is_fenced_at_its_manifest),
         T(a_fenced_handle_without_losses_closes_well),
         T(many_openers_leave_one_writer),
+        T(a_slow_put_counts_only_in_our_epoch),
         T(a_lost_reply_is_not_a_fence),
         T(a_permanent_error_poisons_the_handle),
         T(writers_wait_for_room),
