@@ -11,7 +11,7 @@
 
 /* A WAL object takes at most about so much, or wal_max_bytes if that is more: it is built in memory. */
 #define OBJECT_BYTES_MIN (8u << 20)
-#define RETRY_MS 100
+#define RETRY_MS 20
 
 /* Batches on their way into one WAL object. */
 struct wal_object {
