@@ -32,6 +32,7 @@ static int64_t now_ms(const struct compaction_job *job)
     return job->clock ? job->clock->now_ms(job->clock->ctx) : clock_wall_ms();
 }
 
+/* Show what there is to whoever records it. */
 static int report(struct job_state *s, int64_t now)
 {
     const struct compaction_job *job = s->job;
@@ -122,8 +123,8 @@ static int choose_cursor(struct job_state *s, size_t *n_earlier)
 }
 
 /*
- * Each layer takes the one below over, so that at most one pointer is to be closed: *top. A layer whose creation failed
- * has closed what it was given.
+ * Each layer takes the one below over, so that at most one pointer is to be closed: *top. A layer whose creation
+ * failed has closed what it was given.
  */
 static int stack_fold(const struct compaction_job *job, struct iter **top)
 {
@@ -200,6 +201,7 @@ static uint64_t bytes_before(const struct compaction_job *job, const struct resu
     return sum;
 }
 
+/* The last output is not reported: it comes with the result (R199). */
 static int write_rows(struct job_state *s)
 {
     struct shale_row row;

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 
 /*
- * The list of compactions as its owner has it, and the only place that stores it. One thread. state is edited freely; what
- * has to survive is stored by compaction_log_save when dirty is set.
+ * The list of compactions as its owner has it, and the only place that stores it. One thread. state is edited
+ * freely; what has to survive is stored by compaction_log_save when dirty is set.
  */
 struct compaction_log {
     struct compactions_store store;
@@ -18,8 +18,8 @@ struct compaction_log {
 };
 
 /*
- * Take the list over with the epoch that was claimed in the manifest (R215-R218), in one write. SHALE_EFENCED when its epoch
- * is not lower. fini also after a failure.
+ * Take the list over with the epoch that was claimed in the manifest (R215-R218), in one write. SHALE_EFENCED when
+ * its epoch is not lower. fini also after a failure.
  */
 int compaction_log_init(struct compaction_log *log, struct shale_store *store, const char *root, uint64_t epoch,
                         int64_t timeout_ms);

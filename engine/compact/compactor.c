@@ -24,14 +24,14 @@
  *   Submitted   chosen here, or by somebody else; or it ran when its compactor died, and has outputs to resume from
  *   Running     its job runs; grows outputs
  *   (result)    the job is done; still Running in the list until the manifest has the result
- *   Completed   published. A crash before this is stored leaves Running, whose sources are gone: it becomes Failed (R231).
+ *   Completed   published. A crash before this is stored leaves Running, whose sources are gone: Failed (R231).
  *   Failed      invalid when it was to start, or its job failed: its outputs are deleted, the scheduler chooses anew.
  *
- * One manifest version is written for each compaction. SlateDB writes another one before it, with a checkpoint of 900 s of the
- * old state (R230), because its collector counts the age of an SST from its id: without the checkpoint, sources older
- * than min_age may be deleted as soon as they are no longer referenced, under a scan that still reads them. Readers with
- * a checkpoint of their own are safe in any case. Who runs a collector beside this compactor has to count from when it first
- * found an object unreferenced (H22).
+ * One manifest version is written for each compaction. SlateDB writes another one before it, with a checkpoint of
+ * 900 s of the old state (R230), because its collector counts the age of an SST from its id: without the
+ * checkpoint, sources older than min_age may be deleted as soon as they are no longer referenced, under a scan that
+ * still reads them. Readers with a checkpoint of their own are safe in any case. Who runs a collector beside this
+ * compactor has to count from when it first found an object unreferenced (H22).
  */
 struct result {
     struct list link;
@@ -75,7 +75,10 @@ static bool has_work_locked(const struct compactor *c)
     return c->stop || c->woken || c->has_events;
 }
 
-/* *look: it is time to look at what is stored. false: stop. */
+/*
+ * *look: it is time to look at what is stored, which the poll interval or a wake says; the executor's events alone
+ * are no reason to. false: stop.
+ */
 static bool wait_for_work(struct compactor *c, bool *look)
 {
     bool go_on;
@@ -129,6 +132,7 @@ static void fail(struct compactor *c, struct compaction *rec, const char *why)
     c->log.dirty = true;
 }
 
+/* Outputs are only ever appended or, once, the last one left out and written again under another id. */
 static bool same_outputs(const struct compaction *rec, const struct executor_event *e)
 {
     return rec->n_outputs == e->n_outputs &&
@@ -172,6 +176,11 @@ static void result_free(struct result *r)
     mem_free(r);
 }
 
+/*
+ * What a job says goes into its record. A stopped one stays Running there: who opens the list next resumes it. Only
+ * outputs of a job that failed here are deleted, for its sources were in the manifest when it started, so that no
+ * earlier result of it can have been published.
+ */
 static void take_event(struct compactor *c, struct executor_event *e)
 {
     struct compaction *rec = compactions_find(&c->log.state, e->id);
@@ -220,6 +229,10 @@ static int edit_manifest(void *arg, struct manifest *m, uint64_t next_id)
     return compaction_publish(m, p->rec, p->run);
 }
 
+/*
+ * Put a result into the manifest. What cannot be published ever ends the result, and leaves its outputs for a
+ * collector, since it is not certain here that nothing refers to them; any other error keeps it for the next pass.
+ */
 static int publish(struct compactor *c, struct result *r)
 {
     struct compaction *rec = compactions_find(&c->log.state, r->id);
@@ -268,6 +281,7 @@ static int publish_all(struct compactor *c)
     return first;
 }
 
+/* Garbage goes only when the list that no longer names it is stored: a crash in between must find whole outputs. */
 static int save(struct compactor *c)
 {
     int rc = compaction_log_save(&c->log);
@@ -288,6 +302,7 @@ static struct shale_ulid next_id(const struct compactor *c)
     return ulid_cmp(id, last) > 0 ? id : ulid_new(least + 1, NULL);
 }
 
+/* After a failure nothing is chosen for one poll interval, however often a flush wakes us: it may well fail again. */
 static int choose(struct compactor *c, const struct manifest *m)
 {
     struct compactions *cs = &c->log.state;
@@ -362,6 +377,7 @@ static int start_jobs(struct compactor *c, struct manifest_version *v)
     return rc;
 }
 
+/* The list is read before the manifest: a compaction submitted for what the manifest shows is then not missed. */
 static int schedule(struct compactor *c, bool look)
 {
     struct manifest_version *v = NULL;

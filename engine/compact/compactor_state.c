@@ -96,7 +96,8 @@ static bool is_published(const struct manifest *m, const struct compaction *c, c
             return false;
     if (result->n == 0)
         return at == m->n_runs;
-    return at < m->n_runs && m->runs[at].n == result->n && ulid_eq(m->runs[at].ssts[0].sst->id, result->ssts[0].sst->id);
+    return at < m->n_runs && m->runs[at].n == result->n &&
+           ulid_eq(m->runs[at].ssts[0].sst->id, result->ssts[0].sst->id);
 }
 
 static int run_insert(struct manifest *m, const struct sorted_run *run)
@@ -207,6 +208,7 @@ void compactions_take_over(struct compactions *cs, uint64_t epoch)
     compactions_trim(cs);
 }
 
+/* Other states of an unknown record are what this owner once stored itself, and has since trimmed. */
 int compactions_merge_submitted(struct compactions *cs, const struct compactions *remote, size_t *n_new)
 {
     *n_new = 0;
@@ -227,6 +229,7 @@ int compactions_merge_submitted(struct compactions *cs, const struct compactions
     return 0;
 }
 
+/* Several may get the same id: of those with L0 sources only one can start, and the others are placed again then. */
 void compactions_place(struct compactions *cs, const struct manifest *m)
 {
     uint32_t next = m->n_runs ? m->runs[0].id + 1 : 0;
@@ -236,6 +239,7 @@ void compactions_place(struct compactions *cs, const struct manifest *m)
             cs->list[i].destination = next;
 }
 
+/* References first: what goes may be what comes. */
 int compaction_set_outputs(struct compaction *c, struct sst_handle *const *outputs, size_t n)
 {
     int rc = vec_reserve(&c->outputs, &c->cap_outputs, n, sizeof(struct sst_handle *));

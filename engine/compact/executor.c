@@ -64,6 +64,7 @@ static int outputs_copy(struct sst_handle *const *from, size_t n, struct sst_han
     return 0;
 }
 
+/* On the job's thread. News that were not fetched are replaced: the last report holds all there is. */
 static int slot_progress(void *arg, uint64_t bytes_read, struct sst_handle *const *outputs, size_t n_outputs)
 {
     struct slot *s = arg;
@@ -129,6 +130,7 @@ int executor_new(const struct executor_config *cfg, struct executor **out)
     return 0;
 }
 
+/* The arguments of a job (R228). base keeps its inputs alive, whatever is published meanwhile. */
 static int slot_new(struct executor *x, const struct compaction *c, struct manifest_version *base, struct slot **out)
 {
     struct compaction_window w;
@@ -163,6 +165,7 @@ static int slot_new(struct executor *x, const struct compaction *c, struct manif
     return 0;
 }
 
+/* The event begins with the earlier outputs: a job that never reports must not seem to have lost them. */
 int executor_start(struct executor *x, const struct compaction *c, struct manifest_version *base)
 {
     struct slot *s = NULL;

@@ -6,8 +6,8 @@
 #include "manifest/manifest_store.h"
 
 /*
- * Runs compaction jobs on threads of its own and keeps what they report until it is asked for (R202-R207). The functions may
- * be called from any thread; they never wait for a job but for executor_stop.
+ * Runs compaction jobs on threads of its own and keeps what they report until it is asked for (R202-R207). The
+ * functions may be called from any thread; they never wait for a job but for executor_stop.
  */
 struct executor;
 

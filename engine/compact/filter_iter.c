@@ -41,6 +41,7 @@ static int apply(struct filter_iter *f, struct shale_row *row)
     }
 }
 
+/* SHALE_END, once the filter has agreed to it. */
 static int filter_end(struct filter_iter *f)
 {
     int rc;

@@ -4,7 +4,10 @@
 
 #include "sst/table_store.h"
 
-/* What a compaction reads: every version of every key of all sources (R182 steps 2-5, R184). All borrowed while it is used. */
+/*
+ * What a compaction reads: every version of every key of all sources (R182 steps 2-5, R184). All borrowed while it is
+ * used. A (key, sequence number) that two sources have comes out once, from the newer source.
+ */
 struct input_options {
     const struct sst_view *l0;     /* newest first */
     size_t n_l0;

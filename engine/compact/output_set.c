@@ -38,8 +38,8 @@ void output_set_fini(struct output_set *o)
 }
 
 /*
- * The collector spares what is not older than the oldest compaction: a clock that went back must not make it so. Always
- * random, as an attempt that crashed may have left any object behind.
+ * The collector spares what is not older than the oldest compaction: a clock that went back must not make it so.
+ * Always random, as an attempt that crashed may have left any object behind.
  */
 static struct shale_ulid next_id(const struct output_set *o)
 {
@@ -69,6 +69,7 @@ static bool is_over(const struct output_set *o)
     return o->block_bytes > o->max_sst_size;
 }
 
+/* Whether the open SST is closed in front of row. */
 static bool must_split(const struct output_set *o, const struct shale_row *row)
 {
     if (!is_over(o))

@@ -7,10 +7,11 @@
 /*
  * Writes rows into one SST after the other, splitting where an SST has grown past a size (R194-R198).
  *
- * An SST is closed between two keys, when the blocks completed in it hold more than max_sst_size bytes. Unlike SlateDB it is not
- * closed between the versions of a key, so that a job that resumes behind it cannot lose merge operands (R191, H24). Only
- * when it holds more than twice max_sst_size is it closed inside a key, and there only behind a value or tombstone: whatever
- * retention has become since, no fold reaches across such a row. Keys of many operands that may not be folded stay whole.
+ * An SST is closed between two keys, when the blocks completed in it hold more than max_sst_size bytes. Unlike
+ * SlateDB it is not closed between the versions of a key, so that a job that resumes behind it cannot lose merge
+ * operands (R191, H24). Only when it holds more than twice max_sst_size is it closed inside a key, and there only
+ * behind a value or tombstone: whatever retention has become since, no fold reaches across such a row. Keys of many
+ * operands that may not be folded stay whole.
  */
 struct output_set {
     struct table_store *ts;

@@ -19,9 +19,9 @@ void resume_cursor_fini(struct resume_cursor *c);
 int resume_cursor_read(struct table_store *ts, const struct sst_handle *sst, struct resume_cursor *out);
 
 /*
- * The rows of child behind the cursor: child is moved to from (at or before the cursor's key), and rows are left out up to
- * the cursor's key and sequence number inclusive (R185-R189). Takes over child (moved, also on failure); cursor and from are
- * borrowed while it is used. An unset cursor passes everything.
+ * The rows of child behind the cursor: child is moved to from (at or before the cursor's key), and rows are left
+ * out up to the cursor's key and sequence number inclusive (R185-R189). Takes over child (moved, also on failure);
+ * cursor and from are borrowed while it is used. An unset cursor passes everything.
  */
 int resume_iter_new(struct iter *child, const struct resume_cursor *cursor, struct shale_slice from,
                     struct iter **out);

@@ -49,6 +49,7 @@ static bool uses_l0(const struct compaction *c, struct shale_ulid view)
     return false;
 }
 
+/* R241, for one source or destination: neither an active compaction nor an earlier proposal has it. */
 static bool run_is_free(const struct search *s, uint32_t run)
 {
     for (size_t i = 0; i < s->n_active; i++)
@@ -137,6 +138,7 @@ static size_t extend_runs(const struct search *s, size_t start)
     return i - start;
 }
 
+/* R240: the first start, from the newest on, that gives a long enough stretch; of too long a one the oldest part. */
 static bool find_runs(const struct search *s, size_t *start, size_t *n)
 {
     for (size_t i = 0; i < s->m->n_runs; i++) {
@@ -211,6 +213,7 @@ int size_tiered_propose(const struct manifest *m, const struct compaction *activ
     return 0;
 }
 
+/* A run that exists may be replaced only by a merge that reads it; a new one has to be newer than all (R227, R243). */
 static int destination_check(const struct manifest *m, const struct compaction *spec)
 {
     if (spec->n_runs && spec->destination != spec->runs[spec->n_runs - 1])
@@ -222,6 +225,7 @@ static int destination_check(const struct manifest *m, const struct compaction *
     return 0;
 }
 
+/* Two jobs that read the same run would both bring its rows back; L0 has one watermark, so one job at a time. */
 static int overlap_check(const struct compaction *spec, const struct compaction *other)
 {
     bool shares = uses_run(other, spec->destination);

@@ -127,7 +127,7 @@ static void note_published(void *arg, struct manifest_version *v)
 /* All L0 SSTs and runs into the lowest run. */
 static void submit_all(struct golden_db *g, const struct manifest *m)
 {
-    struct compaction c = { .id = ulid_new(INT64_C(1900000000000), NULL), .n_l0 = m->n_l0, .n_runs = m->n_runs };
+    struct compaction c = { .id = ulid_new(INT64_C(1750000000000), NULL), .n_l0 = m->n_l0, .n_runs = m->n_runs };
     struct compactions_store s;
     struct compactions cs = { 0 };
     int rc;

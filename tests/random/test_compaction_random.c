@@ -354,8 +354,8 @@ static struct compaction_job scene_job(struct scene *s)
 static void same(const struct scene *s, const char *what, const char *got, const char *want)
 {
     if (strcmp(got, want) != 0)
-        fail_msg("%s differ; again with SHALE_SEED=%" PRIu64 " SHALE_RANDOM_CASES=1\n got %s\nwant %s", what, s->seed, got,
-                 want);
+        fail_msg("%s differ; again with SHALE_SEED=%" PRIu64 " SHALE_RANDOM_CASES=1\n got %s\nwant %s", what, s->seed,
+                 got, want);
 }
 
 static void run_is(struct scene *s, const struct sorted_run *run, const char *what, const char *want)

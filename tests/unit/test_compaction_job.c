@@ -110,7 +110,8 @@ static const struct {
       "k05=v@80 k06=v@606 k07=v@607 k08=v@608 k09=v@609 k10=v@610 k11=v@611 k12=v@720 k13=v@721 k14=v@722 k15=v@120 "
       "k15=v@110 k16=v@726 k17=v@727 k18=v@830 k19=v@831 k20=v@832 k21=v@833 k22=v@834 k23=v@835" },
     { "l0_and_sr_overlap",
-      { "k00=v@900 k01=v@901 k02=v@902 k03=v@903 k04=v@904 k05=v@905", "k02=v@920 k03=v@921 k04=v@922 k06=v@923 k07=v@924" },
+      { "k00=v@900 k01=v@901 k02=v@902 k03=v@903 k04=v@904 k05=v@905",
+        "k02=v@920 k03=v@921 k04=v@922 k06=v@923 k07=v@924" },
       { "k01=v@800 k03=v@801 k05=v@802 k08=v@803 k09=v@804", "k02=v@850 k04=v@851 k05=v@852 k07=v@853 k10=v@854" },
       7, 4096, LARGE, false, false,
       "k03=v@801 k04=v@922 k04=v@904 k04=v@851 k05=v@905 k05=v@852 k05=v@802 k06=v@923 k07=v@924 k07=v@853 k08=v@803 "
@@ -121,7 +122,8 @@ static const struct {
       4096, LARGE, false, false, "k00=v@10 k01=v@30 k01=v@15 k02=v@25 k02=v@22 k02=v@20 k03=v@40 k04=v@50" },
     { "resume_at_end", { "k00=v@10 k01=v@11" }, { NULL }, 1, 4096, LARGE, false, false, "" },
     { "merge_operator_resume", { "k00=v@100 k01+b@5 k02+y@6 k03=v@103" },
-      { "k01+a@4 k01=base@3 k02+x@4 k02=base2@2" }, 0, 4096, LARGE, true, false, "k01=baseab@5 k02=base2xy@6 k03=v@103" },
+      { "k01+a@4 k01=base@3 k02+x@4 k02=base2@2" }, 0, 4096, LARGE, true, false,
+      "k01=baseab@5 k02=base2xy@6 k03=v@103" },
     /* Unlike R208, which takes the operands @4 and @1 for written although nobody knows (R191). */
     { "merge_operator_resume_skip_merged_operands", { "k00+10@10 k00+4@4 k00+1@1 k01=v@5" }, { NULL }, 0, 4096, LARGE,
       true, true, "k00+1410@10 k01=v@5" },
@@ -309,7 +311,8 @@ static void nothing_left_gives_an_empty_run(void **state)
 
     (void)state;
     compact_fixture_init(&f, 4096);
-    inputs_open(&f, (const char *const[MAX_INPUTS]){ "a=DEL@2 b=DEL@1" }, (const char *const[MAX_INPUTS]){ "a=v@1" }, &in);
+    inputs_open(&f, (const char *const[MAX_INPUTS]){ "a=DEL@2 b=DEL@1" },
+                (const char *const[MAX_INPUTS]){ "a=v@1" }, &in);
     job = job_over(&f, &in);
     job.is_last_run = true;
     job.retention_min_seq = 5;
@@ -495,7 +498,7 @@ static void a_filter_sees_rows_again_when_a_job_goes_on(void **state)
     }
 }
 
-/* n rows: keys of width digits each with n_versions versions, with values of len bytes. Kind from the version's number. */
+/* n_keys keys of n_versions versions each, with values of len bytes; kind by the number of the version. */
 static struct sst_handle *many_rows(struct compact_fixture *f, size_t n_keys, size_t n_versions, size_t len,
                                     enum shale_kind (*kind)(size_t version))
 {

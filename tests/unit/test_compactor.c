@@ -616,11 +616,12 @@ static void add_long(struct tree *t)
     }
 }
 
-/* The store stops answering behind its nth call, in the first life; the second one finds a whole tree and ends the work. */
+/* The store dies behind its nth call, in the first life; the second one finds a whole tree and ends the work. */
 static bool crash_and_recover(unsigned n, const char *want, size_t *reused)
 {
     struct fault_rule last = { .cls = FAULT_ANY, .action = FAULT_CRASH_DONE, .nth = n, .fn = note_crash };
-    struct fault_rule dead = { .cls = FAULT_ANY, .action = FAULT_FAIL, .nth = n + 1, .times = FAULT_ALWAYS, .rc = -EIO };
+    struct fault_rule dead = { .cls = FAULT_ANY, .action = FAULT_FAIL, .nth = n + 1, .times = FAULT_ALWAYS,
+                               .rc = -EIO };
     struct compactions before = { 0 };
     struct manifest_version *v;
     unsigned id;
