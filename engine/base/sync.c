@@ -95,8 +95,8 @@ void mutex_lock(struct mutex *mu)
 
 void mutex_unlock(struct mutex *mu)
 {
+    note_unlock(mu, mu->name); /* first: once unlocked, another thread may free what it is part of */
     pthread_mutex_unlock(&mu->m);
-    note_unlock(mu, mu->name);
 }
 
 void cond_init(struct cond *cv)
@@ -162,6 +162,6 @@ void rwlock_wrlock(struct rwlock *l)
 
 void rwlock_unlock(struct rwlock *l)
 {
-    pthread_rwlock_unlock(&l->l);
     note_unlock(l, l->name);
+    pthread_rwlock_unlock(&l->l);
 }

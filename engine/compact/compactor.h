@@ -8,8 +8,8 @@
 #include <shale/options.h>
 
 /*
- * The compactor of a database: one orchestrator thread that chooses and publishes, and workers that run the jobs. Starting
- * claims the compactor epoch. Being fenced stops the compactor alone, not the writer (H19).
+ * The compactor of a database: one orchestrator thread that chooses and publishes, and workers that run the jobs.
+ * Starting claims the compactor epoch. Being fenced stops the compactor alone, not the writer (H19).
  */
 struct compactor;
 

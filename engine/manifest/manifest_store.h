@@ -38,6 +38,11 @@ int manifest_store_load_latest(struct manifest_store *s, struct manifest_version
  * SHALE_EFENCED when it holds a greater epoch than one claimed through this object.
  */
 int manifest_store_refresh(struct manifest_store *s, struct manifest_version **out);
+/*
+ * The same for one role: only its epoch is checked. The writer uses these forms, since a compactor that was overtaken must
+ * not stop it (H19). EPOCH_NONE checks both.
+ */
+int manifest_store_refresh_as(struct manifest_store *s, enum epoch_role role, struct manifest_version **out);
 /* The version kept; a reference. NULL before the first load. */
 struct manifest_version *manifest_store_current(struct manifest_store *s);
 int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out);
@@ -55,6 +60,8 @@ int manifest_store_create(struct manifest_store *s, const struct manifest *m);
 #define MANIFEST_UNCHANGED 1
 typedef int (*manifest_edit_fn)(void *arg, struct manifest *m, uint64_t next_id);
 int manifest_store_update(struct manifest_store *s, manifest_edit_fn fn, void *arg, struct manifest_version **out);
+int manifest_store_update_as(struct manifest_store *s, enum epoch_role role, manifest_edit_fn fn, void *arg,
+                             struct manifest_version **out);
 
 /* Take writer (compactor) epoch + 1; from then on every load and update checks it. */
 int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_t *epoch,

@@ -62,6 +62,11 @@ struct shale_compaction_filter {
     int (*decide)(void *filter, const struct shale_row *row, struct shale_buf *new_value);
     int (*end)(void *filter);      /* after the last row of a job that went well so far */
     void (*destroy)(void *filter); /* always */
+    /*
+     * Optional, for a filter that decides by rows before: a job that was interrupted goes on behind key after. Replace from
+     * (empty on entry) with the key from which decide has to see rows again; what it answers up to after is not used.
+     */
+    int (*resume_from)(void *filter, struct shale_slice after, struct shale_buf *from);
 };
 
 /* Milliseconds since the Unix epoch. Called from any thread. */

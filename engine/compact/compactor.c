@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "compact/compactor.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "base/sync.h"
+#include "compact/compaction_log.h"
+#include "compact/compactor_state.h"
+#include "compact/executor.h"
+#include "compact/output_set.h"
+#include "compact/size_tiered.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define COMPACTOR_RANK 450
+
+/*
+ * A compaction goes through these steps, each stored before the next begins (storage format section 9.4):
+ *   Submitted   chosen here, or by somebody else; or it ran when its compactor died, and has outputs to resume from
+ *   Running     its job runs; grows outputs
+ *   (result)    the job is done; still Running in the list until the manifest has the result
+ *   Completed   published. A crash before this is stored leaves Running, whose sources are gone: Failed (R231).
+ *   Failed      invalid when it was to start, or its job failed: its outputs are deleted, the scheduler chooses anew.
+ *
+ * One manifest version is written for each compaction. SlateDB writes another one before it, with a checkpoint of
+ * 900 s of the old state (R230), because its collector counts the age of an SST from its id: without the
+ * checkpoint, sources older than min_age may be deleted as soon as they are no longer referenced, under a scan that
+ * still reads them. Readers with a checkpoint of their own are safe in any case. Who runs a collector beside this
+ * compactor has to count from when it first found an object unreferenced (H22).
+ */
+struct result {
+    struct list link;
+    struct shale_ulid id;
+    struct sorted_run run;
+};
+
+struct compactor {
+    struct compactor_config cfg;
+    struct executor *executor;
+    struct worker thread;
+
+    /* Of the orchestrator's thread alone. */
+    struct compaction_log log;
+    struct list results;        /* of jobs, not published yet */
+    struct shale_ulid *garbage; /* outputs nobody will refer to once the list is stored */
+    size_t n_garbage, cap_garbage;
+    int64_t next_look_ms;       /* on the monotonic clock */
+    int64_t hold_until_ms;      /* after a failed job nothing new is chosen before; 0: none failed */
+
+    struct mutex mu;
+    struct cond changed;
+    bool stop;          /* GUARDED_BY(mu) */
+    bool woken;         /* GUARDED_BY(mu) */
+    bool has_events;    /* GUARDED_BY(mu), of the executor */
+    uint64_t completed; /* GUARDED_BY(mu) */
+};
+
+static void note_events(void *arg)
+{
+    struct compactor *c = arg;
+
+    mutex_lock(&c->mu);
+    c->has_events = true;
+    cond_signal(&c->changed);
+    mutex_unlock(&c->mu);
+}
+
+static bool has_work_locked(const struct compactor *c)
+{
+    return c->stop || c->woken || c->has_events;
+}
+
+/*
+ * *look: it is time to look at what is stored, which the poll interval or a wake says; the executor's events alone
+ * are no reason to. false: stop.
+ */
+static bool wait_for_work(struct compactor *c, bool *look)
+{
+    bool go_on;
+
+    mutex_lock(&c->mu);
+    while (!has_work_locked(c))
+        if (!cond_wait_until(&c->changed, &c->mu, c->next_look_ms))
+            break;
+    *look = c->woken || clock_mono_ms() >= c->next_look_ms;
+    go_on = !c->stop;
+    c->woken = false;
+    c->has_events = false;
+    mutex_unlock(&c->mu);
+    if (*look)
+        c->next_look_ms = clock_mono_ms() + c->cfg.opt->compactor.poll_interval_ms;
+    return go_on;
+}
+
+static int64_t wall_ms(const struct compactor *c)
+{
+    const struct shale_clock *clock = c->cfg.opt->clock;
+
+    return clock ? clock->now_ms(clock->ctx) : clock_wall_ms();
+}
+
+static bool is_listed(struct sst_handle *const *list, size_t n, struct shale_ulid id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ulid_eq(list[i]->id, id))
+            return true;
+    return false;
+}
+
+/* Mark outputs of rec for deletion, but for those in keep. Without memory they stay, for a collector to find. */
+static void discard_outputs(struct compactor *c, const struct compaction *rec, struct sst_handle *const *keep, size_t n)
+{
+    if (vec_reserve(&c->garbage, &c->cap_garbage, c->n_garbage + rec->n_outputs, sizeof(*c->garbage)) < 0)
+        return;
+    for (size_t i = 0; i < rec->n_outputs; i++)
+        if (!is_listed(keep, n, rec->outputs[i]->id))
+            c->garbage[c->n_garbage++] = rec->outputs[i]->id;
+}
+
+static void fail(struct compactor *c, struct compaction *rec, const char *why)
+{
+    char text[SHALE_ULID_TEXT_LEN + 1];
+
+    ulid_format(rec->id, text);
+    log_warn("compaction %s into sorted run %" PRIu32 " failed: %s", text, rec->destination, why);
+    rec->status = COMPACTION_FAILED;
+    c->log.dirty = true;
+}
+
+/* Outputs are only ever appended or, once, the last one left out and written again under another id. */
+static bool same_outputs(const struct compaction *rec, const struct executor_event *e)
+{
+    return rec->n_outputs == e->n_outputs &&
+           (e->n_outputs == 0 || ulid_eq(rec->outputs[e->n_outputs - 1]->id, e->outputs[e->n_outputs - 1]->id));
+}
+
+/* A job that resumed may have left out an output of its predecessor: outputs are replaced, not only extended. */
+static int record_outputs(struct compactor *c, struct compaction *rec, const struct executor_event *e)
+{
+    size_t n_garbage = c->n_garbage;
+    int rc;
+
+    if (same_outputs(rec, e))
+        return 0;
+    discard_outputs(c, rec, e->outputs, e->n_outputs);
+    rc = compaction_set_outputs(rec, e->outputs, e->n_outputs);
+    if (rc < 0)
+        c->n_garbage = n_garbage; /* the list still names them */
+    else
+        c->log.dirty = true;
+    return rc;
+}
+
+static int keep_result(struct compactor *c, struct executor_event *e)
+{
+    struct result *r = mem_zalloc(sizeof(*r));
+
+    if (!r)
+        return -ENOMEM;
+    r->id = e->id;
+    r->run = e->run;
+    e->run = (struct sorted_run){ 0 };
+    list_append(&c->results, &r->link);
+    return 0;
+}
+
+static void result_free(struct result *r)
+{
+    list_remove(&r->link);
+    sorted_run_fini(&r->run);
+    mem_free(r);
+}
+
+/*
+ * What a job says goes into its record. A stopped one stays Running there: who opens the list next resumes it. Only
+ * outputs of a job that failed here are deleted, for its sources were in the manifest when it started, so that no
+ * earlier result of it can have been published.
+ */
+static void take_event(struct compactor *c, struct executor_event *e)
+{
+    struct compaction *rec = compactions_find(&c->log.state, e->id);
+    int rc;
+
+    if (!rec)
+        return;
+    rc = record_outputs(c, rec, e);
+    if (e->finished && e->rc == 0 && rc == 0)
+        rc = keep_result(c, e);
+    if (rc < 0) {
+        /* Should it have gone on, nothing is lost: the job reports again, or the record is resumed. */
+        if (e->finished)
+            fail(c, rec, shale_strerror(rc));
+    } else if (e->finished && e->rc < 0 && e->rc != SHALE_ECANCELED) {
+        fail(c, rec, e->sentence);
+        discard_outputs(c, rec, NULL, 0);
+        c->hold_until_ms = clock_mono_ms() + c->cfg.opt->compactor.poll_interval_ms;
+    }
+}
+
+/* Whether a job has ended, so that another one may start. */
+static bool take_events(struct compactor *c)
+{
+    struct executor_event e;
+    bool ended = false;
+
+    while (executor_next(c->executor, &e)) {
+        take_event(c, &e);
+        ended = ended || e.finished;
+        executor_event_fini(&e);
+    }
+    return ended;
+}
+
+struct publication {
+    const struct compaction *rec;
+    const struct sorted_run *run;
+};
+
+static int edit_manifest(void *arg, struct manifest *m, uint64_t next_id)
+{
+    struct publication *p = arg;
+
+    (void)next_id; /* no version refers to itself here */
+    return compaction_publish(m, p->rec, p->run);
+}
+
+/*
+ * Put a result into the manifest. What cannot be published ever ends the result, and leaves its outputs for a
+ * collector, since it is not certain here that nothing refers to them; any other error keeps it for the next pass.
+ */
+static int publish(struct compactor *c, struct result *r)
+{
+    struct compaction *rec = compactions_find(&c->log.state, r->id);
+    struct publication p = { .rec = rec, .run = &r->run };
+    struct manifest_version *v = NULL;
+    int rc;
+
+    if (!rec) {
+        result_free(r);
+        return 0;
+    }
+    rc = manifest_store_update_as(c->cfg.manifests, EPOCH_COMPACTOR, edit_manifest, &p, &v);
+    if (rc == -EINVAL) {
+        fail(c, rec, shale_errmsg());
+        result_free(r);
+        return 0;
+    }
+    if (rc < 0)
+        return rc;
+    rec->status = COMPACTION_COMPLETED;
+    c->log.dirty = true;
+    result_free(r);
+    mutex_lock(&c->mu);
+    c->completed++;
+    mutex_unlock(&c->mu);
+    if (c->cfg.published)
+        c->cfg.published(c->cfg.arg, v);
+    else
+        manifest_version_unref(v);
+    return 0;
+}
+
+/* All of them; one that fails waits for the next time. The first error is returned. */
+static int publish_all(struct compactor *c)
+{
+    int first = 0;
+
+    list_for_each_safe(pos, tmp, &c->results) {
+        int rc = publish(c, list_entry(pos, struct result, link));
+
+        if (rc == SHALE_EFENCED)
+            return rc;
+        if (first == 0)
+            first = rc;
+    }
+    return first;
+}
+
+/* Garbage goes only when the list that no longer names it is stored: a crash in between must find whole outputs. */
+static int save(struct compactor *c)
+{
+    int rc = compaction_log_save(&c->log);
+
+    while (rc == 0 && c->n_garbage > 0)
+        output_delete(c->cfg.ts, c->garbage[--c->n_garbage]);
+    return rc;
+}
+
+/* Greater than every id in the list: ids also order what starts first. */
+static struct shale_ulid next_id(const struct compactor *c)
+{
+    const struct compactions *cs = &c->log.state;
+    struct shale_ulid last = cs->n ? cs->list[cs->n - 1].id : (struct shale_ulid){ 0, 0 };
+    int64_t now = wall_ms(c), least = ulid_time_ms(last);
+    struct shale_ulid id = ulid_new(now > least ? now : least, NULL);
+
+    return ulid_cmp(id, last) > 0 ? id : ulid_new(least + 1, NULL);
+}
+
+/* After a failure nothing is chosen for one poll interval, however often a flush wakes us: it may well fail again. */
+static int choose(struct compactor *c, const struct manifest *m)
+{
+    struct compactions *cs = &c->log.state;
+    struct compactions found = { 0 };
+    size_t i = 0;
+    int rc;
+
+    if (clock_mono_ms() < c->hold_until_ms)
+        return 0;
+    rc = size_tiered_propose(m, cs->list, cs->n, &c->cfg.opt->compactor, &found);
+    for (; rc == 0 && i < found.n; i++) {
+        found.list[i].id = next_id(c);
+        rc = compactions_add(cs, &found.list[i]); /* moves it: nothing is left in found to free */
+        c->log.dirty = true;
+    }
+    compactions_fini(&found);
+    return rc;
+}
+
+static size_t count_running(const struct compactions *cs)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < cs->n; i++)
+        n += cs->list[i].status == COMPACTION_RUNNING;
+    return n;
+}
+
+/* Submitted, in order of id, to Running while there is room (R226). */
+static void admit(struct compactor *c, const struct manifest *m)
+{
+    struct compactions *cs = &c->log.state;
+    size_t n_running = count_running(cs);
+
+    for (size_t i = 0; i < cs->n && n_running < c->cfg.opt->compactor.max_concurrent; i++) {
+        struct compaction *rec = &cs->list[i];
+
+        if (rec->status != COMPACTION_SUBMITTED)
+            continue;
+        if (compaction_spec_check(m, rec, cs->list, cs->n) < 0) {
+            /* Outputs stay: when its result was published before a crash, the manifest refers to them (R231). */
+            fail(c, rec, shale_errmsg());
+            continue;
+        }
+        rec->status = COMPACTION_RUNNING;
+        c->log.dirty = true;
+        n_running++;
+    }
+}
+
+static bool has_result(const struct compactor *c, struct shale_ulid id)
+{
+    list_for_each(pos, &c->results)
+        if (ulid_eq(list_entry(pos, struct result, link)->id, id))
+            return true;
+    return false;
+}
+
+/* Jobs for all that are Running in the stored list and do not run: an earlier attempt to start one may have failed. */
+static int start_jobs(struct compactor *c, struct manifest_version *v)
+{
+    const struct compactions *cs = &c->log.state;
+    int rc;
+
+    rc = table_store_set_externals(c->cfg.ts, &v->m);
+    for (size_t i = 0; rc == 0 && i < cs->n; i++) {
+        if (cs->list[i].status != COMPACTION_RUNNING || has_result(c, cs->list[i].id) ||
+            executor_has(c->executor, cs->list[i].id))
+            continue;
+        rc = executor_start(c->executor, &cs->list[i], v);
+    }
+    return rc;
+}
+
+/* The list is read before the manifest: a compaction submitted for what the manifest shows is then not missed. */
+static int schedule(struct compactor *c, bool look)
+{
+    struct manifest_version *v = NULL;
+    int rc;
+
+    rc = look ? compaction_log_refresh(&c->log) : 0;
+    if (rc < 0)
+        return rc;
+    if (look)
+        rc = manifest_store_refresh_as(c->cfg.manifests, EPOCH_COMPACTOR, &v);
+    else
+        v = manifest_store_current(c->cfg.manifests);
+    if (rc < 0)
+        return rc;
+    compactions_place(&c->log.state, &v->m);
+    rc = choose(c, &v->m);
+    if (rc == 0)
+        rc = save(c);
+    if (rc < 0)
+        goto out;
+    admit(c, &v->m);
+    rc = save(c);
+    if (rc < 0)
+        goto out;
+    rc = start_jobs(c, v);
+out:
+    manifest_version_unref(v);
+    return rc;
+}
+
+static int pass(struct compactor *c, bool look)
+{
+    bool ended = take_events(c);
+    int rc;
+
+    rc = publish_all(c);
+    if (rc == 0)
+        rc = save(c);
+    return rc < 0 || !(look || ended) ? rc : schedule(c, look);
+}
+
+/* Jobs stop; what is done is published, what is not is resumed by whoever comes next. */
+static void wind_up(struct compactor *c, bool fenced)
+{
+    int rc;
+
+    executor_stop(c->executor);
+    (void)take_events(c); /* nothing more starts */
+    if (fenced)
+        return;
+    rc = publish_all(c);
+    if (rc == 0)
+        rc = save(c);
+    if (rc < 0)
+        log_warn("the compactor could not store its last state: %s", shale_errmsg());
+}
+
+static void compactor_main(void *arg)
+{
+    struct compactor *c = arg;
+    bool look;
+    int rc = 0;
+
+    while (rc != SHALE_EFENCED && wait_for_work(c, &look)) {
+        rc = pass(c, look);
+        if (rc < 0 && rc != SHALE_EFENCED)
+            log_warn("the compactor tries again in %" PRId64 " ms: %s", c->cfg.opt->compactor.poll_interval_ms,
+                     shale_errmsg());
+    }
+    if (rc == SHALE_EFENCED)
+        log_warn("another compactor owns the database now, this one stops: %s", shale_errmsg());
+    wind_up(c, rc == SHALE_EFENCED);
+}
+
+static void compactor_free(struct compactor *c)
+{
+    executor_free(c->executor);
+    list_for_each_safe(pos, tmp, &c->results)
+        result_free(list_entry(pos, struct result, link));
+    compaction_log_fini(&c->log);
+    mem_free(c->garbage);
+    cond_fini(&c->changed);
+    mutex_fini(&c->mu);
+    mem_free(c);
+}
+
+static int claim(struct compactor *c)
+{
+    const struct compactor_config *cfg = &c->cfg;
+    struct manifest_version *v = NULL;
+    uint64_t epoch;
+    int rc;
+
+    rc = manifest_store_claim(cfg->manifests, EPOCH_COMPACTOR, &epoch, &v);
+    if (rc < 0)
+        return rc;
+    manifest_version_unref(v);
+    rc = compaction_log_init(&c->log, cfg->store, cfg->root, epoch, cfg->opt->manifest_update_timeout_ms);
+    if (rc == 0)
+        log_info("compactor of %s started, epoch %" PRIu64 ", %zu compactions to resume", cfg->root, epoch,
+                 c->log.state.n);
+    return rc;
+}
+
+int compactor_start(const struct compactor_config *cfg, struct compactor **out)
+{
+    struct executor_config x = { .max_jobs = cfg->opt->compactor.max_concurrent, .ts = cfg->ts,
+                                 .op = cfg->opt->merge_operator, .filter = cfg->opt->compaction_filter,
+                                 .clock = cfg->opt->clock, .max_sst_size = cfg->opt->compactor.max_sst_size,
+                                 .notify = note_events };
+    struct compactor *c = mem_zalloc(sizeof(*c));
+    int rc;
+
+    if (!c)
+        return -ENOMEM;
+    c->cfg = *cfg;
+    mutex_init(&c->mu, COMPACTOR_RANK, "compactor");
+    cond_init(&c->changed);
+    list_init(&c->results);
+    c->next_look_ms = clock_mono_ms(); /* the first look is at once */
+    x.arg = c;
+    rc = claim(c);
+    if (rc == 0)
+        rc = executor_new(&x, &c->executor);
+    if (rc == 0)
+        rc = worker_start(&c->thread, "shale-compactor", compactor_main, c);
+    if (rc < 0) {
+        compactor_free(c);
+        return rc;
+    }
+    *out = c;
+    return 0;
+}
+
+void compactor_wake(struct compactor *c)
+{
+    mutex_lock(&c->mu);
+    c->woken = true;
+    cond_signal(&c->changed);
+    mutex_unlock(&c->mu);
+}
+
+void compactor_stop(struct compactor *c)
+{
+    if (!c)
+        return;
+    mutex_lock(&c->mu);
+    c->stop = true;
+    cond_signal(&c->changed);
+    mutex_unlock(&c->mu);
+    worker_join(&c->thread);
+    compactor_free(c);
+}
+
+void compactor_counts(struct compactor *c, uint32_t *running, uint64_t *completed)
+{
+    *running = (uint32_t)executor_running(c->executor);
+    mutex_lock(&c->mu);
+    *completed = c->completed;
+    mutex_unlock(&c->mu);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+#include "db/db.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+const char *shale_version(void)
+{
+    return PACKAGE_VERSION;
+}
+
+int64_t db_now_ms(const struct shale_db *db)
+{
+    const struct shale_clock *c = db->opt.clock;
+
+    return c ? c->now_ms(c->ctx) : clock_wall_ms();
+}
+
+int db_alive_locked(struct shale_db *db)
+{
+    return db->error ? err_set(db->error, "%s", db->error_text) : 0;
+}
+
+int db_alive(struct shale_db *db)
+{
+    int rc;
+
+    mutex_lock(&db->mu);
+    rc = db_alive_locked(db);
+    mutex_unlock(&db->mu);
+    return rc;
+}
+
+void db_die_locked(struct shale_db *db, int rc)
+{
+    if (db->error)
+        return;
+    db->error = rc;
+    snprintf(db->error_text, sizeof(db->error_text), "%s",
+             shale_errmsg()[0] ? shale_errmsg() : shale_strerror(rc));
+    if (rc != SHALE_ECLOSED)
+        log_error("database '%s': %s", db->root, db->error_text);
+    cond_broadcast(&db->wal_work);
+    cond_broadcast(&db->flush_work);
+    cond_broadcast(&db->durable);
+    cond_broadcast(&db->flushed);
+    cond_broadcast(&db->room);
+}
+
+bool db_wait_locked(struct shale_db *db, struct cond *cv, int64_t deadline_ms)
+{
+    bool in_time = true;
+
+    db->n_waiting++;
+    if (deadline_ms)
+        in_time = cond_wait_until(cv, &db->mu, deadline_ms);
+    else
+        cond_wait(cv, &db->mu);
+    if (--db->n_waiting == 0)
+        cond_broadcast(&db->idle);
+    return in_time;
+}
+
+void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms)
+{
+    int64_t deadline = clock_mono_ms() + ms;
+
+    while (!db->stop && !db->error && cond_wait_until(cv, &db->mu, deadline))
+        ;
+}
+
+bool db_may_retry(int rc)
+{
+    return rc == SHALE_ETRANSIENT || rc == -ENOMEM;
+}
+
+uint64_t db_pending_bytes_locked(const struct shale_db *db)
+{
+    return db->imm_bytes + db->active_wal_bytes;
+}
+
+uint64_t db_snapshot_min_locked(const struct shale_db *db, uint64_t none)
+{
+    if (list_empty(&db->snapshots))
+        return none;
+    return list_entry(db->snapshots.next, struct shale_snapshot, node)->seq;
+}
+
+static void status_of_manifest(const struct manifest *m, struct shale_db_status *out)
+{
+    out->n_l0 = (uint32_t)m->n_l0;
+    out->n_runs = (uint32_t)m->n_runs;
+    out->replay_after_wal_id = m->replay_after_wal_id;
+    for (size_t i = 0; i < m->n_l0; i++)
+        out->l0_bytes += sst_handle_size(m->l0[i].sst);
+    for (size_t i = 0; i < m->n_runs; i++)
+        out->run_bytes += sorted_run_size(&m->runs[i]);
+}
+
+void shale_db_status(struct shale_db *db, struct shale_db_status *out)
+{
+    struct cache_stats cache = { 0 };
+    struct manifest_version *mv;
+    struct memtable_stats active;
+
+    *out = (struct shale_db_status){ .writer_epoch = db->writer_epoch };
+    mutex_lock(&db->mu);
+    memtable_stats(db->active, &active);
+    out->error = db->error;
+    out->committed_seq = db->committed_seq;
+    out->durable_seq = db->durable_seq;
+    out->next_wal_id = db->wal.next_id;
+    out->unflushed_bytes = db->imm_bytes + active.row_bytes;
+    out->n_memtables = db->n_imms;
+    out->wal_objects = db->wal.objects;
+    out->l0_flushes = db->l0_flushes;
+    mv = manifest_version_ref(db->mv);
+    mutex_unlock(&db->mu);
+    out->manifest_id = mv->id;
+    status_of_manifest(&mv->m, out);
+    manifest_version_unref(mv);
+    if (db->compactor)
+        compactor_counts(db->compactor, &out->n_compacting, &out->compactions);
+    if (db->cache)
+        block_cache_stats(db->cache, &cache);
+    out->cache_bytes = cache.bytes;
+    out->cache_hits = cache.hits;
+    out->cache_misses = cache.misses;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DB_DB_H
+#define DB_DB_H
+
+#include "base/list.h"
+#include "base/pool.h"
+#include "base/rng.h"
+#include "base/sync.h"
+#include "compact/compactor.h"
+#include "manifest/manifest_store.h"
+#include "mem/batch.h"
+#include "mem/memtable.h"
+#include "read/point_get.h"
+#include "sst/sst_writer.h"
+#include "sst/table_store.h"
+
+#include <shale/shale.h>
+
+/*
+ * A database handle.
+ *
+ * Locks: wmu (rank 20) is held by the one writer that commits a batch, or freezes the memtable; mu (rank 30) guards the
+ * state and is held for moments. Neither is held across I/O or a callback. Order: manifest update (15), wmu, mu, manifest (40).
+ *
+ * A row's way: active memtable and WAL batch (committed) -> WAL object (durable) -> frozen memtable -> L0 SST that the
+ * manifest names (flushed); the frozen memtable is dropped with that. Two threads move it: the WAL flusher and the memtable flusher.
+ */
+
+/* What reads look at: immutable, shared, replaced as a whole on freeze and on each new manifest version. */
+struct db_view {
+    _Atomic int refs; /* relaxed to add, acq_rel to drop */
+    struct manifest_version *mv;
+    size_t n_tables;
+    struct memtable *tables[]; /* the active one, then frozen ones, newest first */
+};
+
+/* A frozen memtable on its way to L0. */
+struct imm {
+    struct list node;
+    int refs; /* GUARDED_BY(mu): the list and the memtable flusher */
+    struct memtable *table;
+    uint64_t wal_id;     /* newest WAL object that this table and older ones hold whole */
+    uint64_t last_seq;
+    uint64_t row_bytes;
+    int64_t tick;        /* greatest create_ts; SHALE_NO_TS: none */
+    struct seq_tracker tracker; /* points taken while it was active */
+};
+
+/* Rows of one batch that wait for their WAL object. They lie in table, of which this holds a reference. */
+struct wal_batch {
+    struct list node;
+    struct memtable *table;
+    uint64_t seq;
+    uint64_t row_bytes;
+    size_t n;
+    const struct shale_row *rows[];
+};
+
+/* GUARDED_BY(mu), all of it. */
+struct wal_state {
+    struct list pending;     /* of struct wal_batch, oldest first */
+    size_t n_rows;           /* of pending */
+    uint64_t row_bytes;      /* of pending */
+    int64_t since_ms;        /* monotonic; since when pending is not empty */
+    uint64_t wanted_seq;     /* somebody waits until this is durable */
+    uint64_t next_id;
+    uint64_t last_id;        /* newest that is in the store */
+    uint64_t objects;        /* written by this handle */
+    uint32_t n_waiters;      /* durable writes and flushes that wait since the last object */
+    uint32_t last_woken;     /* so many waited for the last object */
+};
+
+#define DB_ERROR_TEXT_MAX 512
+
+struct shale_db {
+    struct shale_options opt; /* set before any thread starts, then read-only; so are the next ones */
+    char *root;
+    struct shale_store *store, *wal_store; /* owned retry wrappers; wal_store NULL: the same */
+    struct block_cache *cache;
+    struct table_store ts;
+    bool has_ts;
+    struct manifest_store *manifests;
+    struct compactor *compactor;
+    uint64_t writer_epoch;
+    int64_t clock_wait_max_ms; /* longest wait for a clock that went back */
+    int64_t put_trust_ms;      /* a WAL put that took longer is followed by a look at the epoch */
+    struct worker wal_thread, flush_thread;
+    struct rng rng;            /* of the memtable flusher, when opt.seed is set */
+
+    struct mutex wmu;          /* order of writers; see above */
+
+    struct mutex mu;           /* guards everything below */
+    struct cond wal_work;      /* for the WAL flusher */
+    struct cond flush_work;    /* for the memtable flusher: a table, durability, a manifest, stop */
+    struct cond durable;       /* durable_seq moved */
+    struct cond flushed;       /* flushed_seq moved */
+    struct cond room;          /* writers that wait for room or for the clock */
+    struct cond idle;          /* n_waiting became 0 */
+    int error;                 /* what the handle died of, 0: alive */
+    char error_text[DB_ERROR_TEXT_MAX];
+    _Atomic bool stop;         /* written under mu, read anywhere; the threads are to end */
+    _Atomic bool abandon;      /* as stop: and to write nothing more */
+    uint32_t n_waiting;        /* calls that wait on durable, flushed or room */
+    struct memtable *active;   /* also stable under wmu */
+    struct list imms;          /* of struct imm, oldest first */
+    uint32_t n_imms;
+    uint64_t imm_bytes;        /* row bytes of imms */
+    uint64_t active_wal_bytes; /* row bytes of the active table that are not durable */
+    int64_t active_since_ms;   /* monotonic; of its first row, for the timer without WAL */
+    uint64_t last_freeze_id;   /* WAL id that the last freeze was stamped with */
+    struct manifest_version *mv;
+    struct db_view *view;
+    uint64_t last_seq, committed_seq, durable_seq;
+    int64_t last_tick;         /* newest create_ts; SHALE_NO_TS: none */
+    struct seq_tracker tracker;
+    struct wal_state wal;
+    struct list snapshots;     /* of struct shale_snapshot, seq ascending */
+    uint64_t l0_flushes;
+};
+
+struct shale_snapshot {
+    struct list node;
+    uint64_t seq;
+};
+
+/* db.c */
+int64_t db_now_ms(const struct shale_db *db);
+/* The handle's error with its sentence, or 0. */
+int db_alive_locked(struct shale_db *db);
+int db_alive(struct shale_db *db);
+/* The handle dies of rc, whose sentence this thread has; the first death counts. Wakes everybody. */
+void db_die_locked(struct shale_db *db, int rc);
+/* Wait for cv and be counted, so that close waits for us. A deadline of 0 is none; false when it has passed. */
+bool db_wait_locked(struct shale_db *db, struct cond *cv, int64_t deadline_ms);
+/* Wait and be awake again early when the handle stops; for background threads. */
+void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms);
+/* A background failure that is worth another attempt. */
+bool db_may_retry(int rc);
+/* Bytes that count against max_unflushed_bytes. */
+uint64_t db_pending_bytes_locked(const struct shale_db *db);
+/* Least seq of the snapshots, or none when there is none. */
+uint64_t db_snapshot_min_locked(const struct shale_db *db, uint64_t none);
+
+/* view.c */
+struct db_view *db_view_ref(struct db_view *v);
+void db_view_unref(struct db_view *v); /* NULL is fine */
+/* The view and the sequence number up to which a read with opt sees rows (R140). */
+struct db_view *db_view_get(struct shale_db *db, const struct shale_read_options *opt, uint64_t *max_seq);
+/* Build the first view. */
+int db_view_init(struct shale_db *db);
+/*
+ * Freeze the active memtable, stamped with wal_id, unless it is empty. REQUIRES(wmu, mu). 0 or -ENOMEM, when nothing
+ * happened: the table just goes on growing.
+ */
+int db_freeze_locked(struct shale_db *db, uint64_t wal_id);
+/* Whether it should be frozen (R64). REQUIRES(wmu, mu). */
+bool db_freeze_is_due_locked(const struct shale_db *db, uint64_t wal_id);
+/* A manifest version newer than ours replaces it: frozen tables that it covers are dropped. v is moved. */
+void db_install(struct shale_db *db, struct manifest_version *v);
+void imm_unref_locked(struct imm *m, struct list *dead);
+/* Free what imm_unref_locked put on the list; without mu. */
+void imm_free_list(struct list *dead);
+
+/* replay.c: read WAL objects first..last into memtables (section 8.2). Nothing else runs yet. */
+int db_replay(struct shale_db *db, uint64_t first, uint64_t last);
+
+/* wal_flush.c */
+void db_wal_main(void *arg);
+/* Wait until seq is durable, asking for it. REQUIRES(mu) */
+int db_wait_durable_locked(struct shale_db *db, uint64_t seq);
+/* Ask for what is committed to be made durable. */
+void db_wal_request_locked(struct shale_db *db, uint64_t seq);
+/* A batch joins the pending ones (moved). */
+void db_wal_append_locked(struct shale_db *db, struct wal_batch *b);
+void wal_batch_free(struct wal_batch *b);
+
+/* flush.c */
+void db_flush_main(void *arg);
+/* Freeze and wait until all that is committed is in L0. */
+int db_flush_memtables(struct shale_db *db);
+
+/* open.c, close.c */
+void db_free(struct shale_db *db);
+
+#endif

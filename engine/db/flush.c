@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "db/db.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "read/fold_iter.h"
+#include "read/retention_iter.h"
+
+#include <errno.h>
+
+#define RETRY_MAX_MS 1000
+
+/* Wait a moment before the next attempt at something that failed with rc; false: give up. */
+static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
+{
+    int64_t ms = db->opt.manifest_poll_interval_ms;
+    bool again;
+
+    if (!db_may_retry(rc))
+        return false;
+    log_warn("database '%s': %s: %s; trying again", db->root, what, shale_errmsg());
+    mutex_lock(&db->mu);
+    db_pause_locked(db, &db->flush_work, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
+    again = !db->abandon && !db->error;
+    mutex_unlock(&db->mu);
+    return again;
+}
+
+/* The rows of a frozen table as they go to L0 (R72): folded, and without versions that nobody can see any more. */
+static int rows_for_l0(struct shale_db *db, const struct imm *m, uint64_t min_seq, struct iter **out)
+{
+    const struct fold_options fold = { .op = db->opt.merge_operator,
+                                       .same_expiry_only = true,
+                                       .has_barrier = true,
+                                       .barrier = min_seq };
+    const struct retention_options retain = { .has_min_seq = true, .min_seq = min_seq, .clock_tick = m->tick };
+    struct key_range all = { 0 };
+    int rc = memtable_iter_new(m->table, &all, ITER_ASC, out);
+
+    if (rc == 0)
+        rc = fold_iter_new(*out, &fold, out);
+    if (rc == 0)
+        rc = retention_iter_new(*out, &retain, out);
+    return rc;
+}
+
+/* An id that is not older than the newest L0: what the garbage collector relies on (storage format section 9.7). */
+static struct shale_ulid new_l0_id(struct shale_db *db)
+{
+    int64_t now = db_now_ms(db), newest = 0;
+    const struct manifest *m;
+
+    mutex_lock(&db->mu);
+    m = &db->mv->m;
+    if (m->n_l0)
+        newest = ulid_time_ms(m->l0[0].sst->id);
+    else if (m->has_l0_last_compacted)
+        newest = ulid_time_ms(m->l0_last_compacted);
+    mutex_unlock(&db->mu);
+    return ulid_new(now > newest ? now : newest, db->opt.seed ? &db->rng : NULL);
+}
+
+static int add_rows(struct shale_db *db, struct iter *it, struct sst_writer *w)
+{
+    struct shale_row row;
+    int rc;
+
+    while ((rc = iter_next(it, &row)) == 0) {
+        if (atomic_load_explicit(&db->abandon, memory_order_relaxed))
+            return err_set(SHALE_ECANCELED, "closed while a memtable was written");
+        rc = sst_writer_add(w, &row, NULL);
+        if (rc < 0)
+            return rc;
+    }
+    return rc == SHALE_END ? 0 : rc;
+}
+
+/* Write what is left of the table; *out is NULL when nothing is (H34). */
+static int build_l0(struct shale_db *db, const struct imm *m, struct sst_handle **out)
+{
+    struct sst_writer *w = NULL;
+    struct iter *it = NULL;
+    uint64_t min_seq;
+    int rc;
+
+    mutex_lock(&db->mu);
+    min_seq = db_snapshot_min_locked(db, db->durable_seq);
+    if (min_seq > db->durable_seq)
+        min_seq = db->durable_seq;
+    mutex_unlock(&db->mu);
+    rc = rows_for_l0(db, m, min_seq, &it);
+    if (rc < 0)
+        return rc; /* each constructor has closed its child */
+    rc = sst_writer_new(&db->ts, new_l0_id(db), true, &w);
+    if (rc == 0)
+        rc = add_rows(db, it, w);
+    iter_close(it);
+    *out = NULL;
+    if (rc == 0 && !sst_writer_is_empty(w)) {
+        while ((rc = sst_writer_finish(w, out)) == SHALE_ETRANSIENT && wait_to_retry(db, rc, "upload of an L0 SST"))
+            ; /* the bytes are kept (H13) */
+        if (rc == 0)
+            w = NULL;
+    }
+    sst_writer_free(w);
+    return rc;
+}
+
+struct publish_arg {
+    struct shale_db *db;
+    const struct imm *imm;
+    struct sst_handle *sst; /* NULL: none */
+};
+
+static int push_l0(struct manifest *m, struct sst_handle *sst)
+{
+    int rc = vec_reserve(&m->l0, &m->cap_l0, m->n_l0 + 1, sizeof(m->l0[0]));
+
+    if (rc < 0)
+        return rc;
+    memmove(m->l0 + 1, m->l0, m->n_l0 * sizeof(m->l0[0]));
+    m->l0[0] = (struct sst_view){ .id = sst->id, .sst = sst_handle_ref(sst) };
+    m->n_l0++;
+    return 0;
+}
+
+/* R79. Runs once for each attempt, on a fresh copy. */
+static int publish_edit(void *arg, struct manifest *m, uint64_t next_id)
+{
+    struct publish_arg *a = arg;
+    const struct imm *i = a->imm;
+    int rc;
+
+    (void)next_id;
+    if (m->last_l0_seq >= i->last_seq)
+        return MANIFEST_UNCHANGED; /* an earlier attempt was stored without our knowing */
+    if (a->sst) {
+        rc = push_l0(m, a->sst);
+        if (rc < 0)
+            return rc;
+    }
+    rc = seq_tracker_merge(&m->tracker, &i->tracker);
+    if (rc < 0)
+        return rc;
+    m->last_l0_seq = i->last_seq;
+    if (i->tick > m->last_l0_clock_tick)
+        m->last_l0_clock_tick = i->tick;
+    if (i->wal_id > m->replay_after_wal_id)
+        m->replay_after_wal_id = i->wal_id;
+    mutex_lock(&a->db->mu);
+    m->recent_snapshot_min_seq = db_snapshot_min_locked(a->db, i->last_seq);
+    if (a->db->wal.next_id - 1 > m->wal_id_last_seen)
+        m->wal_id_last_seen = a->db->wal.next_id - 1;
+    mutex_unlock(&a->db->mu);
+    return 0;
+}
+
+/* The rows of an L0 that the manifest names must be durable (storage format section 7.6). */
+static int wait_until_durable(struct shale_db *db, uint64_t seq)
+{
+    int rc = 0;
+
+    mutex_lock(&db->mu);
+    while (db->opt.wal_enabled && db->durable_seq < seq && (rc = db_alive_locked(db)) == 0) {
+        if (db->stop) { /* the WAL flusher ends, or has: close wrote what it was asked to */
+            rc = err_set(SHALE_ECANCELED, "closed while a memtable was written");
+            break;
+        }
+        db_wal_request_locked(db, seq);
+        cond_wait(&db->flush_work, &db->mu);
+    }
+    mutex_unlock(&db->mu);
+    return rc;
+}
+
+static int publish(struct shale_db *db, const struct imm *m, struct sst_handle *sst)
+{
+    struct publish_arg arg = { .db = db, .imm = m, .sst = sst };
+    struct manifest_version *v = NULL;
+    int rc;
+
+    do {
+        rc = manifest_store_update_as(db->manifests, EPOCH_WRITER, publish_edit, &arg, &v);
+    } while (rc < 0 && wait_to_retry(db, rc, "manifest update"));
+    if (rc < 0)
+        return rc;
+    db_install(db, v);
+    if (db->compactor)
+        compactor_wake(db->compactor);
+    return 0;
+}
+
+static int flush_imm(struct shale_db *db, const struct imm *m)
+{
+    struct sst_handle *sst = NULL;
+    int rc;
+
+    do {
+        rc = build_l0(db, m, &sst);
+    } while (rc < 0 && wait_to_retry(db, rc, "writing an L0 SST"));
+    if (rc == 0)
+        rc = wait_until_durable(db, m->last_seq);
+    if (rc == 0)
+        rc = publish(db, m, sst);
+    sst_handle_unref(sst);
+    return rc;
+}
+
+/* Look whether somebody else changed the manifest. Only fencing is fatal. */
+static void poll_manifest(struct shale_db *db)
+{
+    struct manifest_version *v = NULL;
+    int rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
+
+    if (rc == 0) {
+        db_install(db, v);
+    } else if (rc == SHALE_EFENCED) {
+        mutex_lock(&db->mu);
+        db_die_locked(db, rc);
+        mutex_unlock(&db->mu);
+    } else {
+        log_warn("database '%s': look at the manifest: %s", db->root, shale_errmsg());
+    }
+}
+
+/* The oldest frozen table once there is a slot for it in L0 (R68), with a reference; NULL: the thread is to end. */
+static struct imm *next_imm_locked(struct shale_db *db, int64_t *next_poll_ms)
+{
+    bool woken = false;
+
+    while (!db->stop && !db->error) {
+        if (!list_empty(&db->imms)) {
+            struct imm *m = list_entry(db->imms.next, struct imm, node);
+
+            if (db->mv->m.n_l0 < db->opt.l0_max_ssts) {
+                m->refs++;
+                return m;
+            }
+            if (db->compactor && !woken) {
+                woken = true;
+                mutex_unlock(&db->mu);
+                compactor_wake(db->compactor);
+                mutex_lock(&db->mu);
+                continue;
+            }
+        }
+        if (cond_wait_until(&db->flush_work, &db->mu, *next_poll_ms))
+            continue;
+        mutex_unlock(&db->mu);
+        poll_manifest(db);
+        mutex_lock(&db->mu);
+        *next_poll_ms = clock_mono_ms() + db->opt.manifest_poll_interval_ms;
+    }
+    return NULL;
+}
+
+void db_flush_main(void *arg)
+{
+    struct shale_db *db = arg;
+    int64_t next_poll_ms = clock_mono_ms() + db->opt.manifest_poll_interval_ms;
+    struct list dead;
+    struct imm *m;
+    int rc = 0;
+
+    list_init(&dead);
+    mutex_lock(&db->mu);
+    while (rc == 0 && (m = next_imm_locked(db, &next_poll_ms)) != NULL) {
+        mutex_unlock(&db->mu);
+        rc = flush_imm(db, m);
+        mutex_lock(&db->mu);
+        imm_unref_locked(m, &dead);
+        if (rc < 0 && rc != SHALE_ECANCELED)
+            db_die_locked(db, rc);
+        mutex_unlock(&db->mu);
+        imm_free_list(&dead);
+        mutex_lock(&db->mu);
+    }
+    mutex_unlock(&db->mu);
+}
+
+int db_flush_memtables(struct shale_db *db)
+{
+    uint64_t target;
+    int rc;
+
+    mutex_lock(&db->wmu);
+    mutex_lock(&db->mu);
+    rc = db_alive_locked(db);
+    if (rc == 0)
+        rc = db_freeze_locked(db, db->wal.last_id);
+    target = db->committed_seq;
+    mutex_unlock(&db->mu);
+    mutex_unlock(&db->wmu);
+    if (rc < 0)
+        return rc;
+    mutex_lock(&db->mu);
+    while (db->mv->m.last_l0_seq < target && (rc = db_alive_locked(db)) == 0)
+        db_wait_locked(db, &db->flushed, 0);
+    mutex_unlock(&db->mu);
+    return rc;
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "db/db.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "object/paths.h"
+#include "object/store_retry.h"
+#include "wal/wal_replay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define CLOCK_WAIT_MAX_MS 10000
+/* Far below the 300 s at which a garbage collector begins to remove what is not needed. */
+#define PUT_TRUST_MS 60000
+
+static void init_state(struct shale_db *db)
+{
+    mutex_init(&db->wmu, 20, "db writers");
+    mutex_init(&db->mu, 30, "db");
+    cond_init(&db->wal_work);
+    cond_init(&db->flush_work);
+    cond_init(&db->durable);
+    cond_init(&db->flushed);
+    cond_init(&db->room);
+    cond_init(&db->idle);
+    list_init(&db->imms);
+    list_init(&db->wal.pending);
+    list_init(&db->snapshots);
+    seq_tracker_init(&db->tracker);
+    db->last_tick = SHALE_NO_TS;
+    db->clock_wait_max_ms = CLOCK_WAIT_MAX_MS;
+    db->put_trust_ms = PUT_TRUST_MS;
+}
+
+static struct shale_db *alloc_db(const struct shale_options *opt, const char *root)
+{
+    struct shale_db *db = mem_zalloc(sizeof(*db));
+
+    if (!db)
+        return NULL;
+    db->opt = *opt;
+    init_state(db);
+    db->root = mem_strdup(root);
+    if (!db->root || memtable_new(&db->active) < 0) {
+        db_free(db);
+        return NULL;
+    }
+    return db;
+}
+
+/* Stores and what reads and writes objects on them. Nothing is read or written yet. */
+static int open_layers(struct shale_db *db, struct shale_store *store)
+{
+    const struct sst_format format = { .codec = db->opt.codec,
+                                       .block_size = db->opt.block_size,
+                                       .min_filter_keys = db->opt.min_filter_keys,
+                                       .filter_bits_per_key = db->opt.filter_bits_per_key };
+    int rc = store_retry_new(store, NULL, &db->store);
+
+    if (rc == 0 && db->opt.wal_store)
+        rc = store_retry_new(db->opt.wal_store, NULL, &db->wal_store);
+    if (rc == 0 && db->opt.block_cache_bytes)
+        rc = block_cache_new(db->opt.block_cache_bytes, &db->cache);
+    if (rc == 0)
+        rc = table_store_init(&db->ts, db->store, db->wal_store ? db->wal_store : db->store, db->root, &format,
+                              db->cache);
+    if (rc < 0)
+        return rc;
+    db->has_ts = true;
+    return manifest_store_new(db->store, db->root, db->opt.manifest_update_timeout_ms, &db->manifests);
+}
+
+/* Write manifest 1, unless somebody else is quicker; then his counts. */
+static int create_manifest(struct shale_db *db)
+{
+    struct manifest_version *v = NULL;
+    struct manifest m;
+    int rc;
+
+    manifest_init(&m);
+    if (db->opt.wal_store) {
+        m.wal_store_uri = mem_strdup(""); /* all that SlateDB ever stores: there is one (R93) */
+        if (!m.wal_store_uri) {
+            manifest_fini(&m);
+            return -ENOMEM;
+        }
+    }
+    rc = manifest_store_create(db->manifests, &m);
+    manifest_fini(&m);
+    if (rc < 0 && rc != -EEXIST)
+        return rc;
+    rc = manifest_store_load_latest(db->manifests, &v);
+    if (rc == 0)
+        db->mv = v;
+    return rc;
+}
+
+static int load_manifest(struct shale_db *db, bool create, bool *fresh)
+{
+    int rc = manifest_store_load_latest(db->manifests, &db->mv);
+
+    *fresh = rc == -ENOENT && create;
+    if (rc == -ENOENT && !create)
+        return err_set(rc, "there is no database at '%s'; it must be created first", db->root);
+    return *fresh ? 0 : rc;
+}
+
+static int check_manifest(struct shale_db *db)
+{
+    const struct manifest *m = &db->mv->m;
+
+    if (!m->initialized)
+        return err_set(SHALE_EINITIALIZED, "the database '%s' is a clone that was never finished", db->root);
+    if (!m->wal_store_uri != !db->opt.wal_store)
+        return err_set(-EINVAL, "the database '%s' has %s store for WAL objects, and was opened with %s", db->root,
+                       m->wal_store_uri ? "its own" : "no", db->opt.wal_store ? "one" : "none");
+    return 0;
+}
+
+static int claim_writer(struct shale_db *db)
+{
+    struct manifest_version *v = NULL;
+    int rc = manifest_store_claim(db->manifests, EPOCH_WRITER, &db->writer_epoch, &v);
+
+    if (rc < 0)
+        return rc;
+    manifest_version_unref(db->mv);
+    db->mv = v;
+    rng_seed(&db->rng, db->opt.seed + (db->writer_epoch << 32)); /* no handle repeats the ids of another */
+    return table_store_set_externals(&db->ts, &v->m);
+}
+
+/* Put an empty object where an older writer would put its next one (R93.9, R94). *id is its id. */
+static int fence_wal(struct shale_db *db, uint64_t *id)
+{
+    struct shale_buf data = SHALE_BUF_INIT;
+    char name[PATH_NAME_MAX];
+    int rc = wal_fence_encode(&db->ts.format, &data);
+
+    while (rc == 0) {
+        struct manifest_version *v = NULL;
+
+        rc = path_wal(db->root, *id, name);
+        if (rc == 0)
+            rc = shale_store_put(db->ts.wal_store, name, slice_of_buf(&data), SHALE_PUT_IF_ABSENT);
+        if (rc != -EEXIST)
+            break;
+        /* An older writer was quicker, or a newer one has fenced us. */
+        rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
+        manifest_version_unref(v);
+        ++*id;
+    }
+    shale_buf_fini(&data);
+    return rc;
+}
+
+/* Take the database over and bring the memtables to what was durable. next_id: first WAL id that was not listed. */
+static int take_over(struct shale_db *db, uint64_t next_id)
+{
+    const struct manifest *m;
+    uint64_t last;
+    int rc = claim_writer(db);
+
+    if (rc < 0)
+        return rc;
+    m = &db->mv->m;
+    if (next_id <= m->replay_after_wal_id)
+        next_id = m->replay_after_wal_id + 1;
+    if (db->opt.wal_enabled)
+        rc = fence_wal(db, &next_id);
+    if (rc < 0)
+        return rc;
+    last = next_id - 1;
+    db->wal.next_id = db->opt.wal_enabled ? next_id + 1 : next_id;
+    db->wal.last_id = db->wal.next_id - 1;
+    db->last_freeze_id = m->replay_after_wal_id;
+    db->last_seq = m->last_l0_seq;
+    db->last_tick = m->last_l0_clock_tick;
+    rc = db_view_init(db);
+    if (rc == 0)
+        rc = db_replay(db, m->replay_after_wal_id + 1, last);
+    db->committed_seq = db->durable_seq = db->last_seq;
+    return rc;
+}
+
+static void on_published(void *arg, struct manifest_version *v)
+{
+    db_install(arg, v);
+}
+
+static int start_threads(struct shale_db *db)
+{
+    const struct compactor_config cfg = { .store = db->store,
+                                          .root = db->root,
+                                          .manifests = db->manifests,
+                                          .ts = &db->ts,
+                                          .opt = &db->opt,
+                                          .published = on_published,
+                                          .arg = db };
+    int rc = 0;
+
+    /* First the compactor: the others use it without asking whether it is there yet. */
+    if (db->opt.compactor.enabled)
+        rc = compactor_start(&cfg, &db->compactor);
+    if (rc == 0)
+        rc = worker_start(&db->wal_thread, "shale-wal", db_wal_main, db);
+    if (rc == 0)
+        rc = worker_start(&db->flush_thread, "shale-flush", db_flush_main, db);
+    return rc;
+}
+
+static int recover(struct shale_db *db, struct shale_store *store, bool create)
+{
+    uint64_t last = 0, after = 0;
+    bool fresh = false;
+    int rc = open_layers(db, store);
+
+    if (rc == 0)
+        rc = load_manifest(db, create, &fresh);
+    if (rc == 0 && !fresh)
+        rc = check_manifest(db);
+    if (rc < 0)
+        return rc;
+    after = fresh ? 0 : db->mv->m.replay_after_wal_id;
+    rc = wal_find_last(&db->ts, after, &last); /* before the claim: see storage format section 7.4 */
+    if (rc == 0 && fresh) {
+        rc = create_manifest(db);
+        if (rc == 0)
+            rc = check_manifest(db);
+    }
+    if (rc == 0)
+        rc = take_over(db, (last > after ? last : after) + 1);
+    return rc;
+}
+
+int shale_db_open(struct shale_store *store, const char *path, const struct shale_options *opt, bool create,
+                  struct shale_db **out)
+{
+    char why[DB_ERROR_TEXT_MAX];
+    struct shale_db *db;
+    int rc = shale_options_check(opt);
+
+    if (rc == 0)
+        rc = path_check_root(path);
+    if (rc < 0)
+        return rc;
+    db = alloc_db(opt, path);
+    if (!db)
+        return -ENOMEM;
+    rc = recover(db, store, create);
+    if (rc == 0) {
+        log_info("database '%s' recovered: epoch %" PRIu64 ", manifest %" PRIu64 ", next WAL id %" PRIu64, db->root,
+                 db->writer_epoch, db->mv->id, db->wal.next_id);
+        rc = start_threads(db);
+    }
+    if (rc < 0) {
+        snprintf(why, sizeof(why), "%s", shale_errmsg());
+        (void)shale_db_close(db, SHALE_CLOSE_ABANDON); /* nothing is lost: nothing was written through it */
+        return err_set(rc, "%s", why);
+    }
+    *out = db;
+    return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "db/db.h"
+#include "db/read_path.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+
+void db_read_layers(struct shale_db *db, const struct db_view *v, uint64_t max_seq,
+                    const struct shale_read_options *opt, struct read_layers *out)
+{
+    *out = (struct read_layers){
+        .tables = v->tables,
+        .n_tables = v->n_tables,
+        .manifest = &v->mv->m,
+        .ts = &db->ts,
+        .op = db->opt.merge_operator,
+        .max_seq = max_seq,
+        .fill_cache = !opt || !opt->no_cache_fill,
+        .expire_now = db->opt.read_expired ? SHALE_NO_TS : db_now_ms(db),
+    };
+}
+
+int shale_db_get_row(struct shale_db *db, struct shale_slice key, const struct shale_read_options *opt,
+                     struct shale_buf *value, struct shale_row *row)
+{
+    struct read_layers layers;
+    struct db_view *v;
+    uint64_t max_seq;
+    int rc;
+
+    if (key.len == 0 || key.len > SHALE_KEY_MAX)
+        return err_set(-EINVAL, "a key has 1 to %u bytes, not %zu", SHALE_KEY_MAX, key.len);
+    v = db_view_get(db, opt, &max_seq);
+    db_read_layers(db, v, max_seq, opt, &layers);
+    rc = point_get(&layers, key, value, row);
+    db_view_unref(v);
+    return rc;
+}
+
+int shale_db_get(struct shale_db *db, struct shale_slice key, const struct shale_read_options *opt,
+                 struct shale_buf *value)
+{
+    struct shale_row row;
+
+    return shale_db_get_row(db, key, opt, value, &row);
+}

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "db/db.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "object/paths.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/* A WAL object takes at most about so much, or wal_max_bytes if that is more: it is built in memory. */
+#define OBJECT_BYTES_MIN (8u << 20)
+#define RETRY_MS 20
+
+/* Batches on their way into one WAL object. */
+struct wal_object {
+    struct list batches;
+    uint64_t id;
+    size_t n_rows;
+    uint64_t last_seq;
+    uint64_t row_bytes;
+};
+
+void wal_batch_free(struct wal_batch *b)
+{
+    memtable_unref(b->table);
+    mem_free(b);
+}
+
+static uint64_t object_limit(const struct shale_db *db)
+{
+    return db->opt.wal_max_bytes ? db->opt.wal_max_bytes : db->opt.l0_sst_size_bytes;
+}
+
+static bool is_large_locked(const struct shale_db *db)
+{
+    const struct wal_state *w = &db->wal;
+
+    return sst_size_estimate(w->n_rows, w->row_bytes, db->opt.block_size, 8, UINT32_MAX, 0) >= object_limit(db);
+}
+
+void db_wal_append_locked(struct shale_db *db, struct wal_batch *b)
+{
+    struct wal_state *w = &db->wal;
+    bool first = list_empty(&w->pending);
+
+    if (first)
+        w->since_ms = clock_mono_ms();
+    list_append(&w->pending, &b->node);
+    w->n_rows += b->n;
+    w->row_bytes += b->row_bytes;
+    if (first || is_large_locked(db))
+        cond_signal(&db->wal_work);
+}
+
+void db_wal_request_locked(struct shale_db *db, uint64_t seq)
+{
+    if (db->wal.wanted_seq >= seq)
+        return;
+    db->wal.wanted_seq = seq;
+    cond_signal(&db->wal_work);
+}
+
+/* Without WAL only an L0 SST makes rows durable; the timer would do, if there is one. REQUIRES(mu); drops it meanwhile */
+static void request_freeze(struct shale_db *db, uint64_t seq)
+{
+    if (db->opt.flush_interval_ms > 0)
+        return;
+    mutex_unlock(&db->mu);
+    mutex_lock(&db->wmu);
+    mutex_lock(&db->mu);
+    if (db->durable_seq < seq && (list_empty(&db->imms) || list_entry(db->imms.prev, struct imm, node)->last_seq < seq))
+        (void)db_freeze_locked(db, db->wal.last_id); /* without memory: the next writer or flush does it */
+    mutex_unlock(&db->mu);
+    mutex_unlock(&db->wmu);
+    mutex_lock(&db->mu);
+}
+
+int db_wait_durable_locked(struct shale_db *db, uint64_t seq)
+{
+    int rc = 0;
+
+    if (db->durable_seq >= seq)
+        return 0;
+    if (!db->opt.wal_enabled)
+        request_freeze(db, seq);
+    while (db->durable_seq < seq && (rc = db_alive_locked(db)) == 0) {
+        if (db->opt.wal_enabled)
+            db_wal_request_locked(db, seq);
+        db->wal.n_waiters++;
+        cond_signal(&db->wal_work); /* one more has joined; see gather_locked */
+        db_wait_locked(db, &db->durable, 0);
+    }
+    return rc;
+}
+
+/* Whether an object is to be begun; otherwise *deadline is when one is (0: only when asked). */
+static bool is_due_locked(const struct shale_db *db, int64_t *deadline)
+{
+    const struct wal_state *w = &db->wal;
+
+    *deadline = 0;
+    if (list_empty(&w->pending))
+        return false;
+    if (w->wanted_seq > db->durable_seq || is_large_locked(db))
+        return true;
+    if (db->opt.flush_interval_ms == 0)
+        return false;
+    *deadline = w->since_ms + db->opt.flush_interval_ms;
+    return clock_mono_ms() >= *deadline;
+}
+
+/* Wait until there is an object to write. false: the thread is to end. */
+static bool wait_for_work_locked(struct shale_db *db)
+{
+    int64_t deadline;
+
+    while (!db->stop && !db->error) {
+        if (is_due_locked(db, &deadline))
+            return true;
+        if (deadline)
+            (void)cond_wait_until(&db->wal_work, &db->mu, deadline);
+        else
+            cond_wait(&db->wal_work, &db->mu);
+    }
+    return false;
+}
+
+/*
+ * When the last object woke several writers, they are about to write again: give them a moment to join this one, so that
+ * they do not end up in two groups that take turns.
+ */
+static void gather_locked(struct shale_db *db)
+{
+    int64_t deadline = (clock_mono_ns() + db->opt.commit_gather_us * 1000 + 999999) / 1000000;
+
+    if (db->opt.commit_gather_us == 0 || db->wal.last_woken < 2)
+        return;
+    while (!db->stop && !db->error && db->wal.n_waiters < db->wal.last_woken && !is_large_locked(db))
+        if (!cond_wait_until(&db->wal_work, &db->mu, deadline))
+            return;
+}
+
+static void take_locked(struct shale_db *db, struct wal_object *o)
+{
+    struct wal_state *w = &db->wal;
+    uint64_t max = object_limit(db) > OBJECT_BYTES_MIN ? object_limit(db) : OBJECT_BYTES_MIN;
+
+    *o = (struct wal_object){ .id = w->next_id };
+    list_init(&o->batches);
+    do {
+        struct wal_batch *b = list_entry(w->pending.next, struct wal_batch, node);
+
+        list_remove(&b->node);
+        list_append(&o->batches, &b->node);
+        o->n_rows += b->n;
+        o->row_bytes += b->row_bytes;
+        o->last_seq = b->seq;
+    } while (!list_empty(&w->pending) && o->row_bytes < max);
+    w->n_rows -= o->n_rows;
+    w->row_bytes -= o->row_bytes;
+    w->since_ms = clock_mono_ms(); /* of what stays behind, which is much: it is due at once */
+}
+
+static int encode(const struct shale_db *db, const struct wal_object *o, struct shale_buf *out)
+{
+    const struct shale_row **rows = mem_alloc(size_mul(o->n_rows, sizeof(rows[0])));
+    size_t n = 0;
+    int rc;
+
+    if (!rows)
+        return -ENOMEM;
+    list_for_each(p, &o->batches) {
+        const struct wal_batch *b = list_entry(p, struct wal_batch, node);
+
+        memcpy(rows + n, b->rows, b->n * sizeof(rows[0]));
+        n += b->n;
+    }
+    rc = wal_sst_encode(&db->ts.format, rows, n, out);
+    mem_free(rows);
+    return rc;
+}
+
+/*
+ * A put that took so long that a garbage collector may have removed the newer writer's fence meanwhile counts only if
+ * the epoch is still ours (H1). Lost replies are the retrying store's to resolve: an object that exists is another
+ * writer's.
+ */
+static int put_once(struct shale_db *db, uint64_t id, struct shale_slice data)
+{
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
+    struct manifest_version *v = NULL;
+    char name[PATH_NAME_MAX];
+    int rc = path_wal(db->root, id, name);
+
+    if (rc == 0)
+        rc = shale_store_put(db->ts.wal_store, name, data, SHALE_PUT_IF_ABSENT);
+    if (rc == -EEXIST)
+        return err_set(SHALE_EFENCED, "WAL object %" PRIu64 " of '%s' exists: a newer writer owns the database", id,
+                       db->root);
+    if (rc < 0 || (clock_mono_ms() - mono <= db->put_trust_ms && clock_wall_ms() - wall <= db->put_trust_ms))
+        return rc;
+    rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
+    if (rc == 0)
+        db_install(db, v);
+    return rc;
+}
+
+/* Whether to try again after rc, having waited a moment. */
+static bool wait_to_retry(struct shale_db *db, int rc)
+{
+    bool again;
+
+    if (!db_may_retry(rc))
+        return false;
+    log_warn("database '%s': WAL write: %s; trying again", db->root, shale_errmsg());
+    mutex_lock(&db->mu);
+    db_pause_locked(db, &db->wal_work, RETRY_MS);
+    again = !db->stop && !db->error;
+    mutex_unlock(&db->mu);
+    return again;
+}
+
+static int write_object(struct shale_db *db, const struct wal_object *o)
+{
+    struct shale_buf data = SHALE_BUF_INIT;
+    int rc;
+
+    do {
+        buf_clear(&data);
+        rc = encode(db, o, &data);
+    } while (rc < 0 && wait_to_retry(db, rc));
+    while (rc == 0) {
+        rc = put_once(db, o->id, slice_of_buf(&data));
+        if (rc == 0 || !wait_to_retry(db, rc))
+            break;
+        rc = 0;
+    }
+    shale_buf_fini(&data);
+    return rc;
+}
+
+/* The object is in the store. */
+static void done_locked(struct shale_db *db, const struct wal_object *o)
+{
+    struct wal_state *w = &db->wal;
+
+    list_for_each(p, &o->batches) {
+        const struct wal_batch *b = list_entry(p, struct wal_batch, node);
+
+        if (b->table == db->active)
+            db->active_wal_bytes -= b->row_bytes;
+    }
+    w->last_id = o->id;
+    w->next_id = o->id + 1;
+    w->objects++;
+    w->last_woken = w->n_waiters;
+    w->n_waiters = 0; /* who has to go on waiting counts itself again */
+    db->durable_seq = o->last_seq;
+    cond_broadcast(&db->durable);
+    cond_broadcast(&db->flush_work);
+    cond_broadcast(&db->room);
+}
+
+static void object_free(struct wal_object *o)
+{
+    list_for_each_safe(p, next, &o->batches)
+        wal_batch_free(list_entry(p, struct wal_batch, node));
+}
+
+static void wal_main(struct shale_db *db)
+{
+    struct wal_object o;
+    int rc = 0;
+
+    mutex_lock(&db->mu);
+    while (rc == 0 && wait_for_work_locked(db)) {
+        gather_locked(db);
+        take_locked(db, &o);
+        mutex_unlock(&db->mu);
+        rc = write_object(db, &o);
+        mutex_lock(&db->mu);
+        if (rc == 0)
+            done_locked(db, &o);
+        else
+            db_die_locked(db, rc);
+        mutex_unlock(&db->mu);
+        object_free(&o);
+        mutex_lock(&db->mu);
+    }
+    mutex_unlock(&db->mu);
+}
+
+/* Without WAL: the timer freezes the memtable instead. */
+static void timer_main(struct shale_db *db)
+{
+    mutex_lock(&db->mu);
+    while (!db->stop && !db->error) {
+        int64_t due = db->active_since_ms + db->opt.flush_interval_ms;
+
+        if (db->opt.flush_interval_ms == 0 || db->active_since_ms == 0) {
+            cond_wait(&db->wal_work, &db->mu);
+        } else if (clock_mono_ms() < due) {
+            (void)cond_wait_until(&db->wal_work, &db->mu, due);
+        } else {
+            mutex_unlock(&db->mu);
+            mutex_lock(&db->wmu);
+            mutex_lock(&db->mu);
+            (void)db_freeze_locked(db, db->wal.last_id); /* without memory: the next interval does it */
+            db->active_since_ms = 0;
+            mutex_unlock(&db->mu);
+            mutex_unlock(&db->wmu);
+            mutex_lock(&db->mu);
+        }
+    }
+    mutex_unlock(&db->mu);
+}
+
+void db_wal_main(void *arg)
+{
+    struct shale_db *db = arg;
+
+    if (db->opt.wal_enabled)
+        wal_main(db);
+    else
+        timer_main(db);
+}

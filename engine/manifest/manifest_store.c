@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "manifest/manifest_store.h"
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "manifest/numbered.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+/*
+ * Nobody deletes a manifest younger than 300 s, so what was the newest version a minute ago still has its successor in
+ * place: probing id + 1 finds it, and creating id + 1 collides with it. Beyond this age only a listing tells (6.5).
+ */
+#define TRUST_MS 60000
+#define RELIST_MAX 100
+
+/* Both clocks, since either may stand still or jump while a machine sleeps. */
+struct moment {
+    int64_t wall_ms, mono_ms;
+};
+
+struct manifest_store {
+    struct shale_store *store; /* borrowed */
+    char *root;                /* owned */
+    int64_t timeout_ms;
+    struct mutex update_mu; /* rank 15; serialises what reads or writes the chain, held across I/O */
+    struct moment checked;  /* GUARDED_BY(update_mu); when current was known to be the newest */
+    struct mutex mu;        /* rank 40 */
+    struct manifest_version *current;            /* GUARDED_BY(mu) */
+    uint64_t writer_epoch, compactor_epoch;      /* GUARDED_BY(mu); claimed, 0: not */
+};
+
+struct manifest_version *manifest_version_ref(struct manifest_version *v)
+{
+    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+    return v;
+}
+
+void manifest_version_unref(struct manifest_version *v)
+{
+    if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    manifest_fini(&v->m);
+    mem_free(v);
+}
+
+static struct manifest_version *version_new(uint64_t id)
+{
+    struct manifest_version *v = mem_zalloc(sizeof(*v));
+
+    if (!v)
+        return NULL;
+    atomic_init(&v->refs, 1);
+    v->id = id;
+    manifest_init(&v->m);
+    return v;
+}
+
+static struct moment moment_now(void)
+{
+    return (struct moment){ .wall_ms = clock_wall_ms(), .mono_ms = clock_mono_ms() };
+}
+
+static bool moment_is_recent(const struct moment *m)
+{
+    struct moment now = moment_now();
+
+    return now.mono_ms - m->mono_ms < TRUST_MS && now.wall_ms - m->wall_ms < TRUST_MS;
+}
+
+static struct numbered chain(const struct manifest_store *s)
+{
+    return (struct numbered){ .store = s->store, .root = s->root, .kind = PATH_MANIFEST };
+}
+
+int manifest_store_new(struct shale_store *store, const char *root, int64_t update_timeout_ms,
+                       struct manifest_store **out)
+{
+    struct manifest_store *s = mem_zalloc(sizeof(*s));
+
+    if (!s)
+        return -ENOMEM;
+    s->store = store;
+    s->timeout_ms = update_timeout_ms;
+    s->root = mem_strdup(root);
+    if (!s->root) {
+        mem_free(s);
+        return -ENOMEM;
+    }
+    mutex_init(&s->update_mu, 15, "manifest update");
+    mutex_init(&s->mu, 40, "manifest");
+    *out = s;
+    return 0;
+}
+
+void manifest_store_free(struct manifest_store *s)
+{
+    if (!s)
+        return;
+    manifest_version_unref(s->current);
+    mutex_fini(&s->mu);
+    mutex_fini(&s->update_mu);
+    mem_free(s->root);
+    mem_free(s);
+}
+
+struct manifest_version *manifest_store_current(struct manifest_store *s)
+{
+    struct manifest_version *v;
+
+    mutex_lock(&s->mu);
+    v = s->current ? manifest_version_ref(s->current) : NULL;
+    mutex_unlock(&s->mu);
+    return v;
+}
+
+/* Keep v (borrowed) unless a newer one is kept. */
+static void keep(struct manifest_store *s, struct manifest_version *v)
+{
+    struct manifest_version *old = NULL;
+
+    mutex_lock(&s->mu);
+    if (!s->current || s->current->id < v->id) {
+        old = s->current;
+        s->current = manifest_version_ref(v);
+    }
+    mutex_unlock(&s->mu);
+    manifest_version_unref(old);
+}
+
+int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out)
+{
+    struct numbered n = chain(s);
+    struct shale_buf data = SHALE_BUF_INIT;
+    struct manifest_version *v = NULL;
+    int rc = numbered_get(&n, id, &data);
+
+    if (rc < 0)
+        goto out;
+    v = version_new(id);
+    rc = v ? manifest_decode(slice_of_buf(&data), &v->m) : -ENOMEM;
+    if (rc < 0) {
+        err_add(rc, "manifest %" PRIu64 " under '%s'", id, s->root);
+        goto out;
+    }
+    *out = v;
+    v = NULL;
+out:
+    manifest_version_unref(v);
+    shale_buf_fini(&data);
+    return rc;
+}
+
+/* REQUIRES(update_mu) */
+static int load_latest_locked(struct manifest_store *s, struct manifest_version **out)
+{
+    struct numbered n = chain(s);
+    struct moment start = moment_now();
+    uint64_t id = 0;
+    int rc = -ENOENT;
+
+    for (int i = 0; rc == -ENOENT && i < RELIST_MAX; i++) {
+        rc = numbered_last(&n, &id, NULL);
+        if (rc < 0)
+            return rc;
+        if (id == 0)
+            return err_set(-ENOENT, "there is no manifest under '%s'", s->root);
+        rc = manifest_store_read(s, id, out); /* -ENOENT: collected since it was listed */
+    }
+    if (rc < 0)
+        return rc;
+    keep(s, *out);
+    s->checked = start;
+    return 0;
+}
+
+int manifest_store_load_latest(struct manifest_store *s, struct manifest_version **out)
+{
+    int rc;
+
+    mutex_lock(&s->update_mu);
+    rc = load_latest_locked(s, out);
+    mutex_unlock(&s->update_mu);
+    return rc;
+}
+
+static int check_epoch(const struct manifest_store *s, const char *who, uint64_t own, uint64_t stored)
+{
+    if (own == 0 || own == stored)
+        return 0;
+    if (own < stored)
+        return err_set(SHALE_EFENCED, "a newer %s (epoch %" PRIu64 ", ours is %" PRIu64 ") owns the database '%s'", who,
+                       stored, own, s->root);
+    return err_set(SHALE_ECORRUPT, "the %s epoch of '%s' went back to %" PRIu64 " from %" PRIu64, who, s->root, stored,
+                   own);
+}
+
+/* Whether what v holds of the epochs that role stands for is still ours. EPOCH_NONE: every claimed one. */
+static int check_epochs(struct manifest_store *s, enum epoch_role role, const struct manifest_version *v)
+{
+    uint64_t writer, compactor;
+    int rc = 0;
+
+    mutex_lock(&s->mu);
+    writer = s->writer_epoch;
+    compactor = s->compactor_epoch;
+    mutex_unlock(&s->mu);
+    if (role != EPOCH_COMPACTOR)
+        rc = check_epoch(s, "writer", writer, v->m.writer_epoch);
+    if (rc == 0 && role != EPOCH_WRITER)
+        rc = check_epoch(s, "compactor", compactor, v->m.compactor_epoch);
+    return rc;
+}
+
+/* Follow the chain from v (moved), which is the newest known, by probing. REQUIRES(update_mu) */
+static int advance_locked(struct manifest_store *s, struct manifest_version *v, struct manifest_version **out)
+{
+    struct moment start = moment_now();
+    struct manifest_version *next;
+    int rc;
+
+    while ((rc = manifest_store_read(s, v->id + 1, &next)) == 0) {
+        manifest_version_unref(v);
+        v = next;
+    }
+    if (rc != -ENOENT) {
+        manifest_version_unref(v);
+        return rc;
+    }
+    keep(s, v);
+    s->checked = start;
+    *out = v;
+    return 0;
+}
+
+/* The newest version. REQUIRES(update_mu) */
+static int newest_locked(struct manifest_store *s, struct manifest_version **out)
+{
+    struct manifest_version *v = manifest_store_current(s);
+
+    if (v && moment_is_recent(&s->checked))
+        return advance_locked(s, v, out);
+    manifest_version_unref(v);
+    return load_latest_locked(s, out);
+}
+
+int manifest_store_refresh_as(struct manifest_store *s, enum epoch_role role, struct manifest_version **out)
+{
+    struct manifest_version *v = NULL;
+    int rc;
+
+    mutex_lock(&s->update_mu);
+    rc = newest_locked(s, &v);
+    mutex_unlock(&s->update_mu);
+    if (rc < 0)
+        return rc;
+    rc = check_epochs(s, role, v);
+    if (rc < 0) {
+        manifest_version_unref(v);
+        return rc;
+    }
+    *out = v;
+    return 0;
+}
+
+int manifest_store_refresh(struct manifest_store *s, struct manifest_version **out)
+{
+    return manifest_store_refresh_as(s, EPOCH_NONE, out);
+}
+
+/* Create version v->id. -EEXIST: somebody else was first. */
+static int put_version(struct manifest_store *s, const struct manifest_version *v)
+{
+    struct numbered n = chain(s);
+    struct shale_buf data = SHALE_BUF_INIT;
+    int rc = manifest_encode(&v->m, &data);
+
+    if (rc == 0)
+        rc = numbered_put(&n, v->id, slice_of_buf(&data));
+    shale_buf_fini(&data);
+    return rc;
+}
+
+int manifest_store_create(struct manifest_store *s, const struct manifest *m)
+{
+    struct manifest_version *v = version_new(1);
+    int rc;
+
+    if (!v)
+        return -ENOMEM;
+    mutex_lock(&s->update_mu);
+    rc = manifest_copy(&v->m, m);
+    if (rc == 0)
+        rc = put_version(s, v);
+    if (rc == 0) {
+        keep(s, v);
+        s->checked = moment_now();
+    }
+    mutex_unlock(&s->update_mu);
+    manifest_version_unref(v);
+    return rc;
+}
+
+/*
+ * After a create whose base was not known to be recent: were newer versions there before it, whose predecessor had been
+ * collected? -EEXIST then: what we wrote counts for nothing. A newer version that is younger than ours builds on it.
+ */
+static int verify_create(struct manifest_store *s, const struct manifest_version *v)
+{
+    struct numbered n = chain(s);
+    struct shale_object_meta own;
+    int64_t mtime_ms = 0;
+    uint64_t id = 0;
+    int rc = numbered_last(&n, &id, &mtime_ms);
+
+    if (rc < 0 || id <= v->id)
+        return rc;
+    rc = numbered_head(&n, v->id, &own);
+    return rc == -ENOENT || (rc == 0 && mtime_ms < own.mtime_ms) ? -EEXIST : rc;
+}
+
+/* Copy base, edit, store. 0 and the new version; MANIFEST_UNCHANGED; -EEXIST. REQUIRES(update_mu) */
+static int try_update(struct manifest_store *s, const struct manifest_version *base, manifest_edit_fn fn, void *arg,
+                      struct manifest_version **out)
+{
+    struct manifest_version *v = version_new(base->id + 1);
+    struct moment start = moment_now();
+    int rc;
+
+    if (!v)
+        return -ENOMEM;
+    rc = manifest_copy(&v->m, &base->m);
+    if (rc == 0)
+        rc = fn(arg, &v->m, v->id);
+    if (rc == 0)
+        rc = put_version(s, v);
+    if (rc == 0 && !moment_is_recent(&s->checked)) {
+        rc = verify_create(s, v);
+        if (rc == -EEXIST)
+            s->checked = (struct moment){ INT64_MIN / 2, INT64_MIN / 2 }; /* list, do not probe */
+    }
+    if (rc != 0) {
+        manifest_version_unref(v);
+        return rc;
+    }
+    s->checked = start;
+    keep(s, v);
+    *out = v;
+    return 0;
+}
+
+/* REQUIRES(update_mu) */
+static int update_locked(struct manifest_store *s, enum epoch_role role, manifest_edit_fn fn, void *arg,
+                         struct manifest_version **out)
+{
+    int64_t deadline = clock_mono_ms() + s->timeout_ms;
+    struct manifest_version *base = manifest_store_current(s);
+    struct manifest_version *v = NULL;
+    int rc = 0;
+
+    if (!base || !moment_is_recent(&s->checked)) {
+        manifest_version_unref(base);
+        base = NULL;
+        rc = load_latest_locked(s, &base);
+    }
+    while (rc == 0) {
+        rc = check_epochs(s, role, base);
+        if (rc < 0)
+            break;
+        rc = try_update(s, base, fn, arg, &v);
+        if (rc == MANIFEST_UNCHANGED)
+            v = manifest_version_ref(base);
+        if (rc != -EEXIST)
+            break;
+        log_debug("manifest %" PRIu64 " of '%s' was written by somebody else; trying again", base->id + 1, s->root);
+        if (clock_mono_ms() >= deadline) {
+            rc = err_set(-ETIMEDOUT, "cannot update the manifest of '%s': contended for %lld ms", s->root,
+                         (long long)s->timeout_ms);
+            break;
+        }
+        manifest_version_unref(base);
+        base = NULL;
+        rc = newest_locked(s, &base);
+    }
+    manifest_version_unref(base);
+    if (rc < 0)
+        return rc;
+    *out = v;
+    return 0;
+}
+
+int manifest_store_update_as(struct manifest_store *s, enum epoch_role role, manifest_edit_fn fn, void *arg,
+                             struct manifest_version **out)
+{
+    struct manifest_version *v = NULL;
+    int rc;
+
+    mutex_lock(&s->update_mu);
+    rc = update_locked(s, role, fn, arg, &v);
+    mutex_unlock(&s->update_mu);
+    if (rc < 0)
+        return rc;
+    if (out)
+        *out = v;
+    else
+        manifest_version_unref(v);
+    return 0;
+}
+
+int manifest_store_update(struct manifest_store *s, manifest_edit_fn fn, void *arg, struct manifest_version **out)
+{
+    return manifest_store_update_as(s, EPOCH_NONE, fn, arg, out);
+}
+
+struct claim_arg {
+    enum epoch_role role;
+    uint64_t epoch;
+};
+
+static int claim_edit(void *arg, struct manifest *m, uint64_t next_id)
+{
+    struct claim_arg *a = arg;
+    uint64_t *field = a->role == EPOCH_WRITER ? &m->writer_epoch : &m->compactor_epoch;
+
+    (void)next_id;
+    if (*field == UINT64_MAX)
+        return err_set(SHALE_ECORRUPT, "the epoch cannot grow any more");
+    a->epoch = ++*field;
+    return 0;
+}
+
+int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_t *epoch,
+                         struct manifest_version **out)
+{
+    struct claim_arg a = { .role = role };
+    /* The other role is checked: a fenced writer starts no compactor. */
+    enum epoch_role check = role == EPOCH_WRITER ? EPOCH_COMPACTOR : EPOCH_WRITER;
+    int rc;
+
+    rc = manifest_store_update_as(s, check, claim_edit, &a, out);
+    if (rc < 0)
+        return rc;
+    mutex_lock(&s->mu);
+    if (role == EPOCH_WRITER)
+        s->writer_epoch = a.epoch;
+    else
+        s->compactor_epoch = a.epoch;
+    mutex_unlock(&s->mu);
+    *epoch = a.epoch;
+    return 0;
+}
