@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define FS_TYPE "fuse.shalefs"
@@ -135,6 +136,14 @@ void mountpoint_fini(struct mountpoint *m)
     m->dir = m->source = NULL;
 }
 
+/* Not by stat: the kernel knows the attributes of the root and asks nobody. */
+static bool process_is_gone(const char *dir)
+{
+    struct statvfs st;
+
+    return statvfs(dir, &st) < 0 && errno == ENOTCONN;
+}
+
 static int not_empty(const char *dir, bool *out)
 {
     DIR *d = opendir(dir);
@@ -158,8 +167,6 @@ static int check_directory(const char *dir, bool nonempty)
 
     if (stat(dir, &st) < 0) {
         rc = -errno;
-        if (rc == -ENOTCONN)
-            return err_set(rc, "%s is a mount whose process has gone: run shalefs umount %s first", dir, dir);
         if (rc == -ENOENT)
             return err_set(rc, "the directory %s does not exist", dir);
         return err_set(rc, "cannot look at %s: %s", dir, strerror(-rc));
@@ -186,15 +193,12 @@ int mountpoint_check(const char *dir, bool nonempty, char **out)
     if (rc < 0)
         return rc == -ENOENT ? err_set(rc, "the directory %s does not exist", dir) : rc;
     rc = find_mount(path, false, &m, &ours);
-    if (rc == 0) {
-        struct stat st;
-
-        rc = stat(path, &st) < 0 && errno == ENOTCONN ?
-                 check_directory(path, true) :
-                 err_set(-EBUSY, "%s is a mount point already, of %s", path, m.source);
-    } else if (rc == -ENOENT) {
+    if (rc == 0 && process_is_gone(path))
+        rc = err_set(-EBUSY, "%s is a mount whose process has gone: run shalefs umount %s first", path, path);
+    else if (rc == 0)
+        rc = err_set(-EBUSY, "%s is a mount point already, of %s", path, m.source);
+    else if (rc == -ENOENT)
         rc = check_directory(path, nonempty);
-    }
     mountpoint_fini(&m);
     if (rc < 0) {
         mem_free(path);
@@ -210,7 +214,6 @@ int mountpoint_find(const char *dir, bool inside, struct mountpoint *out)
 {
     struct mountpoint m = { 0 };
     bool ours = false;
-    struct stat st;
     char *path = realpath(dir, NULL);
     int rc;
 
@@ -224,7 +227,7 @@ int mountpoint_find(const char *dir, bool inside, struct mountpoint *out)
         mountpoint_fini(&m);
         return rc;
     }
-    m.dead = stat(m.dir, &st) < 0 && errno == ENOTCONN;
+    m.dead = process_is_gone(m.dir);
     *out = m;
     return 0;
 }
