@@ -15,18 +15,17 @@
 static const char help[] =
     "usage: shalefs sync DIR\n"
     "\n"
-    "Return when everything that was written in the mount that DIR lies in is in the store. (sync and syncfs only make\n"
-    "the kernel hand over its pages; fsync of the root directory does the rest.)\n";
+    "Return when everything that was written in the mount that DIR lies in is in the store, pages that programs changed\n"
+    "through mappings included. (sync and syncfs do not wait for that.)\n";
 
-/* The kernel's dirty pages first, then everything that we have: fsync of the root directory means the volume. */
+/* fsync of the root directory means the volume. */
 static int sync_mount(const char *dir)
 {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
 
     if (fd < 0)
         return -errno;
-    if (syncfs(fd) < 0 || fsync(fd) < 0)
-        rc = -errno;
+    rc = fsync(fd) < 0 ? -errno : 0;
     close(fd);
     return rc;
 }

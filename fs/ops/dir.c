@@ -15,7 +15,7 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     /* Cookies belong to this handle, so the kernel must not cache the listing for others. */
-    ops_handle_publish(o, h, fi);
+    ops_handle_publish(o, h, ino, fi);
     if (fuse_reply_open(req, fi) < 0)
         ops_handle_release(o, h);
 }
@@ -27,11 +27,43 @@ void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     fuse_reply_err(req, 0);
 }
 
-/* fsync of the root directory means the whole volume: the second half of `shalefs sync`. */
+struct sync_job {
+    struct ops *ops;
+    fuse_req_t req;
+};
+
+static void run_sync(void *arg)
+{
+    struct sync_job *job = arg;
+
+    ops_flush_kernel(job->ops);
+    ops_reply_rc(job->req, fs_sync(job->ops->fs));
+    mem_free(job);
+}
+
+/* fsync of the root directory means everything, what only the kernel has included: this is `shalefs sync`. */
+static void sync_all(struct ops *o, fuse_req_t req)
+{
+    struct sync_job *job = mem_alloc(sizeof(*job));
+    int rc = -ENOMEM;
+
+    if (job) {
+        *job = (struct sync_job){ .ops = o, .req = req };
+        rc = pool_submit(o->syncer, run_sync, job);
+    }
+    if (rc < 0) {
+        mem_free(job);
+        fuse_reply_err(req, -rc);
+    }
+}
+
 void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     (void)datasync;
-    ops_reply_rc(req, ino == FS_ROOT_INO ? fs_sync(ops_of(req)->fs) : fs_dir_fsync(ops_handle_of(fi)->dir));
+    if (ino == FS_ROOT_INO)
+        sync_all(ops_of(req), req);
+    else
+        ops_reply_rc(req, fs_dir_fsync(ops_handle_of(fi)->dir));
 }
 
 /* One reply of READDIR or READDIRPLUS in the making. */

@@ -24,7 +24,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     set_flags(fi);
-    ops_handle_publish(o, h, fi);
+    ops_handle_publish(o, h, ino, fi);
     if (fuse_reply_open(req, fi) < 0)
         ops_handle_release(o, h);
 }
@@ -44,7 +44,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
         return;
     }
     set_flags(fi);
-    ops_handle_publish(o, h, fi);
+    ops_handle_publish(o, h, a.ino, fi);
     ops_entry(&a, &e);
     if (fuse_reply_create(req, &e, fi) < 0) {
         ops_handle_release(o, h);

@@ -5,6 +5,7 @@
 #define FUSE_USE_VERSION 314
 
 #include "base/list.h"
+#include "base/pool.h"
 #include "base/sync.h"
 #include "fs/core/fs.h"
 
@@ -21,6 +22,9 @@ struct ops {
     void (*on_ready)(void *arg); /* the kernel has asked for the first time; called once, by a worker */
     void *ready_arg;
     struct control *control;
+    struct fuse_session *se;
+    struct pool *syncer; /* one thread, for what waits until the workers have served others */
+    _Atomic bool ending; /* the loop has ended: nobody serves requests any more; seq_cst */
     bool kill_suidgid; /* the kernel leaves set-id bits to us and says when to clear them (FUSE_HANDLE_KILLPRIV_V2) */
     struct mutex mu;   /* rank OPS_RANK_HANDLES */
     struct list handles; /* GUARDED_BY(mu): what the kernel has open and will not release when the mount is torn down */
@@ -39,6 +43,8 @@ extern const struct fuse_lowlevel_ops ops_table;
 /* An open file or directory: what fi->fh points to. */
 struct ops_handle {
     struct list link;
+    uint64_t ino;
+    bool writes; /* opened for writing: through it the kernel may have dirty pages */
     struct fs_file *file;
     struct fs_dir *dir;
 };
@@ -53,14 +59,21 @@ static inline struct ops_handle *ops_handle_of(const struct fuse_file_info *fi)
     return (struct ops_handle *)(uintptr_t)fi->fh;
 }
 
-void ops_init(struct ops *o, struct fs *fs, struct control *control);
-/* Releases what is still open. No request is under way any more. */
+/* 0 or a negative errno. */
+int ops_init(struct ops *o, struct fs *fs, struct control *control);
+/* Releases what is still open. No request is under way any more but in the syncer, which ends first. */
 void ops_fini(struct ops *o);
+
+/*
+ * Make the kernel write the pages that programs changed through mappings, and wait until it has. syncfs would not do: it
+ * does not wait for FUSE. Not on a worker: workers serve those writes.
+ */
+void ops_flush_kernel(struct ops *o);
 
 /* NULL when out of memory; made before the core opens, so that nothing has to be undone. */
 struct ops_handle *ops_handle_new(void);
-/* Take the open file or directory into the list and into fi. */
-void ops_handle_publish(struct ops *o, struct ops_handle *h, struct fuse_file_info *fi);
+/* Take the open file or directory into the list and into fi, whose flags tell how it was opened. */
+void ops_handle_publish(struct ops *o, struct ops_handle *h, uint64_t ino, struct fuse_file_info *fi);
 /* Close what h holds and free it. */
 void ops_handle_release(struct ops *o, struct ops_handle *h);
 

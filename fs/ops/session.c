@@ -7,12 +7,10 @@
 #include "fs/ops/killpriv.h"
 #include "fs/ops/ops.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
 struct session_state {
     const struct session_options *opt;
@@ -117,22 +115,14 @@ out:
     return rc;
 }
 
-/*
- * Make the kernel hand over pages that programs changed through mappings, and then end the loop. libfuse's workers look
- * whether to end after each request: the fstatvfs is one.
- */
+/* libfuse's workers look whether to end after each request: the statvfs is one, and fails when they have ended already. */
 static void end_session(struct session_state *s)
 {
-    int fd = open(s->opt->mount_point, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct statvfs st;
 
-    if (fd >= 0 && syncfs(fd) < 0)
-        log_error("the kernel could not write its dirty pages to %s: %s", s->opt->volume, strerror(errno));
+    ops_flush_kernel(&s->ops);
     fuse_session_exit(s->se);
-    if (fd >= 0) {
-        (void)fstatvfs(fd, &st); /* fails when the loop has ended already */
-        close(fd);
-    }
+    (void)statvfs(s->opt->mount_point, &st);
 }
 
 /* Takes the signals that all other threads have blocked. SIGUSR1 comes from session_run when the loop has ended. */
@@ -208,25 +198,29 @@ int session_run(struct fs *fs, struct control *control, const struct session_opt
     struct session_state s = { .opt = opt, .main_thread = pthread_self() };
     int rc;
 
-    ops_init(&s.ops, fs, control);
+    rc = ops_init(&s.ops, fs, control);
+    if (rc < 0)
+        goto out;
     s.ops.on_ready = opt->on_ready;
     s.ops.ready_arg = opt->ready_arg;
     rc = attach(&s);
     if (rc < 0)
         goto out;
+    s.ops.se = s.se;
     catch_signals();
     rc = worker_start(&s.signals, "signals", signal_main, &s);
     if (rc == 0)
         rc = serve(&s);
     s.ended = true;
+    s.ops.ending = true;
     if (s.signals.running) {
         pthread_kill(s.signals.thread, SIGUSR1);
         worker_join(&s.signals);
     }
-    fuse_session_unmount(s.se);
+    fuse_session_unmount(s.se); /* requests that nobody serves end, and with them what the syncer waits for */
 out:
+    ops_fini(&s.ops);
     if (s.se)
         fuse_session_destroy(s.se);
-    ops_fini(&s.ops);
     return rc;
 }

@@ -20,7 +20,7 @@ struct session_options {
 
 /*
  * Mount fs and serve requests until it is unmounted or SIGTERM, SIGINT (or SIGHUP) comes; then the kernel's dirty
- * pages are written to us first. 0 when it ended so, else -errno with a sentence; unmounted in any case.
+ * pages are taken first. 0 when it ended so, else -errno with a sentence; unmounted in any case.
  */
 int session_run(struct fs *fs, struct control *control, const struct session_options *opt);
 

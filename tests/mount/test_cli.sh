@@ -132,25 +132,36 @@ exec 9>&-
 wait $lazy || fail "umount --lazy"
 gone "$daemon"
 
-# signals; pages that only the kernel has are written
-for sig in TERM INT; do
+# pages that only the kernel has are written before a mount is ended by a signal, and by sync
+cat >"$work/map.py" <<'END'
+import mmap, os, select, signal, subprocess, sys
+name, pid, how, program, mnt = sys.argv[1:]
+files = [os.open(name + str(i), os.O_RDWR | os.O_CREAT, 0o600) for i in range(20)]
+maps = []
+for fd in files:
+    os.ftruncate(fd, 3 << 20)
+    maps.append(mmap.mmap(fd, 3 << 20))
+for i, m in enumerate(maps):
+    for at in range(0, 3 << 20, 65536): m[at:at + 8] = b"%s%04d" % (how.encode()[:4].ljust(4, b"!"), i)
+ended = os.pidfd_open(int(pid))
+if how == "SYNC":
+    subprocess.run([program, "sync", mnt], check=True)
+    how = "KILL"
+os.kill(int(pid), getattr(signal, "SIG" + how))
+assert select.select([ended], [], [], 60)[0], "it goes on"
+os._exit(0)
+END
+for how in TERM INT SYNC; do
 	mount_it
-	python3 - "$mnt/mapped$sig" "$(pid_of_mount "$mnt")" "$sig" <<-'END'
-		import mmap, os, signal, sys
-		fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600)
-		os.ftruncate(fd, 8192)
-		m = mmap.mmap(fd, 8192)
-		m[4096:4096 + len(sys.argv[3])] = sys.argv[3].encode()
-		pid = int(sys.argv[2])
-		poll = os.pidfd_open(pid)
-		os.kill(pid, getattr(signal, "SIG" + sys.argv[3]))
-		import select
-		assert select.select([poll], [], [], 60)[0], "it goes on"
-		os._exit(0)
-	END
+	daemon=$(pid_of_mount "$mnt")
+	python3 "$work/map.py" "$mnt/mapped$how" "$daemon" $how "$SHALEFS" "$mnt"
+	gone "$daemon"
+	[ $how != SYNC ] || "$SHALEFS" umount "$mnt"
 	unmounted "$mnt"
 	mount_it
-	is "written through a mapping" "$(tr -d '\0' <"$mnt/mapped$sig")" $sig
+	for i in 0 7 19; do
+		is "pages written through a mapping" "$(tr -d '\0' <"$mnt/mapped$how$i" | grep -o "$how" | wc -l)" 48
+	done
 	umount_it
 done
 is "sessions left" "$(ls "$vol/session" 2>/dev/null | wc -l)" 0
