@@ -80,10 +80,11 @@ fails() {
 	[ -z "$pattern" ] || grep -q -e "$pattern" "$work/said" || fail "'$*' said '$(cat "$work/said")', wanted $pattern"
 }
 
-# Names, types, modes, owners, sizes, times of change and link targets below a directory, and a checksum of every file.
+# Types, modes, owners, links, times of change, sizes (not of directories), link targets and names below a directory, and a
+# checksum of every file.
 listing() {
-	(cd "$1" && find . -printf '%P %y %m %U %G %n %s %T@ %l\n' | sed 's/^\( d [0-9]* [0-9]* [0-9]* [0-9]*\) [0-9]*/\1/' |
-		awk '$2 == "d" { $7 = "-" } { print }' | LC_ALL=C sort)
+	(cd "$1" && find . \( -type d -printf '%y %m %U %G %n - %T@ %P\0' \) -o -printf '%y %m %U %G %n %s %T@ %P -> %l\0' |
+		LC_ALL=C sort -z | tr '\0' '\n')
 	(cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum)
 }
 
