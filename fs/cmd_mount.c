@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cmd.h"
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "fs/daemon.h"
+#include "fs/log_sink.h"
+#include "fs/mountpoint.h"
+#include "fs/options.h"
+#include "fs/ops/session.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: shalefs mount [-f] [-o OPTIONS] VOLUME DIR\n"
+    "\n"
+    "Mount a volume on an empty directory. Returns when the mount can be used; it then runs in the background.\n"
+    "\n"
+    "  -f, --foreground  stay in the foreground and log to standard error\n"
+    "  -o OPTIONS        comma separated, may be repeated:\n"
+    "\n";
+
+/* One mount, from the command line to its end. */
+struct mount_run {
+    struct mount_options opt;
+    bool foreground, fake;
+    const char *volume_arg, *dir_arg;
+    char *url, *dir; /* owned */
+    struct daemon daemon;
+    bool ready;
+};
+
+static void on_ready(void *arg)
+{
+    struct mount_run *m = arg;
+    char *text = NULL;
+    const char *log = m->opt.log ? m->opt.log : "standard error";
+
+    if (asprintf(&text, "%s is mounted on %s (log: %s)", m->url, m->dir, log) < 0)
+        text = NULL;
+    m->ready = true;
+    log_info("mounted %s on %s%s", m->url, m->dir, m->opt.fs.read_only ? ", read-only" : "");
+    daemon_ready(&m->daemon, text ? text : "mounted");
+    free(text);
+}
+
+static void on_hangup(void *arg)
+{
+    (void)arg;
+    log_sink_reopen();
+}
+
+/* Log, and let the person know: the parent, or standard error. */
+static int fail(struct mount_run *m, int rc, const char *doing)
+{
+    char *text = NULL;
+
+    /* cmd_reason() is overwritten by nothing here. */
+    if (asprintf(&text, "%s %s on %s: %s", doing, m->volume_arg, m->dir_arg, cmd_reason(rc)) < 0)
+        text = NULL;
+    log_error("%s", text ? text : "out of memory");
+    if (!daemon_fail(&m->daemon, text ? text : "out of memory") && m->foreground)
+        cmd_say(CMD_FAILED, "%s", text ? text : "out of memory");
+    free(text);
+    return rc;
+}
+
+/* Ends the volume: what is left is written. first is what went wrong before, and remains the result. */
+static int finish(struct mount_run *m, struct fs *fs, struct control *control, int first)
+{
+    int rc = fs_close(fs);
+
+    if (rc < 0) {
+        fail(m, rc, "not everything could be written when unmounting");
+        control_tell(control, cmd_reason(rc));
+    } else if (first < 0) {
+        control_tell(control, "the mount failed; see its log");
+    } else {
+        log_info("unmounted %s from %s", m->url, m->dir);
+        control_tell(control, NULL);
+    }
+    return first < 0 ? first : rc;
+}
+
+static int run(struct mount_run *m)
+{
+    struct session_options so = {
+        .volume = m->url,
+        .mount_point = m->dir,
+        .kernel_options = m->opt.kernel,
+        .read_only = m->opt.fs.read_only,
+        .allow_other = m->opt.allow_other,
+        .max_threads = m->opt.threads,
+        .on_ready = on_ready,
+        .ready_arg = m,
+        .on_hangup = m->foreground ? NULL : on_hangup,
+    };
+    struct control *control = NULL;
+    struct fs *fs = NULL;
+    int rc;
+
+    m->opt.fs.mount_point = m->dir;
+    rc = fs_open(m->url, &m->opt.fs, &fs);
+    if (rc < 0)
+        return fail(m, rc, "cannot mount");
+    rc = control_new(fs, m->url, m->opt.log, &control);
+    if (rc < 0) {
+        fail(m, err_set(rc, "out of memory"), "cannot mount");
+        (void)fs_close(fs); /* nothing was changed */
+        return rc;
+    }
+    rc = session_run(fs, control, &so);
+    if (rc < 0)
+        fail(m, rc, m->ready ? "error while serving" : "cannot mount");
+    rc = finish(m, fs, control, rc);
+    control_free(control);
+    return rc;
+}
+
+/* Everything that can be refused before there is a process in the background. */
+static int prepare(struct mount_run *m)
+{
+    int rc = mountpoint_check(m->dir_arg, m->opt.nonempty, &m->dir);
+
+    if (rc == 0)
+        rc = cmd_volume_url(m->volume_arg, &m->url);
+    if (rc == 0 && !m->opt.log && !m->foreground) {
+        m->opt.log = log_sink_default_path(m->url);
+        if (!m->opt.log)
+            rc = err_set(-ENOENT, "no place for the log: set HOME or XDG_STATE_HOME, or give -o log=FILE");
+    }
+    return rc;
+}
+
+static int mount_it(struct mount_run *m)
+{
+    int status = CMD_OK, rc = prepare(m);
+
+    if (rc < 0)
+        return cmd_say(CMD_FAILED, "cannot mount %s on %s: %s", m->volume_arg, m->dir_arg, cmd_reason(rc));
+    if (m->fake)
+        return CMD_OK;
+    rc = log_sink_open(m->opt.log, m->opt.debug ? SHALE_LOG_DEBUG : SHALE_LOG_INFO);
+    if (rc == 0)
+        rc = daemon_start(&m->daemon, m->foreground, &status);
+    if (rc < 0)
+        return cmd_say(CMD_FAILED, "cannot mount %s on %s: %s", m->volume_arg, m->dir_arg, cmd_reason(rc));
+    if (rc > 0)
+        return status;
+    return run(m) < 0 ? CMD_FAILED : CMD_OK;
+}
+
+static int mount_and_free(struct mount_run *m)
+{
+    int status = mount_it(m);
+
+    mem_free(m->url);
+    mem_free(m->dir);
+    return status;
+}
+
+int cmd_mount(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        { "foreground", no_argument, NULL, 'f' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
+    };
+    struct mount_run m = { 0 };
+    int c, status = -1;
+
+    mount_options_init(&m.opt);
+    while (status < 0 && (c = getopt_long(argc, argv, "fo:h", long_options, NULL)) != -1) {
+        if (c == 'f') {
+            m.foreground = true;
+        } else if (c == 'o') {
+            if (mount_options_parse(&m.opt, optarg) < 0)
+                status = cmd_usage("mount", "%s", shale_errmsg());
+        } else if (c == 'h') {
+            fputs(help, stdout);
+            mount_options_help(stdout);
+            status = CMD_OK;
+        } else {
+            status = cmd_usage("mount", "unknown option or missing value: %s", argv[optind - 1]);
+        }
+    }
+    if (status < 0 && argc - optind != 2)
+        status = cmd_usage("mount", "give VOLUME and DIR");
+    if (status < 0) {
+        m.volume_arg = argv[optind];
+        m.dir_arg = argv[optind + 1];
+        status = mount_and_free(&m);
+    }
+    mount_options_fini(&m.opt);
+    return status;
+}
+
+int cmd_mount_helper(int argc, char **argv, bool f_is_fake)
+{
+    struct mount_run m = { 0 };
+    int c, status = -1;
+
+    mount_options_init(&m.opt);
+    /* -n, -s, -v, -t TYPE and -N NAMESPACE are for mount(8) itself */
+    while (status < 0 && (c = getopt(argc, argv, "fnsvo:t:N:")) != -1) {
+        if (c == 'f' && f_is_fake)
+            m.fake = true;
+        else if (c == 'f')
+            m.foreground = true;
+        else if (c == 'o' && mount_options_parse(&m.opt, optarg) < 0)
+            status = cmd_usage("mount", "%s", shale_errmsg());
+        else if (c == '?')
+            status = cmd_usage("mount", "unknown option or missing value: %s", argv[optind - 1]);
+    }
+    if (status < 0 && argc - optind != 2)
+        status = cmd_usage("mount", "give VOLUME and DIR");
+    if (status < 0) {
+        m.volume_arg = argv[optind];
+        m.dir_arg = argv[optind + 1];
+        status = mount_and_free(&m);
+    }
+    mount_options_fini(&m.opt);
+    return status;
+}

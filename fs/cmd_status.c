@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cmd.h"
+
+#include "base/buf.h"
+#include "base/ulid.h"
+#include "fs/mountpoint.h"
+#include "fs/volume_info.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char help[] =
+    "usage: shalefs status [--json] VOLUME|DIR\n"
+    "\n"
+    "What is known of a volume, given by its URL or by a directory that it is mounted on: its facts, its objects, the mounts\n"
+    "that have it open, and the figures of the engine of those on this machine. Needs no mount and disturbs none.\n"
+    "\n"
+    "  --json  for programs\n";
+
+static void print_time(FILE *out, int64_t ms)
+{
+    time_t t = (time_t)(ms / 1000);
+    struct tm tm;
+    char text[32];
+
+    gmtime_r(&t, &tm);
+    strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+    fputs(text, out);
+}
+
+/* Call fn for each line "name value". */
+static void each_figure(const struct shale_buf *lines, void (*fn)(const char *name, const char *value, bool first))
+{
+    char *copy = lines->len ? strndup((const char *)lines->data, lines->len) : NULL, *rest = copy, *line;
+    bool first = true;
+
+    while (rest && (line = strsep(&rest, "\n")) != NULL) {
+        char *value = strchr(line, ' ');
+
+        if (!value)
+            continue;
+        *value++ = '\0';
+        fn(line, value, first);
+        first = false;
+    }
+    free(copy);
+}
+
+static void figure_text(const char *name, const char *value, bool first)
+{
+    (void)first;
+    printf("  %-20s %s\n", name, value);
+}
+
+static void figure_json(const char *name, const char *value, bool first)
+{
+    printf("%s\"%s\":%s", first ? "" : ",", name, value);
+}
+
+static void print_text(const struct volume_info *v)
+{
+    char uuid[UUID_TEXT_LEN + 1], line[5120];
+
+    uuid_format(v->volume.uuid, uuid);
+    printf("volume    %s\n", v->url);
+    printf("name      %s\n", v->volume.name[0] ? v->volume.name : "-");
+    printf("uuid      %s\n", uuid);
+    printf("format    %u\n", VOLUME_FORMAT);
+    fputs("created   ", stdout);
+    print_time(stdout, v->volume.created_ms);
+    printf("\nchunk     %" PRIu32 "\nblock     %" PRIu32 "\ncodec     %s\n", v->volume.chunk_bytes,
+           v->volume.block_bytes, shale_codec_name(v->volume.codec));
+    for (int i = 0; i < INFO_N_KINDS; i++)
+        printf("%-9s %s%" PRIu64 " objects, %" PRIu64 " bytes\n", i == 0 ? "objects" : "",
+               (snprintf(line, sizeof(line), "%s: ", volume_info_kind(i)), line), v->objects[i].n, v->objects[i].bytes);
+    if (v->sessions.n == 0)
+        printf("mounted   no\n");
+    for (size_t i = 0; i < v->sessions.n; i++) {
+        printf("mounted   %s%s\n", session_describe(&v->sessions.v[i], line, sizeof(line)),
+               v->dead[i] ? " (gone)" : "");
+        each_figure(&v->engine[i], figure_text);
+    }
+}
+
+static void json_string(const char *s)
+{
+    putchar('"');
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)*s;
+
+        if (c == '"' || c == '\\')
+            printf("\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            printf("\\u%04x", c);
+        else
+            putchar(c);
+    }
+    putchar('"');
+}
+
+static void json_field(const char *name, const char *value)
+{
+    printf("\"%s\":", name);
+    json_string(value);
+    putchar(',');
+}
+
+static void json_session(const struct session *s, const struct shale_buf *engine, bool dead)
+{
+    char id[SHALE_ULID_TEXT_LEN + 1];
+
+    ulid_format(s->id, id);
+    putchar('{');
+    json_field("id", id);
+    if (!s->unreadable) {
+        json_field("host", s->host);
+        json_field("mount_point", s->mount_point);
+        printf("\"pid\":%" PRIu32 ",\"since_ms\":%" PRId64 ",", s->pid, s->since_ms);
+    }
+    if (engine->len) {
+        fputs("\"engine\":{", stdout);
+        each_figure(engine, figure_json);
+        fputs("},", stdout);
+    }
+    printf("\"readable\":%s,\"gone\":%s}", s->unreadable ? "false" : "true", dead ? "true" : "false");
+}
+
+static void print_json(const struct volume_info *v)
+{
+    char uuid[UUID_TEXT_LEN + 1];
+
+    uuid_format(v->volume.uuid, uuid);
+    putchar('{');
+    json_field("volume", v->url);
+    json_field("name", v->volume.name);
+    json_field("uuid", uuid);
+    json_field("codec", shale_codec_name(v->volume.codec));
+    printf("\"format\":%u,\"created_ms\":%" PRId64 ",\"chunk_bytes\":%" PRIu32 ",\"block_bytes\":%" PRIu32
+           ",\"objects\":{",
+           VOLUME_FORMAT, v->volume.created_ms, v->volume.chunk_bytes, v->volume.block_bytes);
+    for (int i = 0; i < INFO_N_KINDS; i++)
+        printf("%s\"%s\":{\"count\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", i ? "," : "", volume_info_kind(i),
+               v->objects[i].n, v->objects[i].bytes);
+    fputs("},\"sessions\":[", stdout);
+    for (size_t i = 0; i < v->sessions.n; i++) {
+        if (i)
+            putchar(',');
+        json_session(&v->sessions.v[i], &v->engine[i], v->dead[i]);
+    }
+    fputs("]}\n", stdout);
+}
+
+/* The volume that is mounted on a directory, or that the argument itself names. */
+static int resolve(const char *arg, char **url)
+{
+    struct mountpoint m = { 0 };
+
+    if (!strstr(arg, "://") && mountpoint_find(arg, false, &m) == 0) {
+        *url = m.source;
+        m.source = NULL;
+        mountpoint_fini(&m);
+        return 0;
+    }
+    return cmd_volume_url(arg, url);
+}
+
+int cmd_status(int argc, char **argv)
+{
+    static const struct option long_options[] = {
+        { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
+    };
+    struct volume_info v;
+    bool json = false;
+    char *url = NULL;
+    int c, rc;
+
+    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+        if (c == 'h') {
+            fputs(help, stdout);
+            return CMD_OK;
+        }
+        if (c == '?')
+            return cmd_usage("status", "unknown option: %s", argv[optind - 1]);
+        json = true;
+    }
+    if (argc - optind != 1)
+        return cmd_usage("status", "give one VOLUME or DIR");
+    rc = resolve(argv[optind], &url);
+    if (rc == 0)
+        rc = volume_info_load(url, &v);
+    if (rc < 0) {
+        rc = cmd_say(CMD_FAILED, "cannot tell about %s: %s", argv[optind], cmd_reason(rc));
+    } else {
+        json ? print_json(&v) : print_text(&v);
+        volume_info_fini(&v);
+        rc = CMD_OK;
+    }
+    free(url);
+    return rc;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/ops/control.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/sync.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define WATCHERS_MAX 8
+#define CONTROL_RANK 1
+
+struct control {
+    struct fs *fs;
+    char *volume, *log;
+    struct mutex mu; /* rank CONTROL_RANK */
+    int watchers[WATCHERS_MAX]; /* GUARDED_BY(mu): connected sockets */
+    size_t n_watchers;
+};
+
+int control_new(struct fs *fs, const char *volume, const char *log, struct control **out)
+{
+    struct control *c = mem_zalloc(sizeof(*c));
+
+    if (!c)
+        return -ENOMEM;
+    c->fs = fs;
+    mutex_init(&c->mu, CONTROL_RANK, "watchers");
+    c->volume = mem_strdup(volume);
+    c->log = mem_strdup(log ? log : "");
+    if (!c->volume || !c->log) {
+        control_free(c);
+        return -ENOMEM;
+    }
+    *out = c;
+    return 0;
+}
+
+void control_free(struct control *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n_watchers; i++)
+        close(c->watchers[i]);
+    mutex_fini(&c->mu);
+    mem_free(c->volume);
+    mem_free(c->log);
+    mem_free(c);
+}
+
+bool control_is_name(const char *name)
+{
+    return strncmp(name, CONTROL_PREFIX, strlen(CONTROL_PREFIX)) == 0;
+}
+
+int control_address(const char *name, struct sockaddr_un *addr)
+{
+    size_t len = strlen(name);
+
+    memset(addr, 0, sizeof(*addr));
+    addr->sun_family = AF_UNIX;
+    if (len == 0 || len + 1 > sizeof(addr->sun_path))
+        return -EINVAL;
+    memcpy(addr->sun_path + 1, name, len); /* the NUL before it makes it abstract */
+    return (int)(offsetof(struct sockaddr_un, sun_path) + 1 + len);
+}
+
+static int watch(struct control *c, const char *name)
+{
+    struct sockaddr_un addr;
+    int len = control_address(name, &addr), fd, rc = 0;
+
+    if (len < 0)
+        return len;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)&addr, (socklen_t)len) < 0) {
+        rc = -errno;
+        close(fd);
+        return rc;
+    }
+    mutex_lock(&c->mu);
+    if (c->n_watchers == WATCHERS_MAX)
+        rc = -EAGAIN;
+    else
+        c->watchers[c->n_watchers++] = fd;
+    mutex_unlock(&c->mu);
+    if (rc < 0)
+        close(fd);
+    return rc;
+}
+
+static int put_status(struct fs *fs, struct shale_buf *out)
+{
+    struct shale_db_status s = { 0 };
+
+    fs_engine_status(fs, &s);
+    return buf_printf(out,
+                      "error %d\nmanifest %llu\nwriter_epoch %llu\nnext_wal %llu\nreplay_after_wal %llu\n"
+                      "unflushed_bytes %llu\nmemtables %u\nl0_ssts %u\nl0_bytes %llu\nruns %u\nrun_bytes %llu\n"
+                      "compacting %u\nwal_objects_written %llu\nl0_flushes %llu\ncompactions %llu\n"
+                      "cache_bytes %llu\ncache_hits %llu\ncache_misses %llu\n",
+                      fs_error(fs), (unsigned long long)s.manifest_id, (unsigned long long)s.writer_epoch,
+                      (unsigned long long)s.next_wal_id, (unsigned long long)s.replay_after_wal_id,
+                      (unsigned long long)s.unflushed_bytes, s.n_memtables, s.n_l0, (unsigned long long)s.l0_bytes,
+                      s.n_runs, (unsigned long long)s.run_bytes, s.n_compacting, (unsigned long long)s.wal_objects,
+                      (unsigned long long)s.l0_flushes, (unsigned long long)s.compactions,
+                      (unsigned long long)s.cache_bytes, (unsigned long long)s.cache_hits,
+                      (unsigned long long)s.cache_misses);
+}
+
+int control_get(struct control *c, const char *name, uid_t uid, struct shale_buf *out)
+{
+    static const char watch_prefix[] = "watch.";
+    int rc;
+
+    name += strlen(CONTROL_PREFIX);
+    buf_clear(out);
+    if (strcmp(name, "volume") == 0)
+        return buf_set(out, slice_str(c->volume));
+    if (strcmp(name, "log") == 0)
+        return buf_set(out, slice_str(c->log));
+    if (strcmp(name, "status") == 0)
+        return put_status(c->fs, out);
+    if (strncmp(name, watch_prefix, strlen(watch_prefix)) == 0) {
+        if (uid != 0 && uid != getuid())
+            return -EPERM;
+        rc = watch(c, name + strlen(watch_prefix));
+        return rc < 0 ? rc : buf_printf(out, "%ld", (long)getpid());
+    }
+    if (strcmp(name, "pid") == 0)
+        return buf_printf(out, "%ld", (long)getpid());
+    return -ENODATA;
+}
+
+void control_tell(struct control *c, const char *sentence)
+{
+    const char *text = sentence ? sentence : "ok";
+
+    mutex_lock(&c->mu);
+    for (size_t i = 0; i < c->n_watchers; i++) {
+        /* Who no longer listens does not matter. */
+        (void)!send(c->watchers[i], text, strlen(text), MSG_NOSIGNAL);
+        close(c->watchers[i]);
+    }
+    c->n_watchers = 0;
+    mutex_unlock(&c->mu);
+}

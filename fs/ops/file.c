@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/ops/ops.h"
+
+#include "fs/ops/killpriv.h"
+
+#include <fcntl.h>
+
+/* The page cache is right whoever filled it, and closing what was open for reading has nothing to report. */
+static void set_flags(struct fuse_file_info *fi)
+{
+    fi->keep_cache = 1;
+    fi->noflush = (fi->flags & O_ACCMODE) == O_RDONLY;
+}
+
+void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct ops *o = ops_of(req);
+    struct ops_handle *h = ops_handle_new();
+    int rc = h ? fs_file_open(o->fs, ino, fi->flags, &h->file) : -ENOMEM;
+
+    if (rc < 0) {
+        mem_free(h);
+        fuse_reply_err(req, -rc);
+        return;
+    }
+    set_flags(fi);
+    ops_handle_publish(o, h, ino, fi);
+    if (fuse_reply_open(req, fi) < 0)
+        ops_handle_release(o, h);
+}
+
+void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+    struct ops *o = ops_of(req);
+    struct fs_cred cred = ops_cred(req);
+    struct ops_handle *h = ops_handle_new();
+    struct fs_attr a = { 0 };
+    struct fuse_entry_param e;
+    int rc = h ? fs_file_create(o->fs, &cred, parent, name, mode, fi->flags, &a, &h->file) : -ENOMEM;
+
+    if (rc < 0) {
+        mem_free(h);
+        fuse_reply_err(req, -rc);
+        return;
+    }
+    set_flags(fi);
+    ops_handle_publish(o, h, a.ino, fi);
+    ops_entry(&a, &e);
+    if (fuse_reply_create(req, &e, fi) < 0) {
+        ops_handle_release(o, h);
+        fs_forget(o->fs, a.ino, 1);
+    }
+}
+
+void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    char *data = mem_alloc(size);
+    ssize_t n = data ? fs_file_read(ops_handle_of(fi)->file, (uint64_t)off, data, size) : -ENOMEM;
+
+    (void)ino;
+    if (n < 0)
+        fuse_reply_err(req, (int)-n);
+    else
+        fuse_reply_buf(req, data, (size_t)n);
+    mem_free(data);
+}
+
+void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
+{
+    ssize_t n = fs_file_write(ops_handle_of(fi)->file, (uint64_t)off, data, size);
+
+    if (n >= 0 && killpriv_write_kills()) {
+        int rc = ops_kill_suidgid(ops_of(req)->fs, ino);
+
+        if (rc < 0) /* the bytes are written, but a set-id program with foreign bytes is no success */
+            n = rc;
+    }
+    if (n < 0)
+        fuse_reply_err(req, (int)-n);
+    else
+        fuse_reply_write(req, (size_t)n);
+}
+
+void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    ops_reply_rc(req, fs_file_flush(ops_handle_of(fi)->file));
+}
+
+void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+    (void)ino;
+    ops_reply_rc(req, fs_file_fsync(ops_handle_of(fi)->file, datasync != 0));
+}
+
+void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    (void)ino;
+    ops_handle_release(ops_of(req), ops_handle_of(fi));
+    fuse_reply_err(req, 0);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/ops/session.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "fs/ops/killpriv.h"
+#include "fs/ops/ops.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+struct session_state {
+    const struct session_options *opt;
+    struct fuse_session *se;
+    struct ops ops;
+    pthread_t main_thread;
+    struct worker signals;
+    _Atomic bool ended; /* the loop has returned; seq_cst, partner is the signal thread's loop */
+};
+
+/* libfuse's last words, which say why a mount failed. */
+static char last_line[256];
+
+static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+    char line[sizeof(last_line)];
+    size_t n;
+
+    if (level > FUSE_LOG_WARNING)
+        return;
+    vsnprintf(line, sizeof(line), fmt, ap);
+    n = strlen(line);
+    while (n > 0 && line[n - 1] == '\n')
+        line[--n] = '\0';
+    memcpy(last_line, line, n + 1);
+    log_at(level <= FUSE_LOG_ERR ? SHALE_LOG_ERROR : SHALE_LOG_WARN, "%s", line);
+}
+
+static int add_option(struct fuse_args *args, const char *option)
+{
+    if (fuse_opt_add_arg(args, "-o") < 0 || fuse_opt_add_arg(args, option) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+/* The URL may hold a comma, which separates options. */
+static int add_source(struct fuse_args *args, const char *url)
+{
+    struct shale_buf b = SHALE_BUF_INIT;
+    int rc = shale_buf_append(&b, "fsname=", 7);
+
+    for (const char *p = url; rc == 0 && *p; p++) {
+        if (*p == ',' || *p == '\\')
+            rc = shale_buf_append(&b, "\\", 1);
+        if (rc == 0)
+            rc = shale_buf_append(&b, p, 1);
+    }
+    if (rc == 0)
+        rc = shale_buf_append(&b, "", 1);
+    if (rc == 0)
+        rc = add_option(args, (const char *)b.data);
+    shale_buf_fini(&b);
+    return rc;
+}
+
+static int make_args(const struct session_options *opt, struct fuse_args *args)
+{
+    char limits[64];
+    int rc;
+
+    snprintf(limits, sizeof(limits), "max_read=%u", OPS_MAX_IO);
+    if (fuse_opt_add_arg(args, "shalefs") < 0)
+        return -ENOMEM;
+    rc = add_source(args, opt->volume);
+    if (rc == 0)
+        rc = add_option(args, "subtype=shalefs,default_permissions");
+    if (rc == 0)
+        rc = add_option(args, limits);
+    if (rc == 0 && opt->allow_other)
+        rc = add_option(args, "allow_other");
+    if (rc == 0 && opt->read_only)
+        rc = add_option(args, "ro");
+    if (rc == 0 && opt->kernel_options && opt->kernel_options[0])
+        rc = add_option(args, opt->kernel_options);
+    return rc;
+}
+
+static int attach(struct session_state *s)
+{
+    struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+    int rc = make_args(s->opt, &args);
+
+    last_line[0] = '\0';
+    fuse_set_log_func(on_fuse_log);
+    if (rc < 0)
+        goto out;
+    s->se = fuse_session_new(&args, &ops_table, sizeof(ops_table), &s->ops);
+    if (!s->se) {
+        rc = err_set(-EINVAL, "cannot start FUSE: %s", last_line[0] ? last_line : "out of memory");
+        goto out;
+    }
+    if (fuse_session_mount(s->se, s->opt->mount_point) < 0) {
+        rc = err_set(-EIO, "cannot mount on %s: %s", s->opt->mount_point,
+                     last_line[0] ? last_line : "fusermount3 refused");
+        goto out;
+    }
+    rc = killpriv_attach(s->se);
+    if (rc < 0)
+        fuse_session_unmount(s->se);
+out:
+    fuse_opt_free_args(&args);
+    return rc;
+}
+
+/* libfuse's workers look whether to end after each request: the statvfs is one, and fails when they have ended already. */
+static void end_session(struct session_state *s)
+{
+    struct statvfs st;
+
+    ops_flush_kernel(&s->ops);
+    fuse_session_exit(s->se);
+    (void)statvfs(s->opt->mount_point, &st);
+}
+
+/* Takes the signals that all other threads have blocked. SIGUSR1 comes from session_run when the loop has ended. */
+static void signal_main(void *arg)
+{
+    struct session_state *s = arg;
+    const struct timespec again = { .tv_nsec = 100000000 };
+    sigset_t set;
+    int sig;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    do {
+        if (sigwait(&set, &sig) != 0)
+            return;
+        if (sig == SIGHUP && s->opt->on_hangup) {
+            s->opt->on_hangup(s->opt->hangup_arg);
+            sig = 0;
+        }
+    } while (sig == 0 || (sig == SIGUSR1 && !s->ended));
+    if (s->ended)
+        return;
+    log_info("signal %d: unmounting %s", sig, s->opt->mount_point);
+    end_session(s);
+    /* Wakes the loop when no request did: its wait ends with a signal, but one that comes just before it is lost. */
+    while (!s->ended) {
+        pthread_kill(s->main_thread, SIGUSR2);
+        (void)sigtimedwait(&set, NULL, &again);
+    }
+}
+
+static void on_wake(int sig)
+{
+    (void)sig;
+}
+
+static void catch_signals(void)
+{
+    struct sigaction wake = { .sa_handler = on_wake }, ignore = { .sa_handler = SIG_IGN };
+    sigset_t set;
+
+    sigaction(SIGUSR2, &wake, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+}
+
+static int serve(struct session_state *s)
+{
+    struct fuse_loop_config *cfg = fuse_loop_cfg_create();
+    int rc;
+
+    if (!cfg)
+        return -ENOMEM;
+    fuse_loop_cfg_set_clone_fd(cfg, 1);
+    fuse_loop_cfg_set_max_threads(cfg, s->opt->max_threads);
+    rc = fuse_session_loop_mt(s->se, cfg);
+    fuse_loop_cfg_destroy(cfg);
+    if (rc < 0)
+        err_set(rc, "serving %s failed: %s", s->opt->mount_point, strerror(-rc));
+    return rc < 0 ? rc : 0;
+}
+
+int session_run(struct fs *fs, struct control *control, const struct session_options *opt)
+{
+    struct session_state s = { .opt = opt, .main_thread = pthread_self() };
+    int rc;
+
+    rc = ops_init(&s.ops, fs, control);
+    if (rc < 0)
+        goto out;
+    s.ops.on_ready = opt->on_ready;
+    s.ops.ready_arg = opt->ready_arg;
+    rc = attach(&s);
+    if (rc < 0)
+        goto out;
+    s.ops.se = s.se;
+    catch_signals();
+    rc = worker_start(&s.signals, "signals", signal_main, &s);
+    if (rc == 0)
+        rc = serve(&s);
+    s.ended = true;
+    s.ops.ending = true;
+    if (s.signals.running) {
+        pthread_kill(s.signals.thread, SIGUSR1);
+        worker_join(&s.signals);
+    }
+    fuse_session_unmount(s.se); /* requests that nobody serves end, and with them what the syncer waits for */
+out:
+    ops_fini(&s.ops);
+    if (s.se)
+        fuse_session_destroy(s.se);
+    return rc;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/volume_info.h"
+
+#include "base/alloc.h"
+#include "fs/control_client.h"
+#include "fs/mountpoint.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *volume_info_kind(int kind)
+{
+    static const char *const kinds[INFO_N_KINDS] = { "manifest", "wal", "compacted", "compactions", "segments" };
+
+    return kinds[kind];
+}
+
+void volume_info_fini(struct volume_info *v)
+{
+    for (size_t i = 0; v->engine && i < v->sessions.n; i++)
+        shale_buf_fini(&v->engine[i]);
+    mem_free(v->engine);
+    mem_free(v->dead);
+    session_list_fini(&v->sessions);
+    mem_free(v->url);
+    *v = (struct volume_info){ .url = NULL };
+}
+
+struct counting {
+    uint64_t n, bytes;
+};
+
+static int count_object(void *arg, const char *name, const struct shale_object_meta *meta)
+{
+    struct counting *c = arg;
+
+    (void)name;
+    c->n++;
+    c->bytes += meta->size;
+    return 0;
+}
+
+static int count_objects(struct shale_store *store, const char *root, struct volume_info *v)
+{
+    for (int i = 0; i < INFO_N_KINDS; i++) {
+        struct counting c = { 0 };
+        char *prefix;
+        int rc;
+
+        if (asprintf(&prefix, "%s%s%s/", root, root[0] ? "/" : "", volume_info_kind(i)) < 0)
+            return -ENOMEM;
+        rc = shale_store_list(store, prefix, NULL, count_object, &c);
+        free(prefix);
+        if (rc < 0)
+            return rc;
+        v->objects[i].n = c.n;
+        v->objects[i].bytes = c.bytes;
+    }
+    return 0;
+}
+
+/* Ask the mount of a session, when it is on this machine and still what the session says. */
+static void ask_engine(const struct volume_info *v, const struct session *s, const struct session_here *here,
+                       struct shale_buf *out)
+{
+    struct mountpoint m = { 0 };
+
+    if (s->unreadable || !s->mount_point[0] || strcmp(s->boot_id, here->boot_id) != 0)
+        return;
+    if (mountpoint_find(s->mount_point, false, &m) < 0)
+        return;
+    if (m.dead || strcmp(m.source, v->url) != 0 || control_ask(m.dir, "status", out) < 0)
+        out->len = 0;
+    mountpoint_fini(&m);
+}
+
+static int ask_sessions(struct volume_info *v)
+{
+    struct session_here here;
+
+    v->engine = mem_calloc(v->sessions.n, sizeof(*v->engine));
+    v->dead = mem_calloc(v->sessions.n, sizeof(*v->dead));
+    if (!v->engine || !v->dead)
+        return -ENOMEM;
+    session_here_init(&here);
+    for (size_t i = 0; i < v->sessions.n; i++) {
+        const struct session *s = &v->sessions.v[i];
+
+        v->dead[i] = session_is_dead_here(s, &here);
+        if (!v->dead[i])
+            ask_engine(v, s, &here, &v->engine[i]);
+    }
+    return 0;
+}
+
+int volume_info_load(const char *url, struct volume_info *out)
+{
+    struct volume_info v = { .sessions = SESSION_LIST_INIT };
+    struct shale_store *store = NULL;
+    char *root = NULL;
+    int rc;
+
+    v.url = mem_strdup(url);
+    if (!v.url)
+        return -ENOMEM;
+    rc = shale_store_open(url, false, &store, &root);
+    if (rc == 0)
+        rc = volume_load_latest(store, root, &v.volume, &v.version);
+    if (rc == 0)
+        rc = count_objects(store, root, &v);
+    if (rc == 0)
+        rc = session_list_load(store, root, &v.sessions);
+    if (rc == 0)
+        rc = ask_sessions(&v);
+    if (rc == 0)
+        *out = v;
+    else
+        volume_info_fini(&v);
+    free(root);
+    shale_store_close(store);
+    return rc;
+}

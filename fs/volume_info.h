@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef FS_VOLUME_INFO_H
+#define FS_VOLUME_INFO_H
+
+#include "fs/core/session.h"
+#include "fs/core/volume.h"
+
+/* What can be known of a volume without opening its database, so also while it is mounted. */
+enum { INFO_MANIFEST, INFO_WAL, INFO_COMPACTED, INFO_COMPACTIONS, INFO_SEGMENTS, INFO_N_KINDS };
+
+struct volume_info {
+    char *url;
+    struct volume volume;
+    uint64_t version;
+    struct {
+        uint64_t n, bytes;
+    } objects[INFO_N_KINDS];
+    struct session_list sessions;
+    struct shale_buf *engine; /* of each session: lines "name value", empty when it is not a mount that we can ask */
+    bool *dead;               /* of each session: certainly gone */
+};
+
+const char *volume_info_kind(int kind);
+
+/* url is copied. 0, or what kept it from being read, with a sentence. */
+int volume_info_load(const char *url, struct volume_info *out);
+void volume_info_fini(struct volume_info *v);
+
+#endif
