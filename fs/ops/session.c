@@ -104,7 +104,7 @@ static int attach(struct session_state *s)
     }
     if (fuse_session_mount(s->se, s->opt->mount_point) < 0) {
         rc = err_set(-EIO, "cannot mount on %s: %s", s->opt->mount_point,
-                     last_line[0] ? last_line : "fusermount3 refused");
+                     last_line[0] ? last_line : "fusermount3 refused, see above");
         goto out;
     }
     rc = killpriv_attach(s->se);
