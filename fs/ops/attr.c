@@ -30,8 +30,8 @@ static int add_kill(struct fs *fs, uint64_t ino, unsigned *set, struct fs_attr *
         if (rc < 0)
             return rc;
         mode = now.mode;
-        if (!S_ISREG(mode))
-            return 0;
+        if (S_ISDIR(mode) || S_ISLNK(mode))
+            return 0; /* Linux leaves theirs */
     }
     if (without_suidgid(mode) == mode)
         return 0;
