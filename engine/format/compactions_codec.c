@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "format/wire.h"
+#include "format/wire_sst.h"
 
 #include <errno.h>
 

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "format/manifest_wire.h"
 #include "format/wire.h"
+#include "format/wire_sst.h"
 
 #include <errno.h>
 

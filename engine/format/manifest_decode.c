@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "format/manifest_wire.h"
 #include "format/wire.h"
+#include "format/wire_sst.h"
 
 #include <errno.h>
 

@@ -2,8 +2,9 @@
 #ifndef FORMAT_WIRE_H
 #define FORMAT_WIRE_H
 
+#include "base/ulid.h"
 #include "format/flatbuf.h"
-#include "format/manifest_codec.h"
+#include "format/sst_info.h"
 
 /*
  * Tables that several objects share (storage format section 5.3). Readers leave their error in the reader as well as
@@ -22,19 +23,6 @@ fb_ref wire_put_ulids(struct fb_builder *b, const struct shale_ulid *ids, size_t
 
 int wire_get_info(struct fb_reader *r, const struct fb_table *t, struct sst_info *out);
 fb_ref wire_put_info(struct fb_builder *b, const struct sst_info *i);
-
-/*
- * CompactedSsTable and CompactedSsTableV2, which differ in the slot of the block version. The handle is new. Refused,
- * as in SlateDB: no or an empty first key, an empty last key, a descending range; versions other than 1 and 2.
- */
-#define WIRE_SST_SLOT_VERSION 3
-#define WIRE_SST_V2_SLOT_VERSION 2
-int wire_get_sst(struct fb_reader *r, const struct fb_table *t, unsigned version_slot, struct sst_handle **out);
-/* CompactedSsTable; range 0: none. */
-fb_ref wire_put_sst(struct fb_builder *b, const struct sst_handle *h, const struct sst_view *range);
-
-/* BytesRange of a view whose SST is known: well-formed, not empty, overlapping the keys of the SST. */
-int wire_get_range(struct fb_reader *r, const struct fb_table *t, struct sst_view *v);
 
 /* An array of n references, freed with mem_free; NULL and the builder's error when out of memory. */
 fb_ref *wire_refs(struct fb_builder *b, size_t n);

@@ -2,8 +2,8 @@
 #include "object/dir_list.h"
 
 #include "base/alloc.h"
+#include "object/dir_file.h"
 #include "object/store.h"
-#include "object/store_dir.h"
 
 #include <dirent.h>
 #include <errno.h>

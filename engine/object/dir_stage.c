@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
-#include "object/store_dir.h"
+#include "object/dir_file.h"
 
 #include <dirent.h>
 #include <errno.h>

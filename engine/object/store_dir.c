@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/sync.h"
+#include "object/dir_file.h"
 #include "object/dir_list.h"
 #include "object/dir_stage.h"
 #include "object/store.h"

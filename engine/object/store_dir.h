@@ -3,15 +3,11 @@
 #define OBJECT_STORE_DIR_H
 
 #include <shale/object_store.h>
-#include <sys/stat.h>
 
 /*
  * A directory as a store: an object is a file, its name the path under the root. How writes get there whole is in
  * dir_stage.h. Compatible with what the object_store crate (LocalFileSystem) reads and writes.
  */
-
-/* Where the put id is kept; file systems without extended attributes keep none. */
-#define STORE_DIR_PUT_ID_XATTR "user.shale.putid"
 
 /* A staged file that nobody wrote to for so long belonged to a process that died. */
 #define STORE_DIR_STALE_MS (3600 * 1000)
@@ -29,10 +25,5 @@ struct store_dir_knobs {
     bool no_link;       /* behave as where there are no hard links */
 };
 void store_dir_tune(struct shale_store *s, const struct store_dir_knobs *knobs);
-
-static inline int64_t store_dir_mtime_ms(const struct stat *sb)
-{
-    return (int64_t)sb->st_mtim.tv_sec * 1000 + sb->st_mtim.tv_nsec / 1000000;
-}
 
 #endif

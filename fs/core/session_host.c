@@ -53,19 +53,29 @@ static uint64_t own_pid_namespace(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
-/* Field 22 of a line as "123 (name) S 1 ..."; the name may hold anything, so count from the last parenthesis. */
-static int parse_start(const char *line, uint64_t *start_time)
+/* Field n (from 3) of a line as "123 (name) S 1 ..."; the name may hold anything, so count from the last parenthesis. */
+static const char *stat_field(const char *line, int n)
 {
     const char *p = strrchr(line, ')');
+
+    for (int field = 2; p && field < n; field++)
+        p = strchr(p + 1, ' ');
+    return p ? p + 1 : NULL;
+}
+
+/* Field 22; a process that ended and has not been waited for is gone (state Z or X, and no thread but the first). */
+static int parse_start(const char *line, uint64_t *start_time)
+{
+    const char *state = stat_field(line, 3), *threads = stat_field(line, 20), *start = stat_field(line, 22);
     char *end;
     uint64_t v;
 
-    for (int field = 2; p && field < 22; field++)
-        p = strchr(p + 1, ' ');
-    if (!p)
+    if (!state || !threads || !start)
         return -EIO;
-    v = strtoull(p + 1, &end, 10);
-    if (end == p + 1 || *end != ' ')
+    if ((*state == 'Z' || *state == 'X') && strtoul(threads, NULL, 10) <= 1)
+        return -ESRCH;
+    v = strtoull(start, &end, 10);
+    if (end == start || *end != ' ')
         return -EIO;
     *start_time = v;
     return 0;

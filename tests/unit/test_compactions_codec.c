@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "format/wire.h"
+#include "format/wire_sst.h"
 #include "lib/check.h"
 #include "lib/golden.h"
 #include "lib/heap_fault.h"

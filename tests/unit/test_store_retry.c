@@ -15,6 +15,7 @@
 #include "lib/store_fault.h"
 #include "lib/temp_dir.h"
 #include "object/store.h"
+#include "object/dir_file.h"
 #include "object/store_dir.h"
 #include "object/store_retry.h"
 
