@@ -73,3 +73,18 @@ with os.scandir("churn") as it:
             open("churn/new%05d" % n, "w").close()
 assert len(seen) == len(set(seen)); left = {n for n in os.listdir("churn") if not n.startswith("new")}
 assert left <= set(seen), sorted(left - set(seen))[:5]
+
+# set-id bits go when an owner without privilege changes the group, of files of any type; a directory keeps them
+if os.getuid() == 0:
+    import stat
+    os.chmod(".", 0o777)
+    os.mkfifo("fifo"); os.mknod("device", stat.S_IFCHR | 0o600, os.makedev(1, 3)); open("plain", "w").close(); os.mkdir("dir6")
+    for name in ("fifo", "device", "plain", "dir6"):
+        os.chown(name, 65534, 65533); os.chmod(name, 0o6555)
+        pid = os.fork()
+        if pid == 0:
+            os.setgroups([65532]); os.setresgid(65533, 65533, 65533); os.setresuid(65534, 65534, 65534)
+            os.chown(name, -1, 65532); os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        want = 0o6555 if name == "dir6" else 0o555
+        assert stat.S_IMODE(os.lstat(name).st_mode) == want, (name, oct(os.lstat(name).st_mode))
