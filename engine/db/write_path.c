@@ -174,6 +174,16 @@ static int commit(struct shale_db *db, struct batch_rows *r, int64_t now, struct
     return rc;
 }
 
+static int wait_durable(struct shale_db *db, uint64_t seq)
+{
+    int rc;
+
+    mutex_lock(&db->mu);
+    rc = db_wait_durable_locked(db, seq);
+    mutex_unlock(&db->mu);
+    return rc;
+}
+
 int shale_db_write(struct shale_db *db, struct shale_batch *b, bool await_durable, struct shale_write_result *out)
 {
     struct shale_write_result w = { 0 };
@@ -191,15 +201,10 @@ int shale_db_write(struct shale_db *db, struct shale_batch *b, bool await_durabl
     if (rc == 0)
         rc = commit(db, &rows, now, &w);
     batch_rows_fini(&rows);
-    if (rc < 0)
-        return rc;
-    if (out)
+    if (rc == 0 && await_durable)
+        rc = wait_durable(db, w.seq);
+    if (rc == 0 && out)
         *out = w;
-    if (!await_durable)
-        return 0;
-    mutex_lock(&db->mu);
-    rc = db_wait_durable_locked(db, w.seq);
-    mutex_unlock(&db->mu);
     return rc;
 }
 
