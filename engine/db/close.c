@@ -130,7 +130,7 @@ int shale_db_close(struct shale_db *db, enum shale_close_mode mode)
     mutex_unlock(&db->mu);
     stop_threads(db, abandon || error);
     dismiss_waiters(db);
-    if (!abandon && !error && rc == 0)
+    if (!abandon && !error && rc == 0 && !db->opt.read_only)
         store_last_seen(db);
     if (rc == 0)
         log_info("database '%s' closed", db->root);

@@ -179,6 +179,11 @@ void db_flush_main(void *arg);
 /* Freeze and wait until all that is committed is in L0. */
 int db_flush_memtables(struct shale_db *db);
 
+/* read_only.c: the part of an open that only reads, once the manifest is there. Nothing is claimed, no thread starts. */
+int db_open_read_only(struct shale_db *db);
+/* 0, or -EROFS with a sentence. */
+int db_writable(const struct shale_db *db);
+
 /* open.c, close.c */
 void db_free(struct shale_db *db);
 

@@ -219,11 +219,13 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
     int rc = open_layers(db, store);
 
     if (rc == 0)
-        rc = load_manifest(db, create, &fresh);
+        rc = load_manifest(db, create && !db->opt.read_only, &fresh);
     if (rc == 0 && !fresh)
         rc = check_manifest(db);
     if (rc < 0)
         return rc;
+    if (db->opt.read_only)
+        return db_open_read_only(db);
     after = fresh ? 0 : db->mv->m.replay_after_wal_id;
     rc = wal_find_last(&db->ts, after, &last); /* before the claim: see storage format section 7.4 */
     if (rc == 0 && fresh) {
@@ -254,7 +256,7 @@ int shale_db_open(struct shale_store *store, const char *path, const struct shal
     if (rc == 0) {
         log_info("database '%s' recovered: epoch %" PRIu64 ", manifest %" PRIu64 ", next WAL id %" PRIu64, db->root,
                  db->writer_epoch, db->mv->id, db->wal.next_id);
-        rc = start_threads(db);
+        rc = db->opt.read_only ? 0 : start_threads(db);
     }
     if (rc < 0) {
         snprintf(why, sizeof(why), "%s", shale_errmsg());

@@ -189,8 +189,10 @@ int shale_db_write(struct shale_db *db, struct shale_batch *b, bool await_durabl
     struct shale_write_result w = { 0 };
     struct batch_rows rows = { 0 };
     int64_t now = 0;
-    int rc = db_alive(db);
+    int rc = db_writable(db);
 
+    if (rc == 0)
+        rc = db_alive(db);
     if (rc < 0)
         return rc;
     if (shale_batch_count(b) == 0)
@@ -246,8 +248,10 @@ int shale_db_merge(struct shale_db *db, struct shale_slice key, struct shale_sli
 
 int shale_db_flush(struct shale_db *db, enum shale_flush_kind kind)
 {
-    int rc;
+    int rc = db_writable(db);
 
+    if (rc < 0)
+        return rc;
     if (kind == SHALE_FLUSH_MEMTABLE)
         return db_flush_memtables(db);
     if (!db->opt.wal_enabled)

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "db/db.h"
+
+#include "base/err.h"
+#include "wal/wal_replay.h"
+
+#include <errno.h>
+
+/* A manifest may go out of date while its WAL is read, each time by a flush and a garbage collection: rare. */
+#define ATTEMPTS_MAX 16
+
+int db_writable(const struct shale_db *db)
+{
+    return db->opt.read_only ? err_set(-EROFS, "the database '%s' was opened for reading only", db->root) : 0;
+}
+
+/* Bring the memtables to what the manifest and the WAL objects after it say. */
+static int load_tables(struct shale_db *db)
+{
+    const struct manifest *m = &db->mv->m;
+    uint64_t last = 0;
+    int rc = table_store_set_externals(&db->ts, m);
+
+    db->last_freeze_id = m->replay_after_wal_id;
+    db->last_seq = m->last_l0_seq;
+    db->last_tick = m->last_l0_clock_tick;
+    if (rc == 0)
+        rc = wal_find_last(&db->ts, m->replay_after_wal_id, &last);
+    if (rc == 0)
+        rc = db_view_init(db);
+    if (rc == 0)
+        rc = db_replay(db, m->replay_after_wal_id + 1, last);
+    if (rc < 0)
+        return rc;
+    db->committed_seq = db->durable_seq = db->last_seq;
+    db->wal.last_id = last > m->replay_after_wal_id ? last : m->replay_after_wal_id;
+    db->wal.next_id = db->wal.last_id + 1;
+    return 0;
+}
+
+/* Forget the rows of an attempt that failed. */
+static int drop_tables(struct shale_db *db)
+{
+    struct memtable *fresh = NULL;
+    struct list dead;
+    int rc = memtable_new(&fresh);
+
+    if (rc < 0)
+        return rc;
+    list_init(&dead);
+    list_for_each_safe(p, next, &db->imms) {
+        list_remove(p);
+        imm_unref_locked(list_entry(p, struct imm, node), &dead);
+    }
+    imm_free_list(&dead);
+    db->n_imms = 0;
+    db->imm_bytes = 0;
+    memtable_unref(db->active);
+    db->active = fresh;
+    return 0;
+}
+
+int db_open_read_only(struct shale_db *db)
+{
+    int rc = load_tables(db);
+
+    for (int i = 0; rc == SHALE_ECORRUPT && i < ATTEMPTS_MAX; i++) {
+        struct manifest_version *v = NULL;
+        bool moved;
+
+        if (manifest_store_load_latest(db->manifests, &v) < 0)
+            return rc;
+        /* The writer goes on: WAL objects that a newer manifest does not need may have been collected meanwhile. */
+        moved = v->m.replay_after_wal_id > db->mv->m.replay_after_wal_id;
+        manifest_version_unref(moved ? db->mv : v);
+        if (!moved)
+            return rc;
+        db->mv = v;
+        rc = drop_tables(db);
+        if (rc == 0)
+            rc = load_tables(db);
+    }
+    return rc;
+}
