@@ -81,6 +81,8 @@ int cmd_compactions(struct cli *c);
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);
 /* ttl=MS, expire_at=MS or noexpiry; several words, the first counts. */
 int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out);
+/* Decode every SST under wal/ and compacted/ and print its rows; out NULL: only decode. */
+int cli_print_objects(struct cli *c, FILE *out);
 /* Print all rows of an iterator, and count them. Closes it. */
 int cli_print_scan(struct shale_iter *it, bool bare, size_t digest, FILE *out, uint64_t *n);
 

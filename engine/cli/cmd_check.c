@@ -13,6 +13,8 @@
 /* What is wrong with the database, as against a failure to look. */
 #define FOUND_DIFFERENT 1
 
+#define DIGEST_DEFAULT 1024
+
 struct totals {
     size_t ssts, rows;
 };
@@ -201,9 +203,20 @@ static bool same_row(const struct rows_file *f, const struct shale_row *row)
             same_number(f->cell[4], row->expire_ts, row->expire_ts == SHALE_NO_TS));
 }
 
-static int different(size_t n, const char *what)
+/* What the file says of row n, or what the scan found, and not the other. */
+static int different(size_t n, const char *what, const struct rows_file *f, const struct shale_row *row)
 {
-    printf("DIFFERENT row %zu: %s\n", n, what);
+    printf("DIFFERENT row %zu: %s", n, what);
+    for (int i = 0; f && i < f->n; i++)
+        printf("%c%s", i ? '\t' : ' ', f->cell[i]);
+    if (f)
+        putchar('\n');
+    if (f && row)
+        printf("row %zu: found   ", n);
+    if (row) {
+        putchar(' ');
+        text_scan_line(stdout, row, f && f->n == 2, DIGEST_DEFAULT);
+    }
     return FOUND_DIFFERENT;
 }
 
@@ -214,8 +227,31 @@ static int check_get(struct shale_db *db, const struct shale_row *row, size_t n)
     int rc = shale_db_get(db, row->key, NULL, &value);
 
     if (rc == -ENOENT || (rc == 0 && !slice_eq(slice_of_buf(&value), row->value)))
-        rc = different(n, "a get of its key differs from the scan");
+        rc = different(n, "a get of its key differs from the scan:", NULL, row);
     shale_buf_fini(&value);
+    return rc;
+}
+
+static int compare_rows(const struct cli *c, struct shale_db *db, struct rows_file *f, size_t step, struct shale_iter *it)
+{
+    struct shale_row row;
+    int rc = 0;
+
+    for (size_t n = 0; rc == 0; n++) {
+        bool want = next_expected(f);
+        int next = shale_iter_next(it, &row);
+
+        if (next < 0)
+            return next;
+        if (next == SHALE_END)
+            return want ? different(n, "missing:", f, NULL) : 0;
+        if (!want)
+            return different(n, "unexpected:", NULL, &row);
+        if (!same_row(f, &row))
+            return different(n, "expected", f, &row);
+        if (c->gets && n % step == 0)
+            rc = check_get(db, &row, n);
+    }
     return rc;
 }
 
@@ -224,28 +260,11 @@ static int compare(struct cli *c, struct shale_db *db, struct rows_file *f, size
     size_t step = c->gets && n_expected > c->gets ? n_expected / c->gets : 1;
     const struct shale_key_range all = { { NULL, 0 }, { NULL, 0 } };
     struct shale_iter *it;
-    struct shale_row row;
-    int rc = shale_db_scan(db, &all, NULL, &it), next;
+    int rc = shale_db_scan(db, &all, NULL, &it);
 
     if (rc < 0)
         return rc;
-    for (size_t n = 0; rc == 0; n++) {
-        bool want = next_expected(f);
-
-        next = shale_iter_next(it, &row);
-        if (next < 0)
-            rc = next;
-        else if (!want && next == SHALE_END)
-            break;
-        else if (!want)
-            rc = different(n, "not expected");
-        else if (next == SHALE_END)
-            rc = different(n, "missing");
-        else if (!same_row(f, &row))
-            rc = different(n, "not as expected");
-        else if (c->gets && n % step == 0)
-            rc = check_get(db, &row, n);
-    }
+    rc = compare_rows(c, db, f, step, it);
     shale_iter_close(it);
     return rc;
 }
@@ -281,19 +300,19 @@ int cmd_check(struct cli *c)
 
     if (rc == 0)
         rc = check_ssts(c, &t);
-    if (rc == SHALE_ECORRUPT) {
-        printf("DIFFERENT %s\n", shale_errmsg());
-        return CLI_NOT_FOUND;
-    }
+    if (rc == 0)
+        rc = cli_print_objects(c, NULL);
     if (rc == 0 && c->expected)
         rc = compare_file(c, &n_rows);
-    if (rc == FOUND_DIFFERENT)
+    if (rc == SHALE_ECORRUPT)
+        printf("DIFFERENT %s\n", shale_errmsg());
+    if (rc == FOUND_DIFFERENT || rc == SHALE_ECORRUPT)
         return CLI_NOT_FOUND;
     if (rc < 0)
         return cli_fail(c, rc);
-    printf("OK %zu SSTs with %zu rows", t.ssts, t.rows);
+    fputs("OK", stdout);
     if (c->expected)
-        printf(", %zu rows as expected", n_rows);
-    putchar('\n');
+        printf(" rows=%zu", n_rows);
+    printf(" ssts=%zu sst_rows=%zu\n", t.ssts, t.rows);
     return CLI_OK;
 }

@@ -51,25 +51,25 @@ static int print_row(void *arg, const struct shale_row *row)
 }
 
 /* One object: first counted, for the line in front of its rows. */
-static int print_object(struct shale_store *store, const char *name, const char *kind, size_t digest)
+static int print_object(struct shale_store *store, const char *name, const char *kind, size_t digest, FILE *out)
 {
     struct shale_buf object = SHALE_BUF_INIT;
-    struct rows_out count = { NULL, digest, 0 }, print = { stdout, digest, 0 };
+    struct rows_out count = { NULL, digest, 0 }, print = { out, digest, 0 };
     const char *base = strrchr(name, '/');
     int rc = shale_store_get(store, name, &object);
 
     base = base ? base + 1 : name;
     if (rc == 0)
         rc = sst_scan_object(slice_of_buf(&object), name, print_row, &count);
-    if (rc == 0) {
-        printf("# %s/%.*s bytes=%zu rows=%zu\n", kind, (int)(strlen(base) - 4), base, object.len, count.n);
+    if (rc == 0 && out) {
+        fprintf(out, "# %s/%.*s bytes=%zu rows=%zu\n", kind, (int)(strlen(base) - 4), base, object.len, count.n);
         rc = sst_scan_object(slice_of_buf(&object), name, print_row, &print);
     }
     shale_buf_fini(&object);
     return rc;
 }
 
-static int print_kind(struct cli *c, struct shale_store *store, const char *kind)
+static int print_kind(struct cli *c, struct shale_store *store, const char *kind, FILE *out)
 {
     struct shale_buf prefix = SHALE_BUF_INIT;
     struct names names = { 0 };
@@ -78,10 +78,17 @@ static int print_kind(struct cli *c, struct shale_store *store, const char *kind
     if (rc == 0)
         rc = shale_store_list(store, (const char *)prefix.data, NULL, add_name, &names);
     for (size_t i = 0; rc == 0 && i < names.n; i++)
-        rc = print_object(store, names.v[i], kind, c->digest);
+        rc = print_object(store, names.v[i], kind, c->digest, out);
     names_fini(&names);
     shale_buf_fini(&prefix);
     return rc;
+}
+
+int cli_print_objects(struct cli *c, FILE *out)
+{
+    int rc = print_kind(c, c->wal_store ? c->wal_store : c->store, "wal", out);
+
+    return rc < 0 ? rc : print_kind(c, c->store, "compacted", out);
 }
 
 int cmd_rows(struct cli *c)
@@ -89,8 +96,6 @@ int cmd_rows(struct cli *c)
     int rc = cli_open_store(c, false);
 
     if (rc == 0)
-        rc = print_kind(c, c->wal_store ? c->wal_store : c->store, "wal");
-    if (rc == 0)
-        rc = print_kind(c, c->store, "compacted");
+        rc = cli_print_objects(c, stdout);
     return rc < 0 ? cli_fail(c, rc) : CLI_OK;
 }

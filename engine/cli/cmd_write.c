@@ -30,7 +30,7 @@ int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out)
 
         out->kind = SHALE_TTL_AT;
         out->ms = strtoll(words[0] + 10, &end, 10);
-        return *end ? err_set(-EINVAL, "expire_at: '%s' is no number", words[0] + 10) : 0;
+        return *end || end == words[0] + 10 ? err_set(-EINVAL, "expire_at: '%s' is no number", words[0] + 10) : 0;
     }
     return err_set(-EINVAL, "unknown option %s", words[0]);
 }

@@ -23,10 +23,8 @@ static void quote(FILE *out, const char *s)
 
         if (c == '"' || c == '\\')
             fprintf(out, "\\%c", c);
-        else if (c == '\n')
-            fputs("\\n", out);
-        else if (c == '\t')
-            fputs("\\t", out);
+        else if (c >= 8 && c <= 13 && c != 11)
+            fprintf(out, "\\%c", "btn fr"[c - 8]);
         else if (c < 0x20)
             fprintf(out, "\\u%04x", c);
         else

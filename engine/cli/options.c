@@ -8,6 +8,8 @@
 #include <getopt.h>
 #include <stdlib.h>
 
+#define L0_MAX_COMPACTED 64 /* with a compactor, flushes wait for it above this */
+
 enum {
     OPT_CODEC = 256,
     OPT_BLOCK_SIZE,
@@ -20,6 +22,9 @@ enum {
     OPT_MERGE_OP,
     OPT_SEED,
     OPT_CLOCK,
+    OPT_COMPACTOR,
+    OPT_MAX_SST_SIZE,
+    OPT_MIN_SOURCES,
     OPT_WAL_URL,
     OPT_BARE,
     OPT_DIGEST,
@@ -44,6 +49,9 @@ static const struct option long_options[] = {
     { "merge-op", required_argument, NULL, OPT_MERGE_OP },
     { "seed", required_argument, NULL, OPT_SEED },
     { "clock", required_argument, NULL, OPT_CLOCK },
+    { "compactor", no_argument, NULL, OPT_COMPACTOR },
+    { "max-sst-size", required_argument, NULL, OPT_MAX_SST_SIZE },
+    { "min-sources", required_argument, NULL, OPT_MIN_SOURCES },
     { "wal-url", required_argument, NULL, OPT_WAL_URL },
     { "bare", no_argument, NULL, OPT_BARE },
     { "digest", optional_argument, NULL, OPT_DIGEST },
@@ -71,6 +79,7 @@ static const char usage_options[] =
     "Options of commands that write\n"
     "  --codec none|snappy|zlib|lz4|zstd   --block-size 1k..64k   --min-filter-keys N   --filter-bits N\n"
     "  --default-ttl MS   --no-wal   --l0-size BYTES   --auto-flush (the WAL every 100 ms, not only when told to)\n"
+    "  --compactor (run one meanwhile)   --max-sst-size BYTES (of its outputs)   --min-sources N (for one compaction)\n"
     "Options of some\n"
     "  dump   --from HEX --to HEX (exclusive) --bare (key and value) --digest[=N] (SHA-256 of cells over N bytes, 1024)\n"
     "  rows   --digest[=N]\n"
@@ -167,6 +176,14 @@ static int set_open_option(struct cli *c, int opt, const char *arg)
         if (rc == 0)
             atomic_store_explicit(&c->clock.ms, ms, memory_order_relaxed);
         return rc;
+    case OPT_COMPACTOR:
+        c->opt.compactor.enabled = true;
+        c->opt.l0_max_ssts = L0_MAX_COMPACTED;
+        return 0;
+    case OPT_MAX_SST_SIZE:
+        return text_parse_u64(arg, "--max-sst-size", UINT64_MAX, &c->opt.compactor.max_sst_size);
+    case OPT_MIN_SOURCES:
+        return parse_u32(arg, "--min-sources", &c->opt.compactor.min_sources);
     default:
         c->wal_url = arg;
         return 0;
@@ -224,6 +241,7 @@ static void set_defaults(struct cli *c)
     shale_options_init(&c->opt);
     c->opt.flush_interval_ms = 0;
     c->opt.compactor.enabled = false;
+    c->opt.l0_max_ssts = UINT32_MAX; /* nobody would take them away */
     (void)cli_merge_operator("append", &c->opt.merge_operator); /* is there */
     c->clock.clock = (struct shale_clock){ .now_ms = clock_now, .ctx = &c->clock };
     c->opt.clock = &c->clock.clock;

@@ -280,6 +280,17 @@ static int do_reopen(struct script *s)
     return rc;
 }
 
+/* How far background work has come; not among the answers that are compared with anything. */
+static int do_status(struct script *s)
+{
+    struct shale_db_status st;
+
+    shale_db_status(s->db, &st);
+    printf("ok l0=%" PRIu32 " runs=%" PRIu32 " compacting=%" PRIu32 " compactions=%" PRIu64 " durable_seq=%" PRIu64 "\n",
+           st.n_l0, st.n_runs, st.n_compacting, st.compactions, st.durable_seq);
+    return 0;
+}
+
 static int do_crash(struct script *s)
 {
     puts("ok");
@@ -293,7 +304,7 @@ static const struct verb verbs[] = {
     { "get", 2, do_get },         { "scan", 1, do_scan },         { "snapshot", 2, do_snapshot },
     { "drop", 2, do_drop },       { "clock", 2, do_clock },       { "snapshot-scan", 2, do_snapshot_scan },
     { "advance", 2, do_advance }, { "sleep", 2, do_sleep },       { "reopen", 1, do_reopen },
-    { "crash", 1, do_crash },
+    { "crash", 1, do_crash },      { "status", 1, do_status },
 };
 
 /* One line that is not empty: its words are in s. */
@@ -355,7 +366,7 @@ int cmd_apply(struct cli *c)
         fflush(stdout);
         _exit(CLI_OK); /* without closing: that is what it is for */
     }
-    close_rc = close_db(&s, SHALE_CLOSE_FLUSH);
+    close_rc = close_db(&s, rc == 0 ? SHALE_CLOSE_FLUSH : SHALE_CLOSE_ABANDON); /* after an error as after a crash */
     if (rc == 0)
         rc = close_rc;
     shale_batch_free(s.batch);
