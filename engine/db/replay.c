@@ -22,9 +22,9 @@ static int replay_row(void *arg, const struct shale_row *row)
     if (row->seq <= a->last_l0_seq)
         return 0; /* in L0 or below (R99) */
     rc = memtable_insert(db->active, row, NULL);
-    if (rc == -EEXIST) { /* two operands of one batch, as SlateDB wrote them: a table there holds one, too (H4) */
+    if (rc == -EEXIST) { /* operands of one batch, as SlateDB wrote them: a table there holds the last one (H4) */
         log_warn("database '%s': the WAL has two rows of one key with sequence number %" PRIu64, db->root, row->seq);
-        rc = 0;
+        rc = memtable_replace(db->active, row);
     }
     if (rc < 0)
         return rc;

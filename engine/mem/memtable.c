@@ -372,6 +372,23 @@ int memtable_insert(struct memtable *m, const struct shale_row *row, const struc
     return 0;
 }
 
+int memtable_replace(struct memtable *m, const struct shale_row *row)
+{
+    struct place p = place_of(row->key, row->seq);
+    struct node *old = find_place(m, &p), *fresh;
+
+    if (!old || node_cmp(old, &p) != 0)
+        return -ENOENT;
+    fresh = node_new(m, row, p.prefix, 1); /* is not linked in: it only holds the bytes */
+    if (!fresh)
+        return -ENOMEM;
+    STAT_SET(m, row_bytes, STAT_GET(m, row_bytes) - row_size_estimate(&old->row) + row_size_estimate(row));
+    if (row->create_ts > STAT_GET(m, max_create_ts))
+        STAT_SET(m, max_create_ts, row->create_ts);
+    old->row = fresh->row;
+    return 0;
+}
+
 int memtable_reserve(struct memtable *m, const struct shale_row *rows, size_t n)
 {
     struct arena_block **at = &m->spare;

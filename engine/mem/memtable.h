@@ -22,6 +22,12 @@ void memtable_unref(struct memtable *m); /* NULL is fine; the last one frees */
  */
 int memtable_insert(struct memtable *m, const struct shale_row *row, const struct shale_row **stored);
 
+/*
+ * Give the (key, seq) of row the kind, value and times of row instead of its own. Nobody else may use the table meanwhile.
+ * -ENOENT when it is not there.
+ */
+int memtable_replace(struct memtable *m, const struct shale_row *row);
+
 /* Allocate beforehand what inserting these n rows needs, so that inserting them cannot fail. */
 int memtable_reserve(struct memtable *m, const struct shale_row *rows, size_t n);
 

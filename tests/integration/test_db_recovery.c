@@ -164,6 +164,39 @@ static void replay_skips_what_is_in_l0(void **state)
     check_scan(f->db, NULL, "k=xxxy");
 }
 
+/* What SlateDB writes of two operands of one batch whose expiry differs. */
+static void of_rows_with_one_key_and_number_the_last_counts(void **state)
+{
+    struct db_fixture *f = *state;
+    const struct shale_row rows[] = {
+        { .key = slice_str("k"), .value = slice_str("first"), .seq = 1, .create_ts = 5, .expire_ts = SHALE_NO_TS },
+        { .key = slice_str("k"), .value = slice_str("the last"), .seq = 1, .create_ts = 5, .expire_ts = 90 },
+        { .key = slice_str("l"), .value = slice_str("1"), .seq = 1, .create_ts = 5, .expire_ts = SHALE_NO_TS },
+        { .key = slice_str("l"), .kind = SHALE_TOMBSTONE, .seq = 1, .create_ts = 5, .expire_ts = SHALE_NO_TS },
+    };
+    const struct shale_row *const refs[] = { &rows[0], &rows[1], &rows[2], &rows[3] };
+    const struct sst_format format = { .block_size = 1024, .min_filter_keys = 1000, .filter_bits_per_key = 10 };
+    struct shale_buf object = SHALE_BUF_INIT, value = SHALE_BUF_INIT;
+    struct shale_row row;
+
+    fixture_open(f);
+    fixture_crash(f);
+    check_ok(wal_sst_encode(&format, refs, 4, &object));
+    check_ok(shale_store_put(f->mem, FIXTURE_ROOT "/wal/00000000000000000002.sst", slice_of_buf(&object),
+                             SHALE_PUT_IF_ABSENT));
+    for (int i = 0; i < 2; i++) {
+        fixture_open(f);
+        check_scan(f->db, NULL, "k=the last");
+        check_ok(shale_db_get_row(f->db, slice_str("k"), NULL, &value, &row));
+        assert_int_equal(row.expire_ts, 90);
+        if (i == 0)
+            check_ok(shale_db_flush(f->db, SHALE_FLUSH_MEMTABLE));
+        fixture_close(f);
+    }
+    shale_buf_fini(&object);
+    shale_buf_fini(&value);
+}
+
 static void a_missing_wal_object_is_corruption(void **state)
 {
     struct db_fixture *f = *state;
@@ -322,6 +355,7 @@ int main(void)
         T(the_wal_may_be_turned_off_later),
         T(replayed_tables_end_with_wal_objects),
         T(replay_skips_what_is_in_l0),
+        T(of_rows_with_one_key_and_number_the_last_counts),
         T(a_missing_wal_object_is_corruption),
         T(an_unfinished_clone_is_refused),
         T(a_store_of_its_own_for_the_wal),

@@ -85,6 +85,36 @@ static void a_row_that_is_there_is_refused(void **state)
     memtable_unref(m);
 }
 
+static void a_row_is_replaced(void **state)
+{
+    struct memtable *m = table_of("b=2@2 b=1@1 d=4@4");
+    struct shale_row row = row_of("b", "a longer value", 2);
+    struct memtable_stats before, after;
+
+    (void)state;
+    memtable_stats(m, &before);
+    assert_int_equal(memtable_replace(m, &row), 0);
+    memtable_stats(m, &after);
+    assert_int_equal(after.n_rows, 3);
+    assert_int_equal(after.row_bytes, before.row_bytes + strlen("a longer value") - 1);
+    row = row_of("b", "", 1);
+    row.kind = SHALE_TOMBSTONE;
+    assert_int_equal(memtable_replace(m, &row), 0);
+    row = row_of("b", "3", 3);
+    assert_int_equal(memtable_replace(m, &row), -ENOENT);
+    row = row_of("x", "3", 3);
+    assert_int_equal(memtable_replace(m, &row), -ENOENT);
+    row = row_of("c", "3", 3);
+    assert_int_equal(memtable_insert(m, &row, NULL), 0);
+    expect(iter_of(m, &everything, ITER_ASC), "b=a longer value@2 b=DEL@1 c=3@3 d=4@4");
+    heap_fault_after(1);
+    row = (struct shale_row){ .key = slice_str("b"), .value = slice_of((const uint8_t[100000]){ 0 }, 100000), .seq = 2 };
+    assert_int_equal(memtable_replace(m, &row), -ENOMEM);
+    assert_true(heap_fault_off());
+    expect(iter_of(m, &everything, ITER_ASC), "b=a longer value@2 b=DEL@1 c=3@3 d=4@4");
+    memtable_unref(m);
+}
+
 static void find_gives_the_newest_visible_version(void **state)
 {
     struct memtable *m = table_of("b=2@2 b=4@4 b=9@9 bb=5@5 a=1@1");
@@ -600,6 +630,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_come_in_order_whatever_the_order_of_insertion),
         cmocka_unit_test(a_row_that_is_there_is_refused),
+        cmocka_unit_test(a_row_is_replaced),
         cmocka_unit_test(find_gives_the_newest_visible_version),
         cmocka_unit_test(long_and_short_keys_are_told_apart),
         cmocka_unit_test(stored_rows_are_copies_that_stay),
