@@ -114,12 +114,14 @@ static struct imm *imm_new(struct shale_db *db, const struct memtable_stats *st,
     return m;
 }
 
-/* The points taken so far go with the table whose rows they are about; the 60 s between points go on counting. */
+/*
+ * The points taken so far go with the table whose rows they are about. The next table begins with a point of its own, as
+ * SlateDB's tables do; what is closer than 60 s to the manifest's last one is left out when it gets there.
+ */
 static void hand_over_tracker(struct seq_tracker *from, struct seq_tracker *to)
 {
     *to = *from;
     seq_tracker_init(from);
-    from->last_recorded_s = to->last_recorded_s;
 }
 
 int db_freeze_locked(struct shale_db *db, uint64_t wal_id)
