@@ -366,13 +366,15 @@ int cmd_apply(struct cli *c)
         fflush(stdout);
         _exit(CLI_OK); /* without closing: that is what it is for */
     }
+    if (rc < 0)
+        (void)cli_fail(c, rc); /* while its sentence is there */
     close_rc = close_db(&s, rc == 0 ? SHALE_CLOSE_FLUSH : SHALE_CLOSE_ABANDON); /* after an error as after a crash */
-    if (rc == 0)
-        rc = close_rc;
+    if (rc == 0 && close_rc < 0)
+        (void)cli_fail(c, rc = close_rc);
     shale_batch_free(s.batch);
     shale_buf_fini(&s.key);
     shale_buf_fini(&s.value);
     if (in && !from_stdin)
         fclose(in);
-    return rc < 0 ? cli_fail(c, rc) : CLI_OK;
+    return rc < 0 ? CLI_ERROR : CLI_OK;
 }
