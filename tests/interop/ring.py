@@ -1,0 +1,402 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Drives `shale` and `slatedb-interop` (the real SlateDB) around each other's databases; see README.md.
+
+Every case is a function of one seed, printed when it fails; --seed and --only run it again.
+"""
+import argparse
+import os
+import random
+import re
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CODECS = ("none", "snappy", "zlib", "lz4", "zstd")
+BLOCKS = ("1k", "2k", "4k", "8k", "16k", "32k", "64k")
+CLOCK = "1700000000000"
+WAIT_S = 60  # for what happens in the background; far more than it takes
+
+
+class Different(Exception):
+    pass
+
+
+def first_difference(a, b):
+    a, b = a.split("\n"), b.split("\n")
+    for i, (x, y) in enumerate(zip(a + [None] * len(b), b + [None] * len(a))):
+        if x != y:
+            return "line %d:\n  shale    %s\n  slatedb  %s" % (i + 1, str(x)[:400], str(y)[:400])
+    return "none"
+
+
+def check_equal(what, ours, theirs):
+    if ours != theirs:
+        raise Different("%s differ in %s" % (what, first_difference(ours, theirs)))
+
+
+class Ring:
+    """A temporary directory and the two programs."""
+
+    def __init__(self, shale, slatedb, tmp):
+        self.shale, self.slatedb, self.tmp = shale, slatedb, tmp
+        self.n = 0
+
+    def dir(self, name):
+        self.n += 1
+        path = os.path.join(self.tmp, "%03d-%s" % (self.n, name))
+        os.mkdir(path)
+        return path
+
+    def copy(self, root):
+        """Opening for writing changes a database, so a copy is given to whoever does."""
+        self.n += 1
+        path = os.path.join(self.tmp, "%03d-copy" % self.n)
+        shutil.copytree(root, path)
+        return path
+
+    def run(self, argv, status=0, stdin=None):
+        p = subprocess.run(argv, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           timeout=300)
+        if p.returncode != status:
+            raise Different("%s: exit status %d, expected %d\n%s%s" % (
+                " ".join(argv), p.returncode, status, p.stdout.decode()[-2000:], p.stderr.decode()[-2000:]))
+        return p.stdout.decode()
+
+    def ours(self, command, root, *args, **kw):
+        args = list(args)
+        where = "file://%s/db" % root
+        if os.path.isdir(root + ".wal"):
+            args += ["--wal-url", "file://%s.wal/db" % root]
+        return self.run([self.shale, command, where] + args, **kw)
+
+    def theirs(self, command, root, *args, **kw):
+        return self.run([self.slatedb, command, "--root", root] + list(args), **kw)
+
+    def expect_equal_views(self, root, op):
+        """Every way to look at a database gives the same with both programs."""
+        check_equal("rows", self.ours("rows", root), self.theirs("rows", root))
+        check_equal("manifests", self.ours("manifest", root), self.theirs("manifest", root))
+        check_equal("compactions", self.ours("compactions", root), self.theirs("compactions", root))
+        ours = self.ours("dump", root, "--merge-op", op)
+        check_equal("dumps", ours, self.theirs("dump", self.copy(root), "--merge-op", op))
+        expected = os.path.join(self.dir("expected"), "rows")
+        with open(expected, "w") as f:
+            f.write(ours)
+        check_equal("checks", self.ours("check", root, "--expected", expected, "--merge-op", op),
+                    self.theirs("check", self.copy(root), "--expected", expected, "--merge-op", op))
+        return ours
+
+
+def settings(r):
+    """Options of a writer that both programs know."""
+    return ["--codec", r.choice(CODECS), "--block-size", r.choice(BLOCKS), "--min-filter-keys",
+            r.choice(("0", "1", "20", "1000")), "--filter-bits", r.choice(("5", "10", "20"))]
+
+
+def write_script(ring, r, *args):
+    path = os.path.join(ring.dir("script"), "script")
+    with open(path, "w") as f:
+        subprocess.run([sys.executable, os.path.join(HERE, "gen-script.py"), "--seed", str(r.getrandbits(32))] +
+                       list(args), stdout=f, check=True)
+    return path
+
+
+# ---- the cases ----
+
+def theirs_to_ours(ring, r):
+    """Databases of gen-random are read here, and written on."""
+    op = r.choice(("append", "sum"))
+    root = ring.dir("theirs")
+    expected = os.path.join(root + ".rows")
+    how = settings(r) + ["--merge-op", op]
+    extra = [a for a in ("--merge", "--ttl", "--compact", "--short-keys") if r.random() < 0.6]
+    ring.theirs("gen-random", root, "--seed", str(r.getrandbits(32)), "--ops", str(r.randint(50, 900)),
+                "--expected", expected, "--max-value", "20000", "--keys", str(r.choice((20, 200, 500))), *how, *extra)
+    with open(expected) as f:
+        check_equal("dump and model", ring.ours("dump", root, "--bare", "--merge-op", op), f.read())
+    rows = ring.expect_equal_views(root, op)
+    script = write_script(ring, r, "--ops", "60", "--merge")
+    with_clock = how + ["--clock", "4100000000000"]
+    ours, theirs = ring.copy(root), ring.copy(root)
+    check_equal("answers after their writes", ring.ours("apply", ours, script, *with_clock),
+                ring.theirs("apply", theirs, script, *with_clock))
+    ring.expect_equal_views(ours, op)
+    return len(rows.splitlines())
+
+
+def ours_to_theirs(ring, r):
+    """Databases that shale wrote are read by SlateDB."""
+    op = r.choice(("append", "sum"))
+    root = ring.dir("ours")
+    how = settings(r) + ["--merge-op", op]
+    extra = [a for a in ("--merge", "--ttl", "--snapshots", "--short-keys") if r.random() < 0.7]
+    if r.random() < 0.2:
+        how += ["--no-wal"]
+        extra += ["--no-wal"]
+    if r.random() < 0.3:
+        how += ["--default-ttl", str(r.randint(1, 10**6))]
+    if r.random() < 0.3:
+        how += ["--l0-size", str(r.randint(1, 60000))]
+    script = write_script(ring, r, "--ops", str(r.randint(20, 500)), "--keys", str(r.choice((10, 60, 400))), *extra)
+    ring.ours("apply", root, script, "--clock", CLOCK, *how)
+    return len(ring.expect_equal_views(root, op).splitlines())
+
+
+def same_answers(ring, r):
+    """One script, both programs, the same answers line by line, and the same objects at the end."""
+    op = r.choice(("append", "sum", "none"))
+    how = settings(r) + ["--merge-op", op, "--clock", CLOCK]
+    extra = [a for a in ("--ttl", "--snapshots", "--short-keys") if r.random() < 0.8]
+    extra.append("--settled")
+    if op != "none":
+        extra.append("--merge")
+    if r.random() < 0.2:
+        how += ["--no-wal"]
+        extra += ["--no-wal"]
+    if r.random() < 0.3:
+        how += ["--default-ttl", str(r.randint(1, 10**6))]
+    script = write_script(ring, r, "--ops", str(r.randint(50, 500)), "--keys", str(r.choice((5, 40, 200))), *extra)
+    ours, theirs = ring.dir("ours"), ring.dir("theirs")
+    answers = ring.ours("apply", ours, script, *how)
+    check_equal("answers", answers, ring.theirs("apply", theirs, script, *how))
+    check_equal("objects", rows_shape(ring.ours("rows", ours), op), rows_shape(ring.theirs("rows", theirs), op))
+    check_equal("manifests", manifest_shape(ring.ours("manifest", ours)),
+                manifest_shape(ring.theirs("manifest", theirs)))
+    ring.expect_equal_views(ours, op)
+    return answers.count("\n")
+
+
+ULID = r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b"
+
+
+def rows_shape(text, op):
+    """Without what is drawn at random (ULIDs) and what depends on a compressor's version (lengths).
+
+    SlateDB passes an operand that is alone in its batch through the operator, too, shale stores it as it is: the same
+    to every reader, but for `sum` not the same bytes.
+    """
+    def widen(m):
+        return m.group(1) + (m.group(2).replace("-", "") + "0" * 16)[:16]
+    text = re.sub(r"(?m)^# compacted/" + ULID, "# compacted/ULID", re.sub(r" bytes=\d+", "", text))
+    if op == "sum":
+        text = re.sub(r"(?m)(\tM\t\S+\t\S+\t)(\S+)$", widen, text)
+    objects = re.split(r"(?m)^(?=# )", text)
+    wal = [o for o in objects if o.startswith("# wal/")]
+    return "".join(wal + sorted(o for o in objects if o not in wal))  # the clock stands: ids of L0 have no order
+
+
+def manifest_shape(text):
+    """As for rows; and without what tells how often the manifest was written.
+
+    SlateDB writes it once more on close. A memtable that holds only replayed rows is stamped by SlateDB with the last
+    WAL object with rows, by shale with the fence behind it, which is empty.
+    """
+    text = re.sub(r'"(filter|index|stats)_(len|offset)": \d+', r'"\1_\2": N', re.sub('"' + ULID + '"', "ULID", text))
+    text = re.sub(r"^\[\n  \d+,", "[", text)
+    return re.sub(r'"replay_after_wal_id": \d+', '"replay_after_wal_id": N', text)
+
+
+class Conversation:
+    """An `apply -` that is talked to line by line."""
+
+    def __init__(self, argv):
+        self.p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def say(self, line):
+        self.p.stdin.write(line.encode() + b"\n")
+        self.p.stdin.flush()
+        if not select.select([self.p.stdout], [], [], WAIT_S)[0]:
+            raise Different("no answer to '%s'" % line)
+        return self.p.stdout.readline().decode().rstrip("\n")
+
+    def expect(self, line, pattern):
+        answer = self.say(line)
+        if not re.fullmatch(pattern, answer):
+            raise Different("'%s' was answered '%s', expected '%s'" % (line, answer, pattern))
+        return answer
+
+    def end(self):
+        self.p.stdin.close()
+        status = self.p.wait(WAIT_S)
+        self.p.stdout.close()
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        if self.p.poll() is None:
+            self.p.kill()
+        self.p.wait()
+        self.p.stdin.close()
+        self.p.stdout.close()
+
+
+def talk_ours(ring, root, *args):
+    return Conversation([ring.shale, "apply", "file://%s/db" % root, "-"] + list(args))
+
+
+def talk_theirs(ring, root, *args):
+    return Conversation([ring.slatedb, "apply", "--root", root, "-"] + list(args))
+
+
+def fencing(ring, r):
+    """A writer of one fences a writer of the other: what it acknowledges afterwards as durable would be lost."""
+    for first, second in ((talk_ours, talk_theirs), (talk_theirs, talk_ours), (talk_ours, talk_ours)):
+        root = ring.dir("fence")
+        flush = r.choice(("flush wal", "flush memtable"))
+        with first(ring, root) as a:
+            a.expect("put 61 01", r"ok 1")
+            a.expect("flush wal", "ok")
+            a.expect("put 62 02", r"ok 2")  # not durable: lost with its writer
+            with second(ring, root) as b:
+                b.expect("get 61", r"61\t01\t1\t\d+\t-")
+                b.expect("get 62", "none")
+                b.expect("put 63 03", r"ok 2")
+                b.expect("flush wal", "ok")
+                a.expect(flush, r"error .*")
+                if a.end() != 2:
+                    raise Different("a fenced writer did not end with status 2")
+                b.expect("put 64 04", r"ok 3")
+                b.expect("flush memtable", "ok")
+                if b.end() != 0:
+                    raise Different("the fencing writer failed")
+        dump = ring.expect_equal_views(root, "append")
+        if [line.split("\t")[0] for line in dump.splitlines()] != ["61", "63", "64"]:
+            raise Different("after fencing the database holds\n" + dump)
+    return 3
+
+
+def their_compaction(ring, r):
+    """SlateDB compacts what shale wrote; then shale reads and writes on, and so forth."""
+    op = r.choice(("append", "sum"))
+    root = ring.dir("ours")
+    now = int(CLOCK)
+    for _ in range(3):
+        how = settings(r) + ["--merge-op", op]
+        script = write_script(ring, r, "--ops", str(r.randint(50, 250)), "--merge", "--ttl", "--snapshots")
+        ring.ours("apply", root, script, "--clock", str(now), *how)
+        ring.run([ring.shale, "apply", "file://%s/db" % root, "-", "--clock", str(now + 20000000)] + how,
+                 stdin=one_line_flush(ring))
+        now += 40000000
+        plan = r.choice((["--full"], ["--l0"], ["--l0", "--l0-oldest", "2"]))
+        if r.random() < 0.5:
+            plan += ["--embedded"] + settings(r)
+        ring.theirs("compact", root, *plan, "--max-sst-size", str(r.choice((2000, 20000, 1 << 28))), "--merge-op", op,
+                    "--clock", str(now))
+        ring.expect_equal_views(root, op)
+    return 3
+
+
+def one_line_flush(ring):
+    path = os.path.join(ring.dir("line"), "line")
+    with open(path, "w") as f:
+        f.write("flush memtable\n")
+    return open(path)
+
+
+def wait_for_compactions(talk, n):
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        m = re.fullmatch(r"ok l0=(\d+) runs=(\d+) compacting=(\d+) compactions=(\d+) .*", talk.say("status"))
+        if not m:
+            raise Different("bad answer to status")
+        if int(m.group(3)) == 0 and int(m.group(4)) >= n:
+            return
+        talk.expect("sleep 5", "ok")
+    raise Different("no compaction within %d s" % WAIT_S)
+
+
+def our_compaction(ring, r):
+    """Our compactor works on what SlateDB wrote; then SlateDB reads, checks and compacts on."""
+    op = r.choice(("append", "sum"))
+    root = ring.dir("theirs")
+    how = settings(r) + ["--merge-op", op]
+    extra = [a for a in ("--ttl", "--compact") if r.random() < 0.5]
+    ring.theirs("gen-random", root, "--seed", str(r.getrandbits(32)), "--ops", "300", "--expected", root + ".rows",
+                "--max-value", "9000", "--keys", "100", "--merge", "--short-keys", *how, *extra)
+    before = ring.ours("dump", root, "--bare", "--merge-op", op)
+    compactor = ["--compactor", "--min-sources", "2", "--max-sst-size", str(r.choice((3000, 30000, 1 << 28)))]
+    with talk_ours(ring, root, *how, *compactor) as a:
+        a.expect("delete 00ffff00", r"ok \d+")
+        a.expect("flush memtable", "ok")
+        a.expect("delete 00ffff00", r"ok \d+")
+        a.expect("flush memtable", "ok")
+        wait_for_compactions(a, 1)
+        if a.end() != 0:
+            raise Different("shale with its compactor failed")
+    check_equal("before and after compaction", ring.ours("dump", root, "--bare", "--merge-op", op), before)
+    ring.expect_equal_views(root, op)
+    ring.theirs("compact", root, "--full", "--merge-op", op)
+    check_equal("before and after both compactions", ring.ours("dump", root, "--bare", "--merge-op", op), before)
+    ring.expect_equal_views(root, op)
+    return len(before.splitlines())
+
+
+def wal_store(ring, r):
+    """WAL objects in a store of their own."""
+    how = settings(r) + ["--clock", CLOCK]
+    script = write_script(ring, r, "--ops", "150", "--merge", "--snapshots")
+    ours, theirs = ring.dir("ours"), ring.dir("theirs")
+    wals = {}
+    for root in (ours, theirs):
+        wals[root] = root + ".wal"
+        os.mkdir(wals[root])
+    a = ring.ours("apply", ours, script, *how)
+    check_equal("answers", a, ring.theirs("apply", theirs, script, "--wal-root", wals[theirs], *how))
+    check_equal("rows of ours", ring.ours("rows", ours), ring.theirs("rows", ours, "--wal-root", wals[ours]))
+    check_equal("rows of theirs", ring.ours("rows", theirs), ring.theirs("rows", theirs, "--wal-root", wals[theirs]))
+    check_equal("dumps of theirs", ring.ours("dump", theirs), ring.ours("dump", ours))
+    check_equal("dumps of ours", ring.ours("dump", ours), ring.theirs("dump", ours, "--wal-root", wals[ours]))
+    check_equal("dumps of theirs", ring.ours("dump", theirs), ring.theirs("dump", theirs, "--wal-root", wals[theirs]))
+    return a.count("\n")
+
+
+CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction, our_compaction, wal_store)
+
+
+def run_case(ring, case, seed):
+    started = time.monotonic()
+    n = case(ring, random.Random("%s %d" % (case.__name__, seed)))
+    print("ok %s seed %d: %d, %.1f s" % (case.__name__, seed, n, time.monotonic() - started), flush=True)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--shale", required=True)
+    p.add_argument("--slatedb", required=True)
+    p.add_argument("--seed", type=int, default=None)
+    p.add_argument("--rounds", type=int, default=2)
+    p.add_argument("--only", choices=[c.__name__ for c in CASES], default=None)
+    p.add_argument("--keep", action="store_true", help="keep the databases of a failure")
+    a = p.parse_args()
+    seed = a.seed if a.seed is not None else int.from_bytes(os.urandom(4), "little")
+    failed = 0
+    print("seeds %d to %d" % (seed, seed + a.rounds - 1), flush=True)
+    for n in range(seed, seed + a.rounds):
+        for case in CASES:
+            if a.only and case.__name__ != a.only:
+                continue
+            tmp = tempfile.mkdtemp(prefix="shale-interop-")
+            try:
+                run_case(Ring(a.shale, a.slatedb, tmp), case, n)
+            except (Different, subprocess.SubprocessError, OSError) as e:
+                failed += 1
+                print("FAILED %s: SEED=%d ONLY=%s ROUNDS=1 runs it again\n%s" % (case.__name__, n, case.__name__, e))
+                if not isinstance(e, Different):
+                    traceback.print_exc()
+                if a.keep:
+                    print("databases are in " + tmp, flush=True)
+                    continue
+            shutil.rmtree(tmp, ignore_errors=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
