@@ -43,8 +43,8 @@ def check_equal(what, ours, theirs):
 class Ring:
     """A temporary directory and the two programs."""
 
-    def __init__(self, shale, slatedb, tmp):
-        self.shale, self.slatedb, self.tmp = shale, slatedb, tmp
+    def __init__(self, shale, slatedb, shalefs, tmp):
+        self.shale, self.slatedb, self.shalefs, self.tmp = shale, slatedb, shalefs, tmp
         self.n = 0
 
     def dir(self, name):
@@ -358,7 +358,71 @@ def wal_store(ring, r):
     return a.count("\n")
 
 
-CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction, our_compaction, wal_store)
+def operands_of_a_batch(ring, r):
+    """What SlateDB writes as two rows with one sequence number is read as SlateDB itself reads it (H4)."""
+    batches = (("delete 61", "merge 61 aa ttl=100000"),
+               ("merge 61 aa ttl=100000", "merge 61 bb"),
+               ("merge 61 bb", "merge 61 aa ttl=100000", "merge 61 cc ttl=5"),
+               ("put 61 cc ttl=1000", "merge 61 bb", "merge 61 dd ttl=99"))
+    for batch in batches:
+        root = ring.dir("theirs")
+        path = os.path.join(ring.dir("script"), "script")
+        with open(path, "w") as f:
+            f.write("\n".join(("put 61 99", "begin") + batch + ("commit", "put 62 01", "flush wal", "crash")) + "\n")
+        ring.theirs("apply", root, path, "--clock", CLOCK)
+        check_equal("dumps after " + ", ".join(batch), ring.ours("dump", root), ring.theirs("dump", ring.copy(root)))
+    return len(batches)
+
+
+def change_files(top, r):
+    """Some of everything that a volume can hold."""
+    names = []
+    for i in range(r.randint(20, 80)):
+        name = os.path.join(top, "f%03d" % i)
+        with open(name, "wb") as f:
+            f.write(r.randbytes(r.choice((0, 10, 4096, 5000, 200000))))
+            if r.random() < 0.3:
+                f.seek(r.randint(0, 300000))
+                f.write(r.randbytes(5000))
+        names.append(name)
+    os.mkdir(os.path.join(top, "dir"))
+    for name in names:
+        n = r.random()
+        if n < 0.2:
+            os.unlink(name)
+        elif n < 0.4:
+            os.rename(name, os.path.join(top, "dir", os.path.basename(name)))
+        elif n < 0.5:
+            os.truncate(name, r.randint(0, 100000))
+        elif n < 0.6:
+            os.link(name, name + ".link")
+        elif n < 0.7:
+            os.symlink("somewhere", name + ".symlink")
+
+
+def volume(ring, r):
+    """What a mounted file system wrote is a database that SlateDB reads."""
+    if not ring.shalefs or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        print("skipped volume: no shalefs or no /dev/fuse")
+        return 0
+    root, mnt = ring.dir("store"), ring.dir("mnt")
+    ring.run([ring.shalefs, "format", root + "/db"])
+    for _ in range(2):
+        ring.run([ring.shalefs, "mount", root + "/db", mnt])
+        try:
+            top = os.path.join(mnt, "d%d" % r.getrandbits(32))
+            os.mkdir(top)
+            change_files(top, r)
+            ring.run([ring.shalefs, "sync", mnt])
+            ring.expect_equal_views(ring.copy(root), "append")
+        finally:
+            ring.run([ring.shalefs, "umount", mnt])
+        ring.expect_equal_views(root, "append")
+    return 2
+
+
+CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction, our_compaction, wal_store,
+         operands_of_a_batch, volume)
 
 
 def run_case(ring, case, seed):
@@ -371,6 +435,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--shale", required=True)
     p.add_argument("--slatedb", required=True)
+    p.add_argument("--shalefs", default=None, help="without it the case 'volume' is skipped")
     p.add_argument("--seed", type=int, default=None)
     p.add_argument("--rounds", type=int, default=2)
     p.add_argument("--only", choices=[c.__name__ for c in CASES], default=None)
@@ -385,7 +450,7 @@ def main():
                 continue
             tmp = tempfile.mkdtemp(prefix="shale-interop-")
             try:
-                run_case(Ring(a.shale, a.slatedb, tmp), case, n)
+                run_case(Ring(a.shale, a.slatedb, a.shalefs, tmp), case, n)
             except (Different, subprocess.SubprocessError, OSError) as e:
                 failed += 1
                 print("FAILED %s: SEED=%d ONLY=%s ROUNDS=1 runs it again\n%s" % (case.__name__, n, case.__name__, e))
