@@ -21,8 +21,11 @@ int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out)
     }
     if (strncmp(words[0], "ttl=", 4) == 0) {
         out->kind = SHALE_TTL_AFTER;
-        rc = text_parse_u64(words[0] + 4, "ttl", INT64_MAX, &ms);
-        out->ms = (int64_t)ms;
+        rc = text_parse_u64(words[0] + 4, "ttl", UINT64_MAX, &ms);
+        if (rc == 0 && ms > INT64_MAX)
+            out->kind = SHALE_TTL_NONE; /* beyond all times (R14) */
+        else if (rc == 0)
+            out->ms = (int64_t)ms;
         return rc;
     }
     if (strncmp(words[0], "expire_at=", 10) == 0) {
