@@ -232,7 +232,8 @@ static int check_get(struct shale_db *db, const struct shale_row *row, size_t n)
     return rc;
 }
 
-static int compare_rows(const struct cli *c, struct shale_db *db, struct rows_file *f, size_t step, struct shale_iter *it)
+static int compare_rows(const struct cli *c, struct shale_db *db, struct rows_file *f, size_t step,
+                        struct shale_iter *it)
 {
     struct shale_row row;
     int rc = 0;

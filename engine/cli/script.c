@@ -286,7 +286,7 @@ static int do_status(struct script *s)
     struct shale_db_status st;
 
     shale_db_status(s->db, &st);
-    printf("ok l0=%" PRIu32 " runs=%" PRIu32 " compacting=%" PRIu32 " compactions=%" PRIu64 " durable_seq=%" PRIu64 "\n",
+    printf("ok l0=%" PRIu32 " runs=%" PRIu32 " compacting=%" PRIu32 " compactions=%" PRIu64 " durable=%" PRIu64 "\n",
            st.n_l0, st.n_runs, st.n_compacting, st.compactions, st.durable_seq);
     return 0;
 }

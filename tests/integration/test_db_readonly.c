@@ -45,7 +45,7 @@ static unsigned writes(struct db_fixture *f)
            store_fault_count(f->store, FAULT_UPLOAD_BEGIN);
 }
 
-/* A run of L0 and WAL: a in L0, b twice, c only in the WAL; and a crash, so that the manifest knows nothing of the tail. */
+/* a in L0, b there and in the WAL, c in the WAL only, behind what the manifest knows of; d in memory. */
 static void fill(struct db_fixture *f)
 {
     fixture_open(f);

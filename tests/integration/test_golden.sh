@@ -71,7 +71,8 @@ rows_with() {
 
 # Time stands where the scenario ended, so that nothing expires meanwhile.
 write() {
-	clock=$(awk -F '\t' '$4 ~ /^[0-9]+$/ && $4 > t { t = $4 } END { printf "%.0f", t ? t : 1700000000000 }' "$gold/raw$suffix.rows")
+	clock=$(awk -F '\t' '$4 ~ /^[0-9]+$/ && $4 > t { t = $4 } END { printf "%.0f", t ? t : 1700000000000 }' \
+		"$gold/raw$suffix.rows")
 	printf '%s\n' "put $key 01" 'flush wal' "get $key" 'reopen' "put $key 02" >"$tmp/script"
 	run apply --merge-op "$op" --clock "$clock" "$tmp/script" || return
 	rows_with 02 'after a reopen'

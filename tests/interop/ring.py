@@ -170,7 +170,7 @@ def same_answers(ring, r):
     answers = ring.ours("apply", ours, script, *how)
     check_equal("answers", answers, ring.theirs("apply", theirs, script, *how))
     if small:
-        check_equal("last dumps", ring.ours("dump", ours, "--merge-op", op), ring.ours("dump", theirs, "--merge-op", op))
+        check_equal("last dumps", *(ring.ours("dump", root, "--merge-op", op) for root in (ours, theirs)))
         ring.expect_equal_views(theirs, op)
         return answers.count("\n")
     check_equal("objects", rows_shape(ring.ours("rows", ours), op), rows_shape(ring.theirs("rows", theirs), op))
