@@ -136,7 +136,7 @@ int fs_file_create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, c
                    struct fs_attr *attr, struct fs_file **out);
 /* Up to len bytes; fewer only at the end of the file. Returns the count. */
 ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len);
-/* All of it, or an error and nothing. Returns len. */
+/* All of it, or an error and nothing; only when memory runs out on the way, the count of what was taken. */
 ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size_t len);
 /* A descriptor was closed: reports an earlier failure to write, once; does not wait for the store. */
 int fs_file_flush(struct fs_file *f);

@@ -225,6 +225,7 @@ static void fs_free(struct fs *fs)
 {
     inode_table_fini(&fs->inodes);
     oplock_fini(&fs->names);
+    oplock_fini(&fs->sweep);
     cond_fini(&fs->committer_wake);
     mutex_fini(&fs->dirty_mu);
     mutex_fini(&fs->counters_mu);
@@ -241,6 +242,7 @@ static struct fs *fs_alloc(const struct fs_options *opt)
         return NULL;
     fs->opt = *opt;
     inode_table_init(&fs->inodes);
+    oplock_init(&fs->sweep, FS_RANK_SWEEP, "write back everything");
     oplock_init(&fs->names, FS_RANK_NAMES, "names");
     mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");
     mutex_init(&fs->dirty_mu, FS_RANK_DIRTY_LIST, "dirty inodes");
@@ -406,7 +408,8 @@ int fs_close(struct fs *fs)
         reclaim_open(fs);
         rc = file_data_writeback_all(fs);
     }
-    close_rc = shale_db_close(fs->db, rc == 0 && !fs->opt.read_only ? SHALE_CLOSE_FLUSH : SHALE_CLOSE_ABANDON);
+    /* Where data of one file cannot be handed over, everything else still goes. */
+    close_rc = shale_db_close(fs->db, fs->opt.read_only ? SHALE_CLOSE_ABANDON : SHALE_CLOSE_FLUSH);
     if (rc == 0)
         rc = close_rc;
     /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
@@ -424,15 +427,22 @@ int fs_error(struct fs *fs)
 int volume_note_error(struct fs *fs, int rc)
 {
     struct shale_db_status st;
+    int alive = 0;
 
     if (rc >= 0 || fs_error(fs) < 0)
-        return rc;
+        return rc < 0 ? -EIO : rc;
     shale_db_status(fs->db, &st);
-    if (st.error < 0) {
-        atomic_store_explicit(&fs->error, st.error, memory_order_relaxed);
+    if (st.error == 0)
+        return rc;
+    /* Of several threads that meet it, one says so. */
+    if (atomic_compare_exchange_strong_explicit(&fs->error, &alive, st.error, memory_order_relaxed, memory_order_relaxed))
         log_error("the volume can no longer be written: %s: %s", shale_strerror(st.error), shale_errmsg());
-    }
-    return rc;
+    return -EIO;
+}
+
+int volume_alive(struct fs *fs)
+{
+    return fs_error(fs) < 0 ? -EIO : 0;
 }
 
 int volume_commit(struct fs *fs)
