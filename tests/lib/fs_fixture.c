@@ -38,6 +38,47 @@ int __wrap_shale_store_open(const char *url, bool create, struct shale_store **o
     return 0;
 }
 
+static struct {
+    bool on;
+    uint64_t l0_bytes, wal_bytes, sst_bytes;
+    uint32_t freeze;
+} tuned;
+
+int __real_shale_db_open(struct shale_store *store, const char *path, const struct shale_options *opt, bool create,
+                         struct shale_db **out);
+int __wrap_shale_db_open(struct shale_store *store, const char *path, const struct shale_options *opt, bool create,
+                         struct shale_db **out);
+
+int __wrap_shale_db_open(struct shale_store *store, const char *path, const struct shale_options *opt, bool create,
+                         struct shale_db **out)
+{
+    struct shale_options o = *opt;
+
+    if (tuned.on) {
+        o.l0_sst_size_bytes = tuned.l0_bytes;
+        o.wal_max_bytes = tuned.wal_bytes;
+        o.freeze_wal_count = tuned.freeze;
+        o.compactor.min_sources = 2;
+        o.compactor.poll_interval_ms = 10;
+        o.compactor.max_sst_size = tuned.sst_bytes;
+    }
+    return __real_shale_db_open(store, path, &o, create, out);
+}
+
+void fixture_tune_small(struct rng *rng)
+{
+    tuned.on = true;
+    tuned.l0_bytes = 20000 + rng_below(rng, 1000000);
+    tuned.wal_bytes = rng_below(rng, 2) ? 0 : 1 + rng_below(rng, 50000);
+    tuned.sst_bytes = 20000 + rng_below(rng, 1000000);
+    tuned.freeze = 1 + (uint32_t)rng_below(rng, 50);
+}
+
+void fixture_tune_off(void)
+{
+    tuned.on = false;
+}
+
 struct shale_store *fixture_store(void)
 {
     return stores.last;

@@ -6,6 +6,7 @@
 #include "lib/store_fault.h"
 
 #include "base/buf.h"
+#include "base/rng.h"
 #include "fs/core/check.h"
 #include "fs/core/fs.h"
 
@@ -14,7 +15,7 @@
 
 /*
  * A volume in memory, or in a directory, and a handle on it. Programs link with $(FS_FIXTURE_WRAP): every store that is opened by
- * URL then stands behind a store_fault.
+ * URL then stands behind a store_fault, and the engine's bounds can be made small.
  */
 struct fs_fixture {
     char url[512];
@@ -41,6 +42,10 @@ void fixture_check(struct fs_fixture *f);
 
 /* The store of the volume that was opened last. */
 struct shale_store *fixture_store(void);
+
+/* Bounds of the engine in volumes opened from now on: so small, by chance, that tables are flushed and merged; or the usual. */
+void fixture_tune_small(struct rng *rng);
+void fixture_tune_off(void);
 
 #define check_ok(expr) check_rc(0, (expr), #expr, __FILE__, __LINE__)
 #define check_err(want, expr) check_rc((want), (expr), #expr, __FILE__, __LINE__)

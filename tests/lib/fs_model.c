@@ -47,14 +47,20 @@ void model_init(struct fs_model *m)
     m->root->parent = m->root;
 }
 
+static void free_list(struct model_node *n)
+{
+    while (n) {
+        struct model_node *next = n->next;
+
+        node_free(n);
+        n = next;
+    }
+}
+
 void model_fini(struct fs_model *m)
 {
-    while (m->all) {
-        struct model_node *n = m->all;
-
-        m->all = n->next;
-        node_free(n);
-    }
+    free_list(m->all);
+    free_list(m->dead);
 }
 
 /* Nodes without a name and a handle go. */
@@ -67,7 +73,12 @@ static void drop_if_unused(struct fs_model *m, struct model_node *n)
             continue;
         *p = n->next;
         m->n_nodes--;
-        node_free(n);
+        if (m->keep_dead) {
+            n->next = m->dead;
+            m->dead = n;
+        } else {
+            node_free(n);
+        }
         return;
     }
 }

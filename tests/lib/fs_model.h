@@ -51,6 +51,8 @@ struct model_entry {
 
 struct fs_model {
     struct model_node *root, *all;
+    struct model_node *dead; /* nodes without a name and a handle, when keep_dead */
+    bool keep_dead;
     uint64_t op;         /* the current operation, noted by versions */
     uint64_t next_ino;   /* what a new node gets; the caller may change it to what was given */
     size_t n_nodes;

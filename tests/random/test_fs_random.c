@@ -15,6 +15,10 @@ static void choose_options(struct fs_fixture *f, struct rng *rng)
     f->opt.dirty_max_bytes = rng_below(rng, 2) ? 64u << 20 : 1 + rng_below(rng, 200000);
     f->opt.atime = rng_below(rng, 2) ? FS_RELATIME : FS_NOATIME;
     f->opt.cache_bytes = rng_below(rng, 3) ? 1u << 20 : 0;
+    if (rng_below(rng, 3))
+        fixture_tune_small(rng);
+    else
+        fixture_tune_off();
 }
 
 /* Handles and nameless files do not outlive a close. */
