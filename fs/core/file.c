@@ -14,6 +14,7 @@ struct fs_file {
     struct fs *fs;
     struct inode *i;
     int flags; /* of open */
+    atomic_bool unsynced; /* relaxed: written to since its last fsync */
 };
 
 static struct fs_file *file_new(struct fs *fs, int flags)
@@ -124,17 +125,14 @@ ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size
 {
     ssize_t n = f->fs->opt.read_only ? -EROFS : file_data_write(f->fs, f->i, offset, data, len);
 
+    if (n > 0)
+        atomic_store_explicit(&f->unsynced, true, memory_order_relaxed);
     return n < 0 ? fserr((int)n) : n;
 }
 
 int fs_file_flush(struct fs_file *f)
 {
-    bool unwritten;
-
-    mutex_lock(&f->i->mu);
-    unwritten = f->i->dirty.bytes + f->i->flushing.bytes > 0;
-    mutex_unlock(&f->i->mu);
-    return unwritten ? fserr(fs_error(f->fs)) : 0;
+    return atomic_load_explicit(&f->unsynced, memory_order_relaxed) ? volume_alive(f->fs) : 0;
 }
 
 int fs_file_fsync(struct fs_file *f, bool data_only)
@@ -144,9 +142,12 @@ int fs_file_fsync(struct fs_file *f, bool data_only)
     (void)data_only; /* size and times travel with the data anyway */
     if (f->fs->opt.read_only)
         return 0;
+    atomic_store_explicit(&f->unsynced, false, memory_order_relaxed); /* a write meanwhile sets it again */
     rc = file_data_writeback_unlocked(f->fs, f->i);
     if (rc == 0)
         rc = volume_commit(f->fs);
+    if (rc < 0)
+        atomic_store_explicit(&f->unsynced, true, memory_order_relaxed);
     return fserr(rc);
 }
 

@@ -410,8 +410,8 @@ int fs_close(struct fs *fs)
     }
     /* Where data of one file cannot be handed over, everything else still goes. */
     close_rc = shale_db_close(fs->db, fs->opt.read_only ? SHALE_CLOSE_ABANDON : SHALE_CLOSE_FLUSH);
-    if (rc == 0)
-        rc = close_rc;
+    if (rc == 0 || fs_error(fs) < 0)
+        rc = rc < 0 ? fs_error(fs) : close_rc;
     /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
     if (!fs->opt.read_only && rc == 0)
         rc = session_remove(fs->store, fs->path, fs->session.id);
@@ -455,7 +455,10 @@ int volume_commit(struct fs *fs)
     mutex_lock(&fs->dirty_mu);
     n = fs->n_changes;
     mutex_unlock(&fs->dirty_mu);
-    rc = volume_note_error(fs, shale_db_flush(fs->db, SHALE_FLUSH_WAL));
+    /* The engine has nothing against flushing nothing when it is dead. */
+    rc = volume_alive(fs);
+    if (rc == 0)
+        rc = volume_note_error(fs, shale_db_flush(fs->db, SHALE_FLUSH_WAL));
     if (rc < 0)
         return rc;
     mutex_lock(&fs->dirty_mu);
