@@ -17,6 +17,7 @@ static struct {
     struct shale_store *inner[4096];
     size_t n;
     struct shale_store *last;
+    bool plain;
 } stores = { .mu = PTHREAD_MUTEX_INITIALIZER };
 
 int __real_shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
@@ -25,8 +26,11 @@ int __wrap_shale_store_open(const char *url, bool create, struct shale_store **o
 int __wrap_shale_store_open(const char *url, bool create, struct shale_store **out, char **path)
 {
     struct shale_store *inner;
-    int rc = __real_shale_store_open(url, create, &inner, path);
+    int rc;
 
+    if (stores.plain)
+        return __real_shale_store_open(url, create, out, path);
+    rc = __real_shale_store_open(url, create, &inner, path);
     if (rc < 0)
         return rc;
     *out = store_fault_new(inner);
@@ -68,10 +72,10 @@ int __wrap_shale_db_open(struct shale_store *store, const char *path, const stru
 void fixture_tune_small(struct rng *rng)
 {
     tuned.on = true;
-    tuned.l0_bytes = 20000 + rng_below(rng, 1000000);
+    tuned.l0_bytes = 4000 + rng_below(rng, 150000);
     tuned.wal_bytes = rng_below(rng, 2) ? 0 : 1 + rng_below(rng, 50000);
     tuned.sst_bytes = 20000 + rng_below(rng, 1000000);
-    tuned.freeze = 1 + (uint32_t)rng_below(rng, 50);
+    tuned.freeze = 1 + (uint32_t)rng_below(rng, 8);
 }
 
 void fixture_tune_off(void)
@@ -82,6 +86,11 @@ void fixture_tune_off(void)
 struct shale_store *fixture_store(void)
 {
     return stores.last;
+}
+
+void fixture_plain_stores(bool plain)
+{
+    stores.plain = plain;
 }
 
 void check_rc(int64_t want, int64_t rc, const char *expr, const char *file, int line)

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /*
  * A volume in memory, or in a directory, and a handle on it. Programs link with $(FS_FIXTURE_WRAP): every store that is opened by
@@ -42,6 +43,8 @@ void fixture_check(struct fs_fixture *f);
 
 /* The store of the volume that was opened last. */
 struct shale_store *fixture_store(void);
+/* Stores that are opened from now on stand alone: store_fault aborts when memory runs out. */
+void fixture_plain_stores(bool plain);
 
 /* Bounds of the engine in volumes opened from now on: so small, by chance, that tables are flushed and merged; or the usual. */
 void fixture_tune_small(struct rng *rng);
