@@ -251,25 +251,29 @@ static struct fs *fs_alloc(const struct fs_options *opt)
     return fs;
 }
 
-/* Refuse when another mount may be alive; remove the sessions of dead ones, or of all that are taken over. */
-static int settle_sessions(struct fs *fs, const char *url)
+/* Refuse when another mount may be alive, unless it is to be taken over. */
+static int check_sessions(struct fs *fs, const char *url, const struct session_list *list)
 {
-    struct session_list list = SESSION_LIST_INIT;
-    int rc = session_list_load(fs->store, fs->path, &list);
-
-    for (size_t i = 0; rc == 0 && i < list.n; i++) {
+    for (size_t i = 0; i < list->n; i++) {
         char who[512];
 
-        session_describe(&list.v[i], who, sizeof(who));
-        if (!fs->opt.takeover && !session_is_provably_dead(&list.v[i])) {
-            rc = err_set(-EBUSY, "%s is in use by %s; unmount it there, or mount with -o takeover if that mount is gone",
-                         url, who);
-            break;
-        }
+        session_describe(&list->v[i], who, sizeof(who));
+        if (!fs->opt.takeover && !session_is_provably_dead(&list->v[i]))
+            return err_set(-EBUSY,
+                           "%s is in use by %s; unmount it there, or mount with -o takeover if that mount is gone", url,
+                           who);
         log_info("taking over from %s", who);
-        rc = session_remove(fs->store, fs->path, list.v[i].id);
     }
-    session_list_fini(&list);
+    return 0;
+}
+
+/* Whoever had the volume is fenced now, so its session says nothing any more. */
+static int remove_sessions(struct fs *fs, const struct session_list *list)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < list->n; i++)
+        rc = session_remove(fs->store, fs->path, list->v[i].id);
     return rc;
 }
 
@@ -324,19 +328,13 @@ static int check_root(struct fs *fs)
     return 0;
 }
 
-/* Everything a writer does beyond a reader, in order: nobody else, the session, the database, what others left behind. */
-static int open_writer(struct fs *fs, const char *url)
+/* With a session of our own: the database, and what others left behind. */
+static int open_fenced(struct fs *fs, const struct session_list *others)
 {
-    int64_t now = clock_wall_ms();
-    int rc = settle_sessions(fs, url);
+    int rc = open_db(fs);
 
     if (rc == 0)
-        rc = session_init(&fs->session, ulid_new(now, NULL), fs->opt.mount_point, now);
-    if (rc == 0)
-        rc = session_create(fs->store, fs->path, &fs->session);
-    if (rc < 0)
-        return rc;
-    rc = open_db(fs);
+        rc = remove_sessions(fs, others);
     if (rc == 0)
         rc = load_counters(fs);
     if (rc == 0)
@@ -345,8 +343,28 @@ static int open_writer(struct fs *fs, const char *url)
         rc = orphan_sweep(fs);
     if (rc == 0)
         rc = committer_start(fs);
-    if (rc < 0)
-        (void)session_remove(fs->store, fs->path, fs->session.id); /* rc says why we failed */
+    return rc;
+}
+
+/* Everything a writer does beyond a reader. */
+static int open_writer(struct fs *fs, const char *url)
+{
+    struct session_list others = SESSION_LIST_INIT;
+    int64_t now = clock_wall_ms();
+    int rc = session_list_load(fs->store, fs->path, &others);
+
+    if (rc == 0)
+        rc = check_sessions(fs, url, &others);
+    if (rc == 0)
+        rc = session_init(&fs->session, ulid_new(now, NULL), fs->opt.mount_point, now);
+    if (rc == 0)
+        rc = session_create(fs->store, fs->path, &fs->session);
+    if (rc == 0) {
+        rc = open_fenced(fs, &others);
+        if (rc < 0)
+            (void)session_remove(fs->store, fs->path, fs->session.id); /* rc says why we failed */
+    }
+    session_list_fini(&others);
     return rc;
 }
 
