@@ -17,7 +17,8 @@ static struct {
     struct shale_store *inner[4096];
     size_t n;
     struct shale_store *last;
-    bool plain;
+    bool plain, has_rule;
+    struct fault_rule rule; /* of the next one */
 } stores = { .mu = PTHREAD_MUTEX_INITIALIZER };
 
 int __real_shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
@@ -34,6 +35,9 @@ int __wrap_shale_store_open(const char *url, bool create, struct shale_store **o
     if (rc < 0)
         return rc;
     *out = store_fault_new(inner);
+    if (stores.has_rule)
+        store_fault_add(*out, &stores.rule);
+    stores.has_rule = false;
     pthread_mutex_lock(&stores.mu);
     assert_true(stores.n < sizeof(stores.inner) / sizeof(stores.inner[0]));
     stores.inner[stores.n++] = inner;
@@ -86,6 +90,12 @@ void fixture_tune_off(void)
 struct shale_store *fixture_store(void)
 {
     return stores.last;
+}
+
+void fixture_next_rule(const struct fault_rule *rule)
+{
+    stores.rule = *rule;
+    stores.has_rule = true;
 }
 
 void fixture_plain_stores(bool plain)

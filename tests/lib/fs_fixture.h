@@ -43,6 +43,8 @@ void fixture_check(struct fs_fixture *f);
 
 /* The store of the volume that was opened last. */
 struct shale_store *fixture_store(void);
+/* The next store that is opened has this rule from the start. */
+void fixture_next_rule(const struct fault_rule *rule);
 /* Stores that are opened from now on stand alone: store_fault aborts when memory runs out. */
 void fixture_plain_stores(bool plain);
 

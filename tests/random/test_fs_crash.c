@@ -60,13 +60,11 @@ static void tell(int fd, uint64_t op, bool returned)
         _exit(3);
 }
 
-static void die_in_the_store(struct round *r)
+static struct fault_rule some_death(struct round *r, unsigned calls)
 {
-    struct fault_rule rule = { .cls = rng_below(&r->rng, 2) ? FAULT_PUT : FAULT_ANY,
-                               .action = rng_below(&r->rng, 2) ? FAULT_CRASH : FAULT_CRASH_DONE,
-                               .nth = 1 + (unsigned)rng_below(&r->rng, 60) };
-
-    (void)store_fault_add(fixture_store(), &rule);
+    return (struct fault_rule){ .cls = rng_below(&r->rng, 2) ? FAULT_PUT : FAULT_ANY,
+                                .action = rng_below(&r->rng, 2) ? FAULT_CRASH : FAULT_CRASH_DONE,
+                                .nth = 1 + (unsigned)rng_below(&r->rng, calls) };
 }
 
 static void run_and_die(struct round *r, int fd)
@@ -76,8 +74,11 @@ static void run_and_die(struct round *r, int fd)
     driver_init(&d, r->seed, r->f.format.chunk_bytes);
     if (fs_open(r->f.url, &r->f.opt, &r->f.fs) < 0)
         _exit(4);
-    if (rng_below(&r->rng, 2))
-        die_in_the_store(r);
+    if (rng_below(&r->rng, 2)) {
+        struct fault_rule rule = some_death(r, 60);
+
+        (void)store_fault_add(fixture_store(), &rule);
+    }
     d.fs = r->f.fs;
     for (uint64_t i = 1; i <= r->n_ops; i++) {
         driver_choose(&d);
@@ -131,6 +132,27 @@ static void crash(struct round *r)
     if (!(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) &&
         !(WIFEXITED(status) && WEXITSTATUS(status) == FAULT_EXIT_STATUS))
         fail_msg("the process ended with status %#x before it was to", (unsigned)status);
+}
+
+/* Another process mounts what was left and dies while it recovers, or a little later. Nothing comes or goes by that. */
+static void crash_again(struct round *r)
+{
+    struct fault_rule rule = some_death(r, 30);
+    int status;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        fixture_next_rule(&rule);
+        if (fs_open(r->f.url, &r->f.opt, &r->f.fs) < 0)
+            _exit(4);
+        if (rng_below(&r->rng, 2))
+            _exit(fs_close(r->f.fs) < 0 ? 5 : 0);
+        _exit(0); /* without a word to the volume */
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != FAULT_EXIT_STATUS))
+        fail_msg("the second process ended with status %#x", (unsigned)status);
 }
 
 /* ---- what is there ---- */
@@ -327,6 +349,8 @@ static bool round_run(struct round *r, uint64_t seed)
     fixture_init_dir(&r->f);
     fixture_tune_small(&r->rng);
     crash(r);
+    while (rng_below(&r->rng, 2))
+        crash_again(r);
     fixture_check(&r->f);
     r->f.opt.commit_interval_ms = 3600000;
     fixture_open(&r->f);
