@@ -49,7 +49,7 @@ struct inode {
     uint32_t tail_operands;
 };
 
-#define FS_RANK_SWEEP 1
+#define FS_RANK_SWEEP 2
 #define FS_RANK_NAMES 2
 #define FS_RANK_OP 4
 #define FS_RANK_DIRTY_LIST 6
