@@ -7,7 +7,7 @@
  * Random operations by several handles, compared with the model now and then and whenever the volume was closed and opened again.
  * The bounds are small, so that data is handed over, committed and cut at all moments.
  */
-enum { DEFAULT_CASES = 60, OPS = 1200 };
+enum { DEFAULT_CASES = 120, OPS = 1200 };
 
 static void choose_options(struct fs_fixture *f, struct rng *rng)
 {
