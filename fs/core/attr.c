@@ -6,21 +6,32 @@
 
 #include <errno.h>
 
+/* How many blocks a sparse file has is known when its data is handed over. */
+static bool must_settle(struct inode *i)
+{
+    bool must;
+
+    mutex_lock(&i->mu);
+    must = ((i->rec.flags & INODE_HAS_HOLES) || i->hole_ahead) && i->dirty.bytes + i->flushing.bytes > 0;
+    mutex_unlock(&i->mu);
+    return must;
+}
+
+void attr_settled(struct fs *fs, struct inode *i, struct fs_attr *out)
+{
+    if (must_settle(i))
+        (void)file_data_writeback_unlocked(fs, i); /* fsync reports a failure */
+    inode_attr(i, fs->volume.block_bytes, out);
+}
+
 int fs_getattr(struct fs *fs, uint64_t ino, struct fs_attr *out)
 {
     struct inode *i;
-    bool count_blocks;
     int rc = inode_get(fs, ino, &i);
 
     if (rc < 0)
         return fserr(rc);
-    /* How many blocks a sparse file has is known when its data is handed over. */
-    mutex_lock(&i->mu);
-    count_blocks = (i->rec.flags & INODE_HAS_HOLES) && i->dirty.bytes > 0;
-    mutex_unlock(&i->mu);
-    if (count_blocks)
-        (void)file_data_writeback_unlocked(fs, i); /* fsync reports a failure */
-    inode_attr(i, fs->volume.block_bytes, out);
+    attr_settled(fs, i, out);
     inode_put(fs, i);
     return 0;
 }
@@ -108,9 +119,9 @@ int fs_setattr(struct fs *fs, uint64_t ino, unsigned set, const struct fs_attr *
     inode_lock(i);
     if (set)
         rc = set_locked(fs, i, set, attr);
-    if (rc == 0)
-        inode_attr(i, fs->volume.block_bytes, out);
     inode_unlock(i);
+    if (rc == 0)
+        attr_settled(fs, i, out);
     inode_put(fs, i);
     return fserr(rc);
 }

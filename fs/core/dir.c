@@ -12,7 +12,8 @@
  * n-th name. The handle keeps a window of names that it read last, and the name at each MARK_STEP-th cookie, so that any earlier
  * cookie is found again by a scan from the mark before it.
  */
-#define WINDOW_MAX 512u
+#define WINDOW_READ 512u  /* names to read at once */
+#define WINDOW_KEEP 2048u /* names before them to keep: the caller may have used only a part of what it was given */
 #define MARK_STEP 1024u
 #define FIRST_NAME 2u
 
@@ -37,15 +38,18 @@ int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
 {
     struct fs_dir *d;
     struct inode *i;
+    bool is_dir;
     int rc = inode_get(fs, ino, &i);
 
     if (rc < 0)
         return fserr(rc);
-    d = inode_is_dir(i) ? mem_zalloc(sizeof(*d)) : NULL;
+    mutex_lock(&i->mu);
+    is_dir = inode_is_dir(i);
+    mutex_unlock(&i->mu);
+    d = is_dir ? mem_zalloc(sizeof(*d)) : NULL;
     if (!d) {
-        rc = inode_is_dir(i) ? -ENOMEM : -ENOTDIR;
         inode_put(fs, i);
-        return rc;
+        return is_dir ? -ENOMEM : -ENOTDIR;
     }
     d->fs = fs;
     d->i = i;
@@ -114,9 +118,35 @@ static int window_add(struct fs_dir *d, const struct shale_row *row)
     return note_mark(d, d->first + d->n, window_name(d, d->n - 1));
 }
 
-/* Read the window that begins at cookie first, behind the name after (NULL: the first one), leaving out skip entries. */
-static int window_read(struct fs_dir *d, uint64_t first, const char *after, uint64_t skip)
+static void window_reset(struct fs_dir *d, uint64_t first)
 {
+    d->first = first;
+    d->n = 0;
+    d->at_end = false;
+    buf_clear(&d->names);
+}
+
+/* Forget the oldest names but WINDOW_KEEP. */
+static void window_slide(struct fs_dir *d)
+{
+    size_t drop = d->n > WINDOW_KEEP ? d->n - WINDOW_KEEP : 0;
+    size_t bytes = drop > 0 ? d->win[drop].name : 0;
+
+    if (drop == 0)
+        return;
+    d->n -= drop;
+    d->first += drop;
+    memmove(d->win, d->win + drop, d->n * sizeof(*d->win));
+    for (size_t k = 0; k < d->n; k++)
+        d->win[k].name -= bytes;
+    d->names.len -= bytes;
+    memmove(d->names.data, d->names.data + bytes, d->names.len);
+}
+
+/* Read on, behind the name after (NULL: from the first one), leaving out skip entries. */
+static int window_extend(struct fs_dir *d, const char *after, uint64_t skip)
+{
+    size_t end = d->n + WINDOW_READ;
     struct shale_iter *it = NULL;
     struct fs_key from, prefix;
     struct shale_row row;
@@ -130,11 +160,7 @@ static int window_read(struct fs_dir *d, uint64_t first, const char *after, uint
         if (rc == 0)
             rc = shale_iter_seek(it, fs_key_slice(&from));
     }
-    d->n = 0;
-    d->first = first;
-    d->at_end = false;
-    buf_clear(&d->names);
-    while (rc == 0 && d->n < WINDOW_MAX) {
+    while (rc == 0 && d->n < end) {
         rc = shale_iter_next(it, &row);
         if (rc == 0 && skip > 0)
             skip--;
@@ -161,14 +187,16 @@ static int window_seek(struct fs_dir *d, uint64_t cookie)
         last = mem_strdup(window_name(d, d->n - 1));
         if (!last)
             return -ENOMEM;
-        rc = window_read(d, cookie, last, 0);
+        window_slide(d);
+        rc = window_extend(d, last, 0);
         mem_free(last);
         return rc;
     }
     mark = (cookie - FIRST_NAME) / MARK_STEP;
     if (mark > d->n_marks)
         mark = d->n_marks;
-    return window_read(d, cookie, mark > 0 ? d->marks[mark - 1] : NULL, cookie - FIRST_NAME - mark * MARK_STEP);
+    window_reset(d, cookie);
+    return window_extend(d, mark > 0 ? d->marks[mark - 1] : NULL, cookie - FIRST_NAME - mark * MARK_STEP);
 }
 
 /* From the start, so as the directory is now. */
@@ -176,9 +204,7 @@ static void rewind_dir(struct fs_dir *d)
 {
     while (d->n_marks > 0)
         mem_free(d->marks[--d->n_marks]);
-    d->first = FIRST_NAME;
-    d->n = 0;
-    d->at_end = false;
+    window_reset(d, FIRST_NAME);
 }
 
 /* "." and ".." */
@@ -230,7 +256,7 @@ int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out
     if (rc < 0)
         return fserr(rc);
     inode_add_lookup(d->fs, i);
-    inode_attr(i, d->fs->volume.block_bytes, out);
+    attr_settled(d->fs, i, out);
     inode_put(d->fs, i);
     return 0;
 }

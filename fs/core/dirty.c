@@ -97,14 +97,12 @@ static void count(struct dirty *d, struct dirty_chunk *c, int64_t delta)
     d->bytes = (uint64_t)((int64_t)d->bytes + delta);
 }
 
-static int ext_insert(struct dirty_chunk *c, size_t i, struct dirty_extent e)
+/* There is room for it. */
+static void ext_insert(struct dirty_chunk *c, size_t i, struct dirty_extent e)
 {
-    if (vec_reserve(&c->ext, &c->cap, c->n + 1, sizeof(*c->ext)) < 0)
-        return -ENOMEM;
     memmove(&c->ext[i + 1], &c->ext[i], (c->n - i) * sizeof(*c->ext));
     c->ext[i] = e;
     c->n++;
-    return 0;
 }
 
 static void ext_remove(struct dirty_chunk *c, size_t i)
@@ -112,27 +110,6 @@ static void ext_remove(struct dirty_chunk *c, size_t i)
     mem_free(c->ext[i].data);
     memmove(&c->ext[i], &c->ext[i + 1], (c->n - i - 1) * sizeof(*c->ext));
     c->n--;
-}
-
-/* Split extent i at offset, which lies strictly inside; its tail becomes extent i + 1. */
-static int ext_split(struct dirty_chunk *c, size_t i, uint32_t offset)
-{
-    struct dirty_extent *e = &c->ext[i];
-    uint32_t keep = offset - e->offset;
-    struct dirty_extent tail = { .offset = offset, .len = e->len - keep };
-    int rc;
-
-    tail.cap = tail.len;
-    tail.data = mem_dup(e->data + keep, tail.len);
-    if (!tail.data)
-        return -ENOMEM;
-    rc = ext_insert(c, i + 1, tail);
-    if (rc < 0) {
-        mem_free(tail.data);
-        return rc;
-    }
-    c->ext[i].len = keep;
-    return 0;
 }
 
 /* Drop the first n bytes of an extent. */
@@ -143,18 +120,12 @@ static void ext_trim_front(struct dirty_extent *e, uint32_t n)
     e->len -= n;
 }
 
-/* Make from..to-1 free of extents. */
-static int chunk_clear(struct dirty *d, struct dirty_chunk *c, uint32_t from, uint32_t to)
+/* Make from..to-1 free of extents. None reaches over both ends, so none is split and this cannot fail. */
+static void chunk_clear(struct dirty *d, struct dirty_chunk *c, uint32_t from, uint32_t to)
 {
     size_t i = ext_lower_bound(c, from);
 
     if (i < c->n && c->ext[i].offset < from) {
-        if (ext_end(&c->ext[i]) > to) {
-            int rc = ext_split(c, i, to);
-
-            if (rc < 0)
-                return rc;
-        }
         count(d, c, -(int64_t)(ext_end(&c->ext[i]) - from));
         c->ext[i].len = from - c->ext[i].offset;
         i++;
@@ -169,7 +140,6 @@ static int chunk_clear(struct dirty *d, struct dirty_chunk *c, uint32_t from, ui
         ext_trim_front(&c->ext[i], n);
         count(d, c, -(int64_t)n);
     }
-    return 0;
 }
 
 static int ext_reserve(struct dirty_extent *e, uint32_t len, uint32_t max)
@@ -191,61 +161,73 @@ static int ext_reserve(struct dirty_extent *e, uint32_t len, uint32_t max)
     return 0;
 }
 
-static int chunk_write(struct dirty *d, struct dirty_chunk *c, uint32_t from, const uint8_t *data, uint32_t len)
+/* The extent that bytes at from continue: it ends there, or does once what is behind from is cleared. NULL: none. */
+static struct dirty_extent *ext_continued(struct dirty_chunk *c, size_t i, uint32_t from)
 {
-    size_t i = ext_lower_bound(c, from);
-    struct dirty_extent e = { .offset = from };
-    int rc;
+    if (i < c->n && c->ext[i].offset < from)
+        return &c->ext[i];
+    return i > 0 && ext_end(&c->ext[i - 1]) == from ? &c->ext[i - 1] : NULL;
+}
 
-    if (i < c->n && c->ext[i].offset <= from && ext_end(&c->ext[i]) >= from + len) {
-        memcpy(c->ext[i].data + (from - c->ext[i].offset), data, len);
-        return 0;
-    }
-    rc = chunk_clear(d, c, from, from + len);
-    if (rc < 0)
-        return rc;
-    i = ext_lower_bound(c, from);
-    if (i > 0 && ext_end(&c->ext[i - 1]) == from) {
-        struct dirty_extent *left = &c->ext[i - 1];
+static int chunk_insert(struct dirty *d, struct dirty_chunk *c, uint32_t from, const uint8_t *data, uint32_t len)
+{
+    struct dirty_extent e = { .offset = from, .len = len, .cap = len };
 
-        rc = ext_reserve(left, left->len + len, d->chunk_bytes - left->offset);
-        if (rc < 0)
-            return rc;
-        memcpy(left->data + left->len, data, len);
-        left->len += len;
-    } else {
-        e.cap = e.len = len;
-        e.data = mem_dup(data, len);
-        rc = e.data ? ext_insert(c, i, e) : -ENOMEM;
-        if (rc < 0) {
-            mem_free(e.data);
-            return rc;
-        }
-    }
+    if (vec_reserve(&c->ext, &c->cap, c->n + 1, sizeof(*c->ext)) < 0)
+        return -ENOMEM;
+    e.data = mem_dup(data, len);
+    if (!e.data)
+        return -ENOMEM;
+    chunk_clear(d, c, from, from + len);
+    ext_insert(c, ext_lower_bound(c, from), e);
     count(d, c, len);
     return 0;
 }
 
-int dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t len)
+/* Memory is found first: what lies there stays when there is none. */
+static int chunk_write(struct dirty *d, struct dirty_chunk *c, uint32_t from, const uint8_t *data, uint32_t len)
+{
+    size_t i = ext_lower_bound(c, from);
+    struct dirty_extent *left;
+    uint32_t end = from + len;
+
+    if (i < c->n && c->ext[i].offset <= from && ext_end(&c->ext[i]) >= end) {
+        memcpy(c->ext[i].data + (from - c->ext[i].offset), data, len);
+        return 0;
+    }
+    left = ext_continued(c, i, from);
+    if (!left)
+        return chunk_insert(d, c, from, data, len);
+    if (ext_reserve(left, end - left->offset, d->chunk_bytes - left->offset) < 0)
+        return -ENOMEM;
+    chunk_clear(d, c, from, end);
+    memcpy(left->data + left->len, data, len);
+    left->len += len;
+    count(d, c, len);
+    return 0;
+}
+
+size_t dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t len)
 {
     const uint8_t *p = data;
+    size_t done = 0;
 
-    while (len > 0) {
-        uint32_t from = (uint32_t)(offset % d->chunk_bytes);
-        uint32_t room = d->chunk_bytes - from;
-        uint32_t n = len < room ? (uint32_t)len : room;
+    while (done < len) {
+        uint64_t index = (offset + done) / d->chunk_bytes;
+        uint32_t from = (uint32_t)((offset + done) % d->chunk_bytes);
+        uint32_t n = len - done < d->chunk_bytes - from ? (uint32_t)(len - done) : d->chunk_bytes - from;
         struct dirty_chunk *c;
-        int rc = chunk_get(d, offset / d->chunk_bytes, &c);
 
-        if (rc == 0)
-            rc = chunk_write(d, c, from, p, n);
-        if (rc < 0)
-            return rc;
-        offset += n;
-        p += n;
-        len -= n;
+        if (chunk_get(d, index, &c) < 0)
+            break;
+        if (chunk_write(d, c, from, p + done, n) < 0) {
+            if (c->n == 0)
+                chunk_remove(d, (size_t)(c - d->chunks));
+            break;
+        }
+        done += n;
     }
-    return 0;
+    return done;
 }
 
 void dirty_truncate(struct dirty *d, uint64_t size)
@@ -254,8 +236,7 @@ void dirty_truncate(struct dirty *d, uint64_t size)
     size_t i = chunk_lower_bound(d, size / d->chunk_bytes);
 
     if (i < d->n && cut > 0 && d->chunks[i].index == size / d->chunk_bytes) {
-        /* Clearing to the end of the chunk splits nothing, so it cannot fail. */
-        (void)chunk_clear(d, &d->chunks[i], cut, d->chunk_bytes);
+        chunk_clear(d, &d->chunks[i], cut, d->chunk_bytes);
         if (d->chunks[i].n > 0)
             i++;
     }
@@ -326,10 +307,10 @@ int dirty_merge(struct dirty *d, struct dirty *newer)
         const struct dirty_chunk *c = &newer->chunks[i];
 
         for (size_t k = 0; k < c->n; k++) {
-            int rc = dirty_write(d, c->index * d->chunk_bytes + c->ext[k].offset, c->ext[k].data, c->ext[k].len);
+            const struct dirty_extent *e = &c->ext[k];
 
-            if (rc < 0)
-                return rc;
+            if (dirty_write(d, c->index * d->chunk_bytes + e->offset, e->data, e->len) < e->len)
+                return -ENOMEM;
         }
     }
     dirty_fini(newer);

@@ -32,8 +32,10 @@ struct dirty {
 void dirty_init(struct dirty *d, uint32_t chunk_bytes);
 void dirty_fini(struct dirty *d);
 
-/* Lay len bytes at offset over what is there. 0 or -ENOMEM, when a part of them may have been taken. */
-int dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t len);
+/*
+ * Lay len bytes at offset over what is there. Returns how many were taken: fewer, the first ones, only when memory ran out.
+ */
+size_t dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t len);
 
 /* Forget everything at and behind size. */
 void dirty_truncate(struct dirty *d, uint64_t size);

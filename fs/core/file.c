@@ -14,71 +14,82 @@ struct fs_file {
     struct fs *fs;
     struct inode *i;
     int flags; /* of open */
+    atomic_bool unsynced; /* relaxed: written to since its last fsync */
 };
 
-/* Make a handle of a reference, which it takes over (also on failure). op is held. */
-static int file_new(struct fs *fs, struct inode *i, int flags, struct fs_file **out)
+static struct fs_file *file_new(struct fs *fs, int flags)
 {
-    struct fs_file *f;
+    struct fs_file *f = mem_alloc(sizeof(*f));
 
+    if (f)
+        *f = (struct fs_file){ .fs = fs, .flags = flags };
+    return f;
+}
+
+/* The handle takes over a reference, when this succeeds. */
+static int file_attach(struct fs_file *f, struct inode *i)
+{
+    int rc = 0;
+
+    inode_lock(i);
     if (i->gone)
-        return -ENOENT;
-    if (!S_ISREG(i->rec.mode))
-        return inode_is_dir(i) ? -EISDIR : -EINVAL;
-    f = mem_alloc(sizeof(*f));
-    if (!f)
-        return -ENOMEM;
-    *f = (struct fs_file){ .fs = fs, .i = i, .flags = flags };
-    mutex_lock(&i->mu);
-    i->n_open++;
-    mutex_unlock(&i->mu);
-    *out = f;
-    return 0;
+        rc = -ENOENT;
+    else if (!S_ISREG(i->rec.mode))
+        rc = inode_is_dir(i) ? -EISDIR : -EINVAL;
+    if (rc == 0) {
+        f->i = i;
+        mutex_lock(&i->mu);
+        i->n_open++;
+        mutex_unlock(&i->mu);
+    }
+    inode_unlock(i);
+    return rc;
 }
 
 int fs_file_open(struct fs *fs, uint64_t ino, int flags, struct fs_file **out)
 {
     bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+    struct fs_attr attr = { .size = 0 };
+    struct fs_file *f;
     struct inode *i;
     int rc = fs->opt.read_only && writes ? -EROFS : inode_get(fs, ino, &i);
 
     if (rc < 0)
         return fserr(rc);
-    inode_lock(i);
-    rc = file_new(fs, i, flags, out);
-    inode_unlock(i);
-    if (rc == 0 && (flags & O_TRUNC)) {
-        struct fs_attr attr = { .size = 0 };
-
-        rc = fs_setattr(fs, ino, FS_SET_SIZE, &attr, &attr);
-        if (rc < 0) {
-            fs_file_release(*out);
-            return rc;
-        }
-    }
-    if (rc < 0)
+    f = file_new(fs, flags);
+    rc = f ? file_attach(f, i) : -ENOMEM;
+    if (rc < 0) {
         inode_put(fs, i);
-    return fserr(rc);
+        mem_free(f);
+        return fserr(rc);
+    }
+    if (flags & O_TRUNC)
+        rc = fs_setattr(fs, ino, FS_SET_SIZE, &attr, &attr);
+    if (rc < 0)
+        fs_file_release(f);
+    else
+        *out = f;
+    return rc;
 }
 
 int fs_file_create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode, int flags,
                    struct fs_attr *attr, struct fs_file **out)
 {
-    struct inode *i;
-    int rc = names_create_file(fs, cred, parent, name, mode, &i);
+    struct fs_file *f = file_new(fs, flags); /* before there is a file that could not be opened */
+    struct inode *i = NULL;
+    int rc = f ? names_create_file(fs, cred, parent, name, mode, &i) : -ENOMEM;
 
-    if (rc < 0)
-        return fserr(rc);
-    inode_lock(i);
-    rc = file_new(fs, i, flags, out);
-    inode_unlock(i);
-    if (rc == 0) {
-        inode_add_lookup(fs, i);
-        inode_attr(i, fs->volume.block_bytes, attr);
-    } else {
+    if (rc == 0)
+        rc = file_attach(f, i);
+    if (rc < 0) {
         inode_put(fs, i);
+        mem_free(f);
+        return fserr(rc);
     }
-    return fserr(rc);
+    inode_add_lookup(fs, i);
+    inode_attr(i, fs->volume.block_bytes, attr);
+    *out = f;
+    return 0;
 }
 
 /* relatime: a read moves atime when it is not newer than a change, or older than a day. */
@@ -112,19 +123,16 @@ ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len)
 
 ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size_t len)
 {
-    int rc = f->fs->opt.read_only ? -EROFS : file_data_write(f->fs, f->i, offset, data, len);
+    ssize_t n = f->fs->opt.read_only ? -EROFS : file_data_write(f->fs, f->i, offset, data, len);
 
-    return rc < 0 ? fserr(rc) : (ssize_t)len;
+    if (n > 0)
+        atomic_store_explicit(&f->unsynced, true, memory_order_relaxed);
+    return n < 0 ? fserr((int)n) : n;
 }
 
 int fs_file_flush(struct fs_file *f)
 {
-    bool unwritten;
-
-    mutex_lock(&f->i->mu);
-    unwritten = f->i->dirty.bytes + f->i->flushing.bytes > 0;
-    mutex_unlock(&f->i->mu);
-    return unwritten ? fserr(fs_error(f->fs)) : 0;
+    return atomic_load_explicit(&f->unsynced, memory_order_relaxed) ? volume_alive(f->fs) : 0;
 }
 
 int fs_file_fsync(struct fs_file *f, bool data_only)
@@ -134,9 +142,12 @@ int fs_file_fsync(struct fs_file *f, bool data_only)
     (void)data_only; /* size and times travel with the data anyway */
     if (f->fs->opt.read_only)
         return 0;
+    atomic_store_explicit(&f->unsynced, false, memory_order_relaxed); /* a write meanwhile sets it again */
     rc = file_data_writeback_unlocked(f->fs, f->i);
     if (rc == 0)
         rc = volume_commit(f->fs);
+    if (rc < 0)
+        atomic_store_explicit(&f->unsynced, true, memory_order_relaxed);
     return fserr(rc);
 }
 

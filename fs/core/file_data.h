@@ -9,8 +9,11 @@
  * one batch with the size and times that they bring (writeback). Reads lay what is dirty over what the engine has.
  */
 
-/* Take written bytes. The caller holds a handle. Waits while too much is dirty. 0, -EFBIG, -ENOMEM, or what the engine returns. */
-int file_data_write(struct fs *fs, struct inode *i, uint64_t offset, const void *data, size_t len);
+/*
+ * Take written bytes. The caller holds a handle. Hands data over first when too much is dirty. Returns the count, fewer than
+ * len only when memory ran out on the way; or -EFBIG, -ENOMEM, or what the engine returns, and nothing was taken.
+ */
+ssize_t file_data_write(struct fs *fs, struct inode *i, uint64_t offset, const void *data, size_t len);
 
 /* Up to len bytes into out; returns the count, fewer only at the end of the file. */
 ssize_t file_data_read(struct fs *fs, struct inode *i, uint64_t offset, uint8_t *out, size_t len);
@@ -33,8 +36,14 @@ int file_data_set_size(struct fs *fs, struct inode *i, struct inode_rec *rec, ui
 /* The inode was deleted: forget its unwritten data and mark it gone. */
 void file_data_drop(struct fs *fs, struct inode *i);
 
-/* Write back every inode that has something, oldest first. Stops at the first failure; what is left stays listed. */
+/*
+ * Write back every inode that has something when this is called, oldest first, one caller after the other. Stops at the first
+ * failure; what is left stays listed.
+ */
 int file_data_writeback_all(struct fs *fs);
+
+/* What a program sees of i, blocks included. Takes op when what is dirty has to be handed over for that. */
+void attr_settled(struct fs *fs, struct inode *i, struct fs_attr *out);
 
 /* Note that i has something to write back, a time for instance. */
 void file_data_list(struct fs *fs, struct inode *i);

@@ -60,7 +60,10 @@ int fs_format(const char *url, const struct fs_format_options *opt);
  * are here, for messages.
  */
 int fs_open(const char *url, const struct fs_options *opt, struct fs **out);
-/* Write everything, remove the session, free. 0 when all is in the store. Lookup counts need not be dropped. */
+/*
+ * Write everything, remove the session, free. 0 when all is in the store; engine codes as of fs_open. Lookup counts need not be
+ * dropped; what is still open is closed, but the handles are the caller's to forget.
+ */
 int fs_close(struct fs *fs);
 /* 0 while alive; otherwise the engine code of what poisoned it. */
 int fs_error(struct fs *fs);
@@ -136,9 +139,12 @@ int fs_file_create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, c
                    struct fs_attr *attr, struct fs_file **out);
 /* Up to len bytes; fewer only at the end of the file. Returns the count. */
 ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len);
-/* All of it, or an error and nothing. Returns len. */
+/* All of it, or an error and nothing; only when memory runs out on the way, the count of what was taken. */
 ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size_t len);
-/* A descriptor was closed: reports an earlier failure to write, once; does not wait for the store. */
+/*
+ * A descriptor was closed: -EIO when something was written by this handle since its last fsync and the volume is known to be dead. Does
+ * not wait for the store.
+ */
 int fs_file_flush(struct fs_file *f);
 /* What was written to the file, and every name operation before, is in the store when it returns 0. */
 int fs_file_fsync(struct fs_file *f, bool data_only);

@@ -2,6 +2,7 @@
 #include "fs/core/inode.h"
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "fs/core/fserr.h"
 #include "fs/core/key_codec.h"
 #include "fs/core/volume_state.h"
@@ -105,10 +106,32 @@ static void insert_locked(struct inode_table *t, struct inode *i)
     t->n++;
 }
 
-/* Fill an inode that stands in the table as loading; nobody else has a reference to it. */
+/* Put an inode into the table that nobody may use yet. */
+static void insert_loading_locked(struct inode_table *t, struct inode *i)
+{
+    i->loading = true;
+    i->n_ref = 1;
+    insert_locked(t, i);
+}
+
+/* Let the others have i, or find it missing. */
+static void end_loading(struct inode_table *t, struct inode *i, bool there)
+{
+    mutex_lock(&t->mu);
+    i->loading = false;
+    if (!there) {
+        list_remove(&i->link);
+        t->n--;
+    }
+    cond_broadcast(&t->loaded);
+    mutex_unlock(&t->mu);
+    if (!there)
+        inode_free(i);
+}
+
+/* Fill an inode that stands in the table as loading. */
 static int load(struct fs *fs, struct inode *i)
 {
-    struct inode_table *t = &fs->inodes;
     struct inode_rec rec;
     int rc;
 
@@ -117,16 +140,7 @@ static int load(struct fs *fs, struct inode *i)
     if (rc == 0)
         inode_follow_rec(i, &rec);
     inode_rec_fini(&rec);
-    mutex_lock(&t->mu);
-    i->loading = false;
-    if (rc < 0) {
-        list_remove(&i->link);
-        t->n--;
-    }
-    cond_broadcast(&t->loaded);
-    mutex_unlock(&t->mu);
-    if (rc < 0)
-        inode_free(i);
+    end_loading(&fs->inodes, i, rc == 0);
     return rc;
 }
 
@@ -150,13 +164,10 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
         return -ENOMEM;
     mutex_lock(&t->mu);
     i = find_loaded_locked(t, ino);
-    if (i) {
+    if (i)
         i->n_ref++;
-    } else {
-        fresh->loading = true;
-        fresh->n_ref = 1;
-        insert_locked(t, fresh);
-    }
+    else
+        insert_loading_locked(t, fresh);
     mutex_unlock(&t->mu);
     if (i) {
         inode_free(fresh);
@@ -169,26 +180,36 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
     return rc;
 }
 
-int inode_new_blank(struct fs *fs, uint64_t ino, struct inode **out)
+int inode_begin(struct fs *fs, uint64_t ino, struct inode **out)
 {
-    *out = inode_new(fs, ino);
-    return *out ? 0 : -ENOMEM;
+    struct inode *i = inode_new(fs, ino);
+    bool taken;
+
+    if (!i)
+        return -ENOMEM;
+    mutex_lock(&fs->inodes.mu);
+    taken = find_loaded_locked(&fs->inodes, ino) != NULL;
+    if (!taken)
+        insert_loading_locked(&fs->inodes, i);
+    mutex_unlock(&fs->inodes.mu);
+    if (taken) {
+        inode_free(i);
+        return err_set(SHALE_ECORRUPT, "inode number %llu is in use and was given out again", (unsigned long long)ino);
+    }
+    *out = i;
+    return 0;
 }
 
-void inode_add(struct fs *fs, struct inode *i, struct inode_rec *rec)
+void inode_publish(struct fs *fs, struct inode *i, struct inode_rec *rec)
 {
     inode_follow_rec(i, rec);
-    i->n_ref = 1;
-    mutex_lock(&fs->inodes.mu);
-    assert(!find_locked(&fs->inodes, i->ino));
-    insert_locked(&fs->inodes, i);
-    mutex_unlock(&fs->inodes.mu);
+    end_loading(&fs->inodes, i, true);
 }
 
-void inode_discard(struct inode *i)
+void inode_discard(struct fs *fs, struct inode *i)
 {
     if (i)
-        inode_free(i);
+        end_loading(&fs->inodes, i, false);
 }
 
 struct inode *inode_ref(struct fs *fs, struct inode *i)

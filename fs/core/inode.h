@@ -22,7 +22,7 @@ struct inode {
     uint64_t ino;
     uint64_t n_lookup;     /* guarded by the table: what the kernel will forget */
     uint32_t n_ref;        /* guarded by the table: operations, open handles, the dirty list */
-    bool loading;          /* guarded by the table: its row is being read; nobody may use it yet */
+    bool loading;          /* guarded by the table: its row is being read or made; nobody may use it yet */
     struct oplock op;      /* held while a batch about this inode is made and committed */
 
     struct mutex mu;       /* rank FS_RANK_INODE; guards the rest */
@@ -30,10 +30,12 @@ struct inode {
     uint64_t size;
     int64_t atime_ns, mtime_ns, ctime_ns;
     bool mtime_ahead, ctime_ahead, atime_ahead; /* newer than rec, to be written with the data */
+    bool hole_ahead;       /* some dirty data began behind the end of the file */
     struct dirty dirty, flushing;
     uint32_t n_open;       /* file handles */
     bool gone;             /* its row was deleted: no name and no handle is left */
-    bool on_dirty_list;    /* guarded by the dirty list's lock */
+    bool on_dirty_list;    /* guarded by the dirty list's lock, as the next two */
+    uint64_t dirty_seq;    /* when it was listed */
     struct list dirty_link;
     uint64_t data_version; /* counts changes of the data in the engine */
 
@@ -47,6 +49,7 @@ struct inode {
     uint32_t tail_operands;
 };
 
+#define FS_RANK_SWEEP 2
 #define FS_RANK_NAMES 2
 #define FS_RANK_OP 4
 #define FS_RANK_DIRTY_LIST 6
@@ -70,12 +73,12 @@ void inode_table_fini(struct inode_table *t);
 /* Find or load an inode; *out is a reference. -ENOENT when there is no such row. */
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
 /*
- * A fresh inode: allocated before its batch is committed, then either added to the table with the record that was written
- * (moved; the caller has a reference) or discarded. Adding cannot fail.
+ * A fresh inode: begun before its batch is committed, so that whoever finds its entry meanwhile waits for it; then published with
+ * the record that was written (moved; the caller has a reference) or discarded (NULL is fine). Publishing cannot fail.
  */
-int inode_new_blank(struct fs *fs, uint64_t ino, struct inode **out);
-void inode_add(struct fs *fs, struct inode *i, struct inode_rec *rec);
-void inode_discard(struct inode *i);
+int inode_begin(struct fs *fs, uint64_t ino, struct inode **out);
+void inode_publish(struct fs *fs, struct inode *i, struct inode_rec *rec);
+void inode_discard(struct fs *fs, struct inode *i);
 struct inode *inode_ref(struct fs *fs, struct inode *i);
 /* Drop a reference; the last one of an inode without lookups frees it. NULL is fine. */
 void inode_put(struct fs *fs, struct inode *i);

@@ -12,26 +12,38 @@
 /* Inode numbers are reserved in blocks of this many; those left over at a crash are never used. */
 #define INO_BLOCK 4096u
 
+/* The inode an entry names, without a lock: the entry may be replaced between the two looks. */
+static int find_inode(struct fs *fs, uint64_t parent, const char *name, struct inode **out)
+{
+    struct dentry d, again;
+    int rc = names_find(fs, parent, name, &d);
+
+    while (rc == 0) {
+        rc = inode_get(fs, d.ino, out);
+        if (rc != -ENOENT)
+            return rc;
+        rc = names_find(fs, parent, name, &again);
+        if (rc == 0 && again.ino == d.ino) {
+            log_error("inode %llu has an entry in directory %llu but no row", (unsigned long long)d.ino,
+                      (unsigned long long)parent);
+            return -EIO;
+        }
+        d = again;
+    }
+    return rc;
+}
+
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_attr *out)
 {
-    struct dentry d;
     struct inode *i;
     int rc = dentry_check_name(name);
 
     if (rc == 0)
-        rc = names_find(fs, parent, name, &d);
-    if (rc < 0)
-        return fserr(rc);
-    rc = inode_get(fs, d.ino, &i);
-    if (rc == -ENOENT && names_find(fs, parent, name, &d) == 0) {
-        log_error("inode %llu has an entry in directory %llu but no row", (unsigned long long)d.ino,
-                  (unsigned long long)parent);
-        return -EIO;
-    }
+        rc = find_inode(fs, parent, name, &i);
     if (rc < 0)
         return fserr(rc);
     inode_add_lookup(fs, i);
-    inode_attr(i, fs->volume.block_bytes, out);
+    attr_settled(fs, i, out);
     inode_put(fs, i);
     return 0;
 }
@@ -111,7 +123,7 @@ static int make_node(struct fs *fs, const struct new_node *node, struct inode *p
     inode_rec_init(&rec);
     names_txn_init(&nt, fs);
     d = (struct dentry){ .ino = take_ino(fs, &nt.t), .type = node->mode & S_IFMT };
-    rc = inode_new_blank(fs, d.ino, &i);
+    rc = inode_begin(fs, d.ino, &i);
     if (rc == 0)
         rc = new_rec(node, p, nt.now_ns, &rec);
     if (rc < 0)
@@ -125,11 +137,11 @@ static int make_node(struct fs *fs, const struct new_node *node, struct inode *p
     if (rc < 0)
         goto out;
     ino_taken(fs);
-    inode_add(fs, i, &rec);
+    inode_publish(fs, i, &rec);
     *out = i;
     i = NULL;
 out:
-    inode_discard(i);
+    inode_discard(fs, i);
     inode_rec_fini(&rec);
     names_txn_fini(&nt);
     return rc;
@@ -174,10 +186,10 @@ int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const c
 {
     struct new_node node = { .cred = cred, .mode = mode, .rdev = rdev };
 
-    if (S_ISDIR(mode) || S_ISLNK(mode))
-        return -EINVAL;
     if ((mode & S_IFMT) == 0)
         node.mode |= S_IFREG;
+    if (!S_ISREG(node.mode) && !S_ISCHR(mode) && !S_ISBLK(mode) && !S_ISFIFO(mode) && !S_ISSOCK(mode))
+        return -EINVAL;
     return create_entry(fs, &node, parent, name, out);
 }
 

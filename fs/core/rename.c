@@ -34,8 +34,10 @@ static int is_below(struct fs *fs, const struct inode *src, const struct inode *
         rc = inode_get(fs, ino, &i);
         if (rc < 0)
             return rc;
-        /* Parents change only under the name lock, which we hold. */
+        /* Parents change only under the name lock, which we hold; the rest of the record does not wait for it. */
+        mutex_lock(&i->mu);
         parent = i->rec.parent;
+        mutex_unlock(&i->mu);
         inode_put(fs, i);
     }
     return 0;
@@ -55,7 +57,12 @@ static int check_no_cycle(struct fs *fs, const struct inode *moved, const struct
 
 static int check(const struct rename *r, unsigned flags)
 {
-    int rc = check_no_cycle(r->fs, r->src, r->to);
+    int rc;
+
+    /* Two names of one node: POSIX wants both to stay. */
+    if (r->src == r->dst)
+        return flags & RENAME_NOREPLACE ? -EEXIST : 0;
+    rc = check_no_cycle(r->fs, r->src, r->to);
 
     if (rc < 0)
         return rc;
@@ -192,7 +199,6 @@ static int rename_locked(struct rename *r, unsigned flags)
         return rc;
     }
     rc = check(r, flags);
-    /* Two names of one file: POSIX wants both to stay. */
     if (rc == 0 && r->src != r->dst) {
         rc = carry_data(r);
         if (rc == 0)

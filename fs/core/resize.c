@@ -53,6 +53,22 @@ static int sparse_blocks(struct fs *fs, uint64_t ino, const struct inode_rec *re
     return 0;
 }
 
+struct hole_maker {
+    struct txn *t;
+    uint64_t ino;
+    const struct inode_rec *rec;
+    uint32_t chunk_bytes;
+};
+
+static int lay_whole_hole(void *arg, uint64_t chunk, const struct extent_list *extents)
+{
+    struct hole_maker *m = arg;
+
+    (void)extents;
+    lay_hole(m->t, m->ino, m->rec, chunk, 0, m->chunk_bytes);
+    return m->t->rc;
+}
+
 static int shrink(struct fs *fs, struct txn *t, uint64_t ino, struct inode_rec *rec, uint64_t size)
 {
     uint32_t chunk_bytes = fs->volume.chunk_bytes;
@@ -71,9 +87,9 @@ static int shrink(struct fs *fs, struct txn *t, uint64_t ino, struct inode_rec *
     if (behind < end) {
         rc = inode_truncate_gens(rec, behind);
         if (rc == INODE_GENS_FULL) {
-            for (uint64_t c = behind; c < end; c++)
-                lay_hole(t, ino, rec, c, 0, chunk_bytes);
-            rc = 0;
+            struct hole_maker m = { .t = t, .ino = ino, .rec = rec, .chunk_bytes = chunk_bytes };
+
+            rc = chunks_each(fs, ino, rec, behind, lay_whole_hole, &m);
         }
     }
     if (size == 0)

@@ -225,6 +225,7 @@ static void fs_free(struct fs *fs)
 {
     inode_table_fini(&fs->inodes);
     oplock_fini(&fs->names);
+    oplock_fini(&fs->sweep);
     cond_fini(&fs->committer_wake);
     mutex_fini(&fs->dirty_mu);
     mutex_fini(&fs->counters_mu);
@@ -241,6 +242,7 @@ static struct fs *fs_alloc(const struct fs_options *opt)
         return NULL;
     fs->opt = *opt;
     inode_table_init(&fs->inodes);
+    oplock_init(&fs->sweep, FS_RANK_SWEEP, "write back everything");
     oplock_init(&fs->names, FS_RANK_NAMES, "names");
     mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");
     mutex_init(&fs->dirty_mu, FS_RANK_DIRTY_LIST, "dirty inodes");
@@ -249,25 +251,29 @@ static struct fs *fs_alloc(const struct fs_options *opt)
     return fs;
 }
 
-/* Refuse when another mount may be alive; remove the sessions of dead ones, or of all that are taken over. */
-static int settle_sessions(struct fs *fs, const char *url)
+/* Refuse when another mount may be alive, unless it is to be taken over. */
+static int check_sessions(struct fs *fs, const char *url, const struct session_list *list)
 {
-    struct session_list list = SESSION_LIST_INIT;
-    int rc = session_list_load(fs->store, fs->path, &list);
-
-    for (size_t i = 0; rc == 0 && i < list.n; i++) {
+    for (size_t i = 0; i < list->n; i++) {
         char who[512];
 
-        session_describe(&list.v[i], who, sizeof(who));
-        if (!fs->opt.takeover && !session_is_provably_dead(&list.v[i])) {
-            rc = err_set(-EBUSY, "%s is in use by %s; unmount it there, or mount with -o takeover if that mount is gone",
-                         url, who);
-            break;
-        }
+        session_describe(&list->v[i], who, sizeof(who));
+        if (!fs->opt.takeover && !session_is_provably_dead(&list->v[i]))
+            return err_set(-EBUSY,
+                           "%s is in use by %s; unmount it there, or mount with -o takeover if that mount is gone", url,
+                           who);
         log_info("taking over from %s", who);
-        rc = session_remove(fs->store, fs->path, list.v[i].id);
     }
-    session_list_fini(&list);
+    return 0;
+}
+
+/* Whoever had the volume is fenced now, so its session says nothing any more. */
+static int remove_sessions(struct fs *fs, const struct session_list *list)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < list->n; i++)
+        rc = session_remove(fs->store, fs->path, list->v[i].id);
     return rc;
 }
 
@@ -322,19 +328,13 @@ static int check_root(struct fs *fs)
     return 0;
 }
 
-/* Everything a writer does beyond a reader, in order: nobody else, the session, the database, what others left behind. */
-static int open_writer(struct fs *fs, const char *url)
+/* With a session of our own: the database, and what others left behind. */
+static int open_fenced(struct fs *fs, const struct session_list *others)
 {
-    int64_t now = clock_wall_ms();
-    int rc = settle_sessions(fs, url);
+    int rc = open_db(fs);
 
     if (rc == 0)
-        rc = session_init(&fs->session, ulid_new(now, NULL), fs->opt.mount_point, now);
-    if (rc == 0)
-        rc = session_create(fs->store, fs->path, &fs->session);
-    if (rc < 0)
-        return rc;
-    rc = open_db(fs);
+        rc = remove_sessions(fs, others);
     if (rc == 0)
         rc = load_counters(fs);
     if (rc == 0)
@@ -343,8 +343,28 @@ static int open_writer(struct fs *fs, const char *url)
         rc = orphan_sweep(fs);
     if (rc == 0)
         rc = committer_start(fs);
-    if (rc < 0)
-        (void)session_remove(fs->store, fs->path, fs->session.id); /* rc says why we failed */
+    return rc;
+}
+
+/* Everything a writer does beyond a reader. */
+static int open_writer(struct fs *fs, const char *url)
+{
+    struct session_list others = SESSION_LIST_INIT;
+    int64_t now = clock_wall_ms();
+    int rc = session_list_load(fs->store, fs->path, &others);
+
+    if (rc == 0)
+        rc = check_sessions(fs, url, &others);
+    if (rc == 0)
+        rc = session_init(&fs->session, ulid_new(now, NULL), fs->opt.mount_point, now);
+    if (rc == 0)
+        rc = session_create(fs->store, fs->path, &fs->session);
+    if (rc == 0) {
+        rc = open_fenced(fs, &others);
+        if (rc < 0)
+            (void)session_remove(fs->store, fs->path, fs->session.id); /* rc says why we failed */
+    }
+    session_list_fini(&others);
     return rc;
 }
 
@@ -406,9 +426,10 @@ int fs_close(struct fs *fs)
         reclaim_open(fs);
         rc = file_data_writeback_all(fs);
     }
-    close_rc = shale_db_close(fs->db, rc == 0 && !fs->opt.read_only ? SHALE_CLOSE_FLUSH : SHALE_CLOSE_ABANDON);
-    if (rc == 0)
-        rc = close_rc;
+    /* Where data of one file cannot be handed over, everything else still goes. */
+    close_rc = shale_db_close(fs->db, fs->opt.read_only ? SHALE_CLOSE_ABANDON : SHALE_CLOSE_FLUSH);
+    if (rc == 0 || fs_error(fs) < 0)
+        rc = rc < 0 ? fs_error(fs) : close_rc;
     /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
     if (!fs->opt.read_only && rc == 0)
         rc = session_remove(fs->store, fs->path, fs->session.id);
@@ -424,15 +445,22 @@ int fs_error(struct fs *fs)
 int volume_note_error(struct fs *fs, int rc)
 {
     struct shale_db_status st;
+    int alive = 0;
 
     if (rc >= 0 || fs_error(fs) < 0)
-        return rc;
+        return rc < 0 ? -EIO : rc;
     shale_db_status(fs->db, &st);
-    if (st.error < 0) {
-        atomic_store_explicit(&fs->error, st.error, memory_order_relaxed);
+    if (st.error == 0)
+        return rc;
+    /* Of several threads that meet it, one says so. */
+    if (atomic_compare_exchange_strong_explicit(&fs->error, &alive, st.error, memory_order_relaxed, memory_order_relaxed))
         log_error("the volume can no longer be written: %s: %s", shale_strerror(st.error), shale_errmsg());
-    }
-    return rc;
+    return -EIO;
+}
+
+int volume_alive(struct fs *fs)
+{
+    return fs_error(fs) < 0 ? -EIO : 0;
 }
 
 int volume_commit(struct fs *fs)
@@ -445,7 +473,10 @@ int volume_commit(struct fs *fs)
     mutex_lock(&fs->dirty_mu);
     n = fs->n_changes;
     mutex_unlock(&fs->dirty_mu);
-    rc = volume_note_error(fs, shale_db_flush(fs->db, SHALE_FLUSH_WAL));
+    /* The engine has nothing against flushing nothing when it is dead. */
+    rc = volume_alive(fs);
+    if (rc == 0)
+        rc = volume_note_error(fs, shale_db_flush(fs->db, SHALE_FLUSH_WAL));
     if (rc < 0)
         return rc;
     mutex_lock(&fs->dirty_mu);

@@ -22,6 +22,7 @@ struct fs {
     struct shale_db *db;
     struct inode_table inodes;
 
+    struct oplock sweep;       /* held by who writes everything back: whoever waits for it finds all of that done */
     struct oplock names;       /* held by every operation that changes names; orders their batches */
     uint64_t next_ino, end_ino; /* numbers reserved; guarded by names */
 
@@ -33,6 +34,7 @@ struct fs {
     struct mutex dirty_mu;     /* rank FS_RANK_DIRTY_LIST */
     struct cond committer_wake;
     struct list dirty_list;    /* inodes with something to write back, oldest first; each holds a reference */
+    uint64_t dirty_seq;        /* of the inode that was listed last; they ascend along the list */
     bool stopping;
     uint64_t n_changes, n_committed; /* batches handed to the engine, and how many of them the last commit covered */
     struct worker committer;
@@ -44,8 +46,10 @@ const char *fs_counter_name(enum fs_counter c);
 /* Make everything durable that was handed to the engine. 0 or the engine's error. */
 int volume_commit(struct fs *fs);
 
-/* Look, after the failure rc of an engine call, whether the engine is dead; returns rc. */
+/* Look, after the failure rc of an engine call, whether the engine is dead. Returns rc, or -EIO of a dead one. */
 int volume_note_error(struct fs *fs, int rc);
+/* 0, or -EIO once the engine is known to be dead. */
+int volume_alive(struct fs *fs);
 
 /* File data is handed over in batches of about this many bytes; a file with as much of it does so itself. */
 #define FS_BATCH_BYTES (4u << 20)

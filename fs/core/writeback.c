@@ -28,41 +28,56 @@ void file_data_list(struct fs *fs, struct inode *i)
     mutex_lock(&fs->dirty_mu);
     if (!i->on_dirty_list) {
         i->on_dirty_list = true;
+        i->dirty_seq = ++fs->dirty_seq;
         list_append(&fs->dirty_list, &i->dirty_link);
         inode_ref(fs, i);
     }
     mutex_unlock(&fs->dirty_mu);
 }
 
-int file_data_write(struct fs *fs, struct inode *i, uint64_t offset, const void *data, size_t len)
+/* Hand data over before more is taken, so that a failure leaves the caller with nothing written. */
+static int make_room(struct fs *fs, struct inode *i)
 {
-    uint64_t before, after;
+    bool full;
+
+    mutex_lock(&i->mu);
+    full = unwritten_locked(i) >= FS_BATCH_BYTES ||
+           atomic_load_explicit(&fs->dirty_bytes, memory_order_relaxed) > fs->opt.dirty_max_bytes;
+    mutex_unlock(&i->mu);
+    return full ? file_data_writeback_unlocked(fs, i) : 0;
+}
+
+ssize_t file_data_write(struct fs *fs, struct inode *i, uint64_t offset, const void *data, size_t len)
+{
+    uint64_t before;
     int rc;
 
     if (offset > FS_SIZE_MAX || len > FS_SIZE_MAX - offset)
         return -EFBIG;
     if (len == 0)
         return 0;
-    rc = fs_error(fs);
+    rc = volume_alive(fs);
+    if (rc == 0)
+        rc = make_room(fs, i);
     if (rc < 0)
         return rc;
     mutex_lock(&i->mu);
     before = unwritten_locked(i);
-    rc = dirty_write(&i->dirty, offset, data, len);
-    after = unwritten_locked(i);
-    account(fs, before, after);
-    if (rc == 0) {
+    len = dirty_write(&i->dirty, offset, data, len);
+    account(fs, before, unwritten_locked(i));
+    if (len > 0) {
+        if (offset > i->size)
+            i->hole_ahead = true;
         if (offset + len > i->size)
             i->size = offset + len;
         i->mtime_ns = i->ctime_ns = clock_wall_ns();
         i->mtime_ahead = i->ctime_ahead = true;
     }
     mutex_unlock(&i->mu);
+    if (len == 0)
+        return -ENOMEM;
     file_data_list(fs, i);
-    if (rc == 0 && (after >= FS_BATCH_BYTES ||
-                    atomic_load_explicit(&fs->dirty_bytes, memory_order_relaxed) > fs->opt.dirty_max_bytes))
-        rc = file_data_writeback_unlocked(fs, i);
-    return rc;
+    return (ssize_t)len;
 }
 
 /* ---- handing them over ---- */
@@ -276,6 +291,7 @@ static void end_locked(struct writeback *w, int rc)
     i->has_cached = false;
     if (rc == 0) {
         dirty_fini(&i->flushing);
+        i->hole_ahead = i->hole_ahead && i->dirty.bytes > 0;
     } else {
         i->mtime_ahead |= (w->times.set & INODE_OP_MTIME) != 0;
         i->ctime_ahead |= (w->times.set & INODE_OP_CTIME) != 0;
@@ -330,26 +346,36 @@ void file_data_drop(struct fs *fs, struct inode *i)
     mutex_unlock(&i->mu);
 }
 
-static struct inode *next_dirty(struct fs *fs)
+/* Take the first inode off the list, if it was listed by the time of last. */
+static struct inode *next_dirty(struct fs *fs, uint64_t last)
 {
     struct inode *i = NULL;
 
     mutex_lock(&fs->dirty_mu);
     if (!list_empty(&fs->dirty_list)) {
         i = list_entry(fs->dirty_list.next, struct inode, dirty_link);
-        list_remove(&i->dirty_link);
-        i->on_dirty_list = false;
+        if (i->dirty_seq > last) {
+            i = NULL;
+        } else {
+            list_remove(&i->dirty_link);
+            i->on_dirty_list = false;
+        }
     }
     mutex_unlock(&fs->dirty_mu);
     return i;
 }
 
-int file_data_writeback_all(struct fs *fs)
+/* What is written meanwhile waits for the next time, or writers would keep this busy for ever. */
+static int write_listed(struct fs *fs)
 {
     struct inode *i;
+    uint64_t last;
     int rc = 0;
 
-    while ((i = next_dirty(fs)) != NULL) {
+    mutex_lock(&fs->dirty_mu);
+    last = fs->dirty_seq;
+    mutex_unlock(&fs->dirty_mu);
+    while ((i = next_dirty(fs, last)) != NULL) {
         int one = file_data_writeback_unlocked(fs, i);
 
         if (one < 0) {
@@ -361,5 +387,15 @@ int file_data_writeback_all(struct fs *fs)
         if (rc < 0)
             break;
     }
+    return rc;
+}
+
+int file_data_writeback_all(struct fs *fs)
+{
+    int rc;
+
+    oplock_lock(&fs->sweep);
+    rc = write_listed(fs);
+    oplock_unlock(&fs->sweep);
     return rc;
 }

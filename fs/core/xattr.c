@@ -28,10 +28,27 @@ static int load(struct fs *fs, uint64_t ino, const char *name, struct shale_buf 
     return rc == -ENOENT ? -ENODATA : rc;
 }
 
+/* Rows of a removed inode stay until compaction takes them; nobody is to see them. */
+static int check_there(struct fs *fs, uint64_t ino)
+{
+    struct inode *i;
+    int rc = inode_get(fs, ino, &i);
+
+    if (rc < 0)
+        return rc;
+    mutex_lock(&i->mu);
+    rc = i->gone ? -ENOENT : 0;
+    mutex_unlock(&i->mu);
+    inode_put(fs, i);
+    return rc;
+}
+
 int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, struct shale_buf *out)
 {
     int rc = check_name(name);
 
+    if (rc == 0)
+        rc = check_there(fs, ino);
     if (rc == 0)
         rc = load(fs, ino, name, out);
     return fserr(rc);
@@ -114,7 +131,7 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
     if (rc < 0)
         return fserr(rc);
     inode_lock(i);
-    rc = load(fs, ino, name, &old);
+    rc = i->gone ? -ENOENT : load(fs, ino, name, &old);
     if (rc == 0)
         rc = change(fs, i, name, NULL);
     inode_unlock(i);
@@ -128,8 +145,10 @@ int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out)
     struct shale_iter *it = NULL;
     struct fs_key prefix;
     struct shale_row row;
-    int rc;
+    int rc = check_there(fs, ino);
 
+    if (rc < 0)
+        return fserr(rc);
     fs_key_xattrs(&prefix, ino);
     buf_clear(out);
     rc = shale_db_scan_prefix(fs->db, fs_key_slice(&prefix), NULL, &it);
