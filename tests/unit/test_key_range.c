@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/rng.h"
-#include "lib/failing_heap.h"
+#include "lib/heap_fault.h"
 #include "lib/random_env.h"
 
 #include <errno.h>
@@ -142,9 +142,9 @@ static void a_prefix_without_memory_changes_nothing(void **state)
     struct key_range r = range(I, "x", I, "y");
 
     (void)state;
-    heap_fail_after(0);
+    heap_fault_after(1);
     assert_int_equal(key_range_prefix(slice_str("a"), &end, &r), -ENOMEM);
-    assert_true(heap_failed());
+    assert_true(heap_fault_off());
     assert_true(slice_eq(r.from, slice_str("x")));
     shale_buf_fini(&end);
 }
