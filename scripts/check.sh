@@ -1,87 +1,104 @@
 #!/bin/bash
-# Build and run every test: plain, under AddressSanitizer with UndefinedBehaviorSanitizer, and the engine under
-# ThreadSanitizer. Installs what it needs. Ends with one line: N passed, N failed, N skipped.
+# Build and run every test: with gcc, with clang under AddressSanitizer and UndefinedBehaviorSanitizer, and with gcc
+# under ThreadSanitizer what has threads. Installs what it needs. Ends with one line: N passed, N failed, N skipped.
 #
 #   scripts/check.sh [plain] [asan] [tsan]     only these (default: all)
+#
+# JOBS is how many compilers run at once, TEST_JOBS how many tests. Everything lies in build-check/.
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd)
 jobs=${JOBS:-$(nproc)}
 variants=${*:-plain asan tsan}
+for v in $variants; do
+	case $v in
+	plain | asan | tsan) ;;
+	*)
+		sed -n '5,7s/^# *//p' "$0" >&2
+		exit 2
+		;;
+	esac
+done
 
 "$top/scripts/deps.sh" --tests || exit 1
-[ -x "$top/configure" ] && [ "$top/configure" -nt "$top/configure.ac" ] || "$top/scripts/bootstrap" >/dev/null 2>&1 || {
-	echo "autoreconf failed" >&2
+if ! [ "$top/configure" -nt "$top/configure.ac" ] && ! log=$("$top/scripts/bootstrap" 2>&1); then
+	printf '%s\n' "$log" | tail -n 20 >&2
+	echo "scripts/bootstrap failed" >&2
 	exit 1
-}
+fi
 
 passed=0 failed=0 skipped=0
 
+# sum PATTERN LOG: what the group in PATTERN matched, added up. cmocka ends each group of tests with such lines.
+sum() {
+	sed -nE "s/$1/\1/p" "$2" | awk '{ s += $1 } END { print s + 0 }'
+}
+
 # Count what a finished test suite says: the tests of each cmocka program, and one for each script.
 count_logs() {
-	local dir=$1 log trs name result n bad
+	local dir=$1 trs log name result good bad
 	while IFS= read -r trs; do
 		log=${trs%.trs}.log
 		name=${trs#"$dir"/}
+		name=${name%.trs}
 		result=$(sed -n 's/^:test-result: *//p' "$trs" | head -n 1)
-		n=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | awk '{s += $1} END {print s + 0}')
-		bad=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p; s/^ *\([0-9]*\) FAILED TEST(S)$/\1/p' "$log" | sort -n | tail -n 1)
-		passed=$((passed + n))
+		good=$(sum '^\[  PASSED  \] ([0-9]+) test.*' "$log")
+		bad=$(sum '^ *([0-9]+) FAILED TEST\(S\)$' "$log")
+		skipped=$((skipped + $(sum '^\[  SKIPPED \] ([0-9]+) test.*' "$log")))
+		passed=$((passed + good))
 		case $result in
-		PASS) [ "$n" -gt 0 ] || passed=$((passed + 1)) ;;
+		PASS) [ "$good" -gt 0 ] || passed=$((passed + 1)) ;;
 		SKIP)
 			skipped=$((skipped + 1))
-			echo "skipped: ${name%.trs}: $(tail -n 1 "$log")"
+			echo "skipped: $name: $(sed -n 's/^skipped: //p' "$log" | tail -n 1)"
 			;;
 		*)
-			failed=$((failed + ${bad:-1}))
-			echo "FAILED: ${name%.trs} ($variant)"
+			failed=$((failed + (bad > 0 ? bad : 1)))
+			echo "FAILED: $name ($variant)"
 			tail -n 40 "$log"
 			;;
 		esac
 	done < <(find "$dir" -name '*.trs' | sort)
 }
 
+build_variant() {
+	mkdir -p "$dir" && cd "$dir" || return
+	[ -f config.status ] && [ config.status -nt "$top/configure" ] || "$top/configure" -q --enable-werror "$@" || return
+	make -s -j"$jobs" check-build
+}
+
+# run_variant NAME MAKE_ARGUMENT CONFIGURE_ARGUMENT...
 run_variant() {
 	variant=$1
-	local dir=$top/build-check/$variant
-	shift
-	echo "== $variant"
+	dir=$top/build-check/$variant
+	local args=$2 start=$SECONDS built
+	shift 2
+	echo "== $variant: $*"
 	mkdir -p "$dir"
-	if ! (cd "$dir" && "$top/configure" -q --enable-werror "$@" && make -s -j"$jobs" && make -s -j"$jobs" check-build) \
-		>"$dir/build.log" 2>&1; then
+	if ! (build_variant "$@") >"$dir/build.log" 2>&1; then
 		tail -n 30 "$dir/build.log"
 		echo "FAILED: build ($variant)"
 		failed=$((failed + 1))
 		return
 	fi
+	built=$SECONDS
 	find "$dir" -name '*.trs' -delete
-	(cd "$dir" && make -s -k -j"${TEST_JOBS:-2}" check $CHECK_ARGS) >"$dir/check.log" 2>&1
-	[ -n "$(find "$dir" -name '*.trs' | head -n 1)" ] || {
+	# Whether a test failed is counted from what it left; anything else that ends make early is a failure of its own.
+	make -C "$dir" -s -k -j"${TEST_JOBS:-2}" check $args >"$dir/check.log" 2>&1
+	if ! grep -q '^# TOTAL: *[1-9]' "$dir/check.log"; then
 		tail -n 30 "$dir/check.log"
+		echo "FAILED: make check ($variant)"
 		failed=$((failed + 1))
-	}
+	fi
 	count_logs "$dir"
+	echo "   built in $((built - start)) s, tested in $((SECONDS - built)) s"
 }
 
+# Sanitizers make programs several times slower: fewer random cases.
 for v in $variants; do
-	CHECK_ARGS=
 	case $v in
-	plain) run_variant plain --enable-debug ;;
-	asan)
-		export SHALE_RANDOM_SCALE=20
-		run_variant asan --enable-debug --enable-sanitizers=address,undefined
-		unset SHALE_RANDOM_SCALE
-		;;
-	tsan)
-		export SHALE_RANDOM_SCALE=10
-		CHECK_ARGS='TESTS=$(ENGINE_TESTS)'
-		run_variant tsan --enable-sanitizers=thread
-		unset SHALE_RANDOM_SCALE
-		;;
-	*)
-		echo "unknown variant $v" >&2
-		exit 1
-		;;
+	plain) run_variant plain "" --enable-debug ;;
+	asan) SHALE_RANDOM_SCALE=20 run_variant asan "" CC=clang --enable-debug --enable-sanitizers=address,undefined ;;
+	tsan) SHALE_RANDOM_SCALE=10 run_variant tsan 'TESTS=$(ENGINE_TESTS)' --enable-sanitizers=thread ;;
 	esac
 done
 

@@ -33,6 +33,7 @@ int worker_start(struct worker *w, const char *name, void (*fn)(void *arg), void
     sigset_t all, old;
     int err;
 
+    w->running = false;
     if (!s)
         return -ENOMEM;
     s->fn = fn;

@@ -24,7 +24,7 @@ struct session_state {
 /* libfuse's last words, which say why a mount failed. */
 static char last_line[256];
 
-static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
 {
     char line[sizeof(last_line)];
     size_t n;

@@ -163,10 +163,3 @@ size_t objects_count(struct shale_store *store, const char *part)
     shale_buf_fini(&l.text);
     return l.n;
 }
-
-uint64_t env_number(const char *name, uint64_t other)
-{
-    const char *text = getenv(name);
-
-    return text && *text ? strtoull(text, NULL, 0) : other;
-}

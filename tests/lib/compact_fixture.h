@@ -46,7 +46,4 @@ char *run_text(struct compact_fixture *f, const struct sorted_run *run, size_t f
 char *objects_text(struct shale_store *store, const char *part);
 size_t objects_count(struct shale_store *store, const char *part);
 
-/* A number from the environment, or other; seeds are printed by the caller. */
-uint64_t env_number(const char *name, uint64_t other);
-
 #endif

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "format/block.h"
 #include "lib/block_model.h"
+#include "lib/random_env.h"
 #include "lib/store_fault.h"
 #include "sst/sst_iter.h"
 #include "sst/sst_section.h"
@@ -162,7 +163,7 @@ static inline void model_random(struct model *m, struct rng *rng, size_t n, size
 
 static inline uint64_t seed_of_test(struct rng *rng)
 {
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
 
     print_message("seed %llu\n", (unsigned long long)seed);
     rng_seed(rng, seed);

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "compact/output_set.h"
 #include "lib/compact_fixture.h"
+#include "lib/random_env.h"
 #include "lib/store_fault.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@
  * interrupted: behind a prefix of its rows, by a store that dies any number of times, and with a barrier that rises
  * from attempt to attempt.
  *
- * SHALE_SEED=N runs the cases N, N+1, ...; SHALE_RANDOM_CASES says how many.
+ * lib/random_env.h says how to choose cases and their number.
  */
 
 #define MAX_ROWS 64
@@ -569,9 +570,10 @@ int main(void)
         cmocka_unit_test(jobs_follow_the_model),
         cmocka_unit_test(readers_do_not_notice_a_barrier_that_rises),
     };
+    struct random_env env = random_env(300);
 
-    first_seed = env_number("SHALE_SEED", random_u64() >> 16);
-    n_cases = env_number("SHALE_RANDOM_CASES", 300);
+    first_seed = env.first;
+    n_cases = env.n;
     print_message("SHALE_SEED=%" PRIu64 " SHALE_RANDOM_CASES=%" PRIu64 "\n", first_seed, n_cases);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/db_fixture.h"
 #include "lib/model.h"
+#include "lib/random_env.h"
 
 #include "base/rng.h"
 
@@ -9,7 +10,7 @@
 
 /*
  * Random operations on a database whose tables are so small that everything moves, compared with the model; closed, abandoned,
- * and cut off from its store at a random call. SHALE_RANDOM_CASES says how many cases, SHALE_SEED replays one.
+ * and cut off from its store at a random call. lib/random_env.h says how to choose cases and their number.
  */
 enum { NO_L0_LIMIT = 1000, SNAPSHOTS = 3, DEFAULT_CASES = 200, OPS = 120 };
 
@@ -325,26 +326,14 @@ static void one_case(uint64_t seed)
     free(r);
 }
 
-static uint64_t number_from(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-
-    return text && *text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 static void random_operations_agree_with_the_model(void **state)
 {
-    uint64_t cases = number_from("SHALE_RANDOM_CASES", DEFAULT_CASES);
-    uint64_t seed = number_from("SHALE_SEED", 0);
+    struct random_env env = random_env(DEFAULT_CASES);
 
     (void)state;
-    if (seed)
-        cases = 1;
-    else
-        seed = random_u64() >> 16;
-    for (uint64_t i = 0; i < cases; i++) {
-        print_message("SHALE_SEED=%llu\n", (unsigned long long)(seed + i));
-        one_case(seed + i);
+    for (uint64_t i = 0; i < env.n; i++) {
+        print_message("SHALE_SEED=%llu\n", (unsigned long long)(env.first + i));
+        one_case(env.first + i);
     }
 }
 

@@ -9,7 +9,8 @@
 
 #include "base/crc32.h"
 #include "lib/block_model.h"
-#include "lib/failing_heap.h"
+#include "lib/heap_fault.h"
+#include "lib/random_env.h"
 
 #include <errno.h>
 
@@ -384,7 +385,7 @@ static void check_block(struct shale_slice payload, int version, const struct mo
 static void blocks_agree_with_a_sorted_array(void **state)
 {
     static const size_t sizes[] = { 1024, 4096, 65536, 1 << 20 };
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
 
     (void)state;
     for (unsigned i = 0; i < 150; i++, seed++) {
@@ -650,14 +651,14 @@ static void allocation_failures_are_reported(void **state)
         model_add(&m, row);
     }
     assert_int_equal(build_failing(&m, &want, &unused), 0);
-    for (long n = 0;; n++) {
+    for (unsigned n = 1;; n++) {
         struct shale_buf got = SHALE_BUF_INIT;
         size_t n_failed = 0;
         bool failed;
 
-        heap_fail_after(n);
+        heap_fault_after(n);
         (void)build_failing(&m, &got, &n_failed); /* its checks are inside */
-        failed = heap_failed();
+        failed = heap_fault_off();
         assert_int_equal(n_failed, failed);
         assert_true(slice_eq(slice_of_buf(&got), slice_of_buf(&want)));
         shale_buf_fini(&got);
@@ -669,12 +670,12 @@ static void allocation_failures_are_reported(void **state)
         struct shale_slice all = slice_of(long_key, order == ITER_ASC ? 0 : sizeof(long_key));
         bool failed = true;
 
-        for (long n = 0; failed; n++) {
+        for (unsigned n = 1; failed; n++) {
             int rc;
 
-            heap_fail_after(n);
+            heap_fault_after(n);
             rc = read_all(slice_of_buf(&want), BLOCK_V2, (enum iter_order)order, all, m.n);
-            failed = heap_failed();
+            failed = heap_fault_off();
             assert_int_equal(rc, failed ? -ENOMEM : 0);
             assert_true(n < 100);
         }

@@ -9,6 +9,7 @@
 #include "lib/heap_fault.h"
 #include "lib/meta_model.h"
 #include "lib/mutate.h"
+#include "lib/random_env.h"
 
 #include <errno.h>
 
@@ -29,7 +30,7 @@ static void round_trip(const struct compactions *c)
 
 static void random_jobs_survive(void **state)
 {
-    uint64_t seed = random_u64() % 1000000;
+    uint64_t seed = random_env(1).first;
     struct compactions c;
     struct rng r;
 

@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "fs/core/extent.h"
 #include "lib/heap_fault.h"
+#include "lib/random_env.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -143,7 +144,7 @@ static void layered_free(struct layered *s)
 
 static uint64_t seeded(struct rng *r)
 {
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
 
     print_message("seed %" PRIu64 "\n", seed);
     rng_seed(r, seed);

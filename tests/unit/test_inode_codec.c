@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "fs/core/inode_codec.h"
 #include "lib/heap_fault.h"
+#include "lib/random_env.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -109,7 +110,7 @@ static struct inode_rec random_rec(struct rng *r)
 
 static void every_record_survives_encoding(void **state)
 {
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
     struct rng r;
 
     (void)state;
@@ -140,7 +141,7 @@ static void every_record_survives_encoding(void **state)
 /* Every length but the right one is an error, and no changed byte is read past the end. */
 static void a_cut_or_damaged_record_is_refused(void **state)
 {
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
     struct rng r;
 
     (void)state;
@@ -267,7 +268,7 @@ static void assert_same_op(const struct inode_op *a, const struct inode_op *b)
 
 static void every_operand_survives_encoding(void **state)
 {
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
     struct rng r;
 
     (void)state;
@@ -311,7 +312,7 @@ static void operands_that_cannot_be_are_refused(void **state)
 /* ((a b) c) and (a (b c)) are the same operand, and each does to a record what a, b, c do one by one. */
 static void folding_is_associative(void **state)
 {
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
     struct rng r;
 
     (void)state;
@@ -422,7 +423,7 @@ static void a_full_list_says_so_and_stays(void **state)
 /* Whatever the cuts, a chunk has the generation of the last cut at or before it. */
 static void generations_follow_the_last_cut_before_a_chunk(void **state)
 {
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
     uint32_t model[32] = { 0 };
     struct inode_rec rec = new_file();
     struct rng r;

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "base/rng.h"
 #include "lib/heap_fault.h"
+#include "lib/random_env.h"
 #include "lib/row_text.h"
 #include "mem/memtable.h"
 
@@ -348,7 +349,7 @@ static void random_rows_agree_with_a_sorted_array(void **state)
     enum { N = 3000 };
     static char keys[N][12];
     static struct shale_row rows[N];
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
     struct memtable *m;
     struct rng rng;
 
@@ -456,7 +457,7 @@ static void reserved_rows_cannot_fail(void **state)
     static char value[700 << 10];
     static struct shale_row rows[N];
     static char keys[N][24];
-    uint64_t seed = random_u64();
+    uint64_t seed = random_env(1).first;
     struct memtable *m;
     struct rng rng;
 

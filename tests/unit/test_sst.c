@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/failing_heap.h"
+#include "lib/heap_fault.h"
 #include "lib/sst_fixture.h"
 
 #include "base/crc32.h"
@@ -481,12 +481,12 @@ static void external_ssts_lie_under_their_own_path(void **state)
         expect_name(&f, own, "db");
         expect_name(&f, ids_a[1], known ? "other/a" : "db");
         expect_name(&f, ids_b[0], known ? "b" : "db"); /* the later of two wins */
-        for (long n = 0; round == 0; n++) {
+        for (unsigned n = 1; round == 0; n++) {
             int rc;
 
-            heap_fail_after(n);
+            heap_fault_after(n);
             rc = table_store_set_externals(&f.ts, &m);
-            if (!heap_failed()) {
+            if (!heap_fault_off()) {
                 assert_int_equal(rc, 0);
                 break;
             }
@@ -515,25 +515,25 @@ static void each_failing_allocation_of_a_read_is_told(void **state)
     model_random(&m, &rng, 100, 10, 30);
     h = fixture_write(&f, &m, false);
     for (size_t p = 0; p < ARRAY_SIZE(parts); p++) {
-        for (long n = 0;; n++) {
+        for (unsigned n = 1;; n++) {
             int rc;
 
-            heap_fail_after(n);
+            heap_fault_after(n);
             rc = read_part(&f, h, parts[p]);
-            if (!heap_failed()) {
+            if (!heap_fault_off()) {
                 assert_int_equal(rc, 0);
                 break;
             }
             assert_int_equal(rc, -ENOMEM);
         }
     }
-    for (long n = 0;; n++) {
+    for (unsigned n = 1;; n++) {
         struct scan_result r = { 0 };
         int rc;
 
-        heap_fail_after(n);
+        heap_fault_after(n);
         rc = sst_scan_object(APPENDIX_A, "x", scan_row, &r);
-        if (!heap_failed()) {
+        if (!heap_fault_off()) {
             assert_int_equal(rc, 0);
             break;
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/failing_heap.h"
+#include "lib/heap_fault.h"
 #include "lib/sst_fixture.h"
 
 #include <errno.h>
@@ -376,12 +376,12 @@ static void each_failing_allocation_is_told(void **state)
     model_random(&m, &rng, 100, 2, 20);
     view.sst = fixture_write(&f, &m, false);
     for (int order = 0; order < 2; order++) {
-        for (long n = 0;; n++) {
+        for (unsigned n = 1;; n++) {
             int rc;
 
-            heap_fail_after(n);
+            heap_fault_after(n);
             rc = walk_all(&f, &view, order ? ITER_ASC : ITER_DESC, &m);
-            if (!heap_failed()) {
+            if (!heap_fault_off()) {
                 assert_int_equal(rc, SHALE_END);
                 break;
             }

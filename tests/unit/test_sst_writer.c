@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/failing_heap.h"
+#include "lib/heap_fault.h"
 #include "lib/sst_fixture.h"
 
 #include <errno.h>
@@ -398,12 +398,12 @@ static void each_failing_allocation_is_told(void **state)
     format.codec = SHALE_CODEC_LZ4;
     fixture_init(&f, &format, 100000);
     model_random(&m, &rng, 60, 10, 30);
-    for (long n = 0;; n++) {
+    for (unsigned n = 1;; n++) {
         struct sst_handle *h = NULL;
         struct sst_writer *w = NULL;
         int rc;
 
-        heap_fail_after(n);
+        heap_fault_after(n);
         rc = sst_writer_new(&f.ts, fixture_id(&f), true, &w);
         for (size_t i = 0; rc == 0 && i < m.n; i++)
             rc = sst_writer_add(w, &m.rows[i], NULL);
@@ -411,7 +411,7 @@ static void each_failing_allocation_is_told(void **state)
             rc = sst_writer_finish(w, &h);
         if (rc < 0)
             sst_writer_free(w);
-        if (!heap_failed()) {
+        if (!heap_fault_off()) {
             assert_int_equal(rc, 0);
             check_object(&f, h, &m);
             sst_handle_unref(h);

@@ -434,7 +434,7 @@ static void background_run(void *arg)
 static void several_are_read_at_once_but_not_all(void **state)
 {
     struct fault_rule gate = { .cls = FAULT_GET, .action = FAULT_GATE, .match = "wal/00000000000000000010" };
-    struct fault_rule later = { .cls = FAULT_GET, .action = FAULT_GATE_DONE, .match = "wal/00000000000000000017" };
+    struct fault_rule later = { .cls = FAULT_GET, .action = FAULT_GATE_DONE, .match = "wal/0000000000000000001" };
     struct sst_fixture f;
     struct model m = { 0 };
     struct seen s = { .m = &m };
@@ -450,7 +450,7 @@ static void several_are_read_at_once_but_not_all(void **state)
     later_id = store_fault_add(f.store, &later);
     assert_int_equal(worker_start(&b.w, "replay", background_run, &b), 0);
     store_fault_wait(f.store, gate_id, 1);
-    store_fault_wait(f.store, later_id, 1);
+    store_fault_wait(f.store, later_id, 7);
     assert_int_equal(store_fault_count(f.store, FAULT_GET), 13); /* 5 to 17 */
     store_fault_release(f.store, gate_id);
     store_fault_release(f.store, later_id);

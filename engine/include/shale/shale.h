@@ -52,7 +52,11 @@ struct shale_ttl {
     int64_t ms; /* after the write, or Unix time */
 };
 
+#ifdef __cplusplus
+#define SHALE_TTL_INIT (shale_ttl{ SHALE_TTL_DEFAULT, 0 })
+#else
 #define SHALE_TTL_INIT ((struct shale_ttl){ SHALE_TTL_DEFAULT, 0 })
+#endif
 
 /*
  * Changes that commit together, in one sequence number. A put or delete replaces what the batch said of the key before;
