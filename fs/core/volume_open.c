@@ -387,7 +387,7 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
 /* Handles that the kernel never closed: their files go as at a last close. */
 static void reclaim_open(struct fs *fs)
 {
-    for (size_t b = 0; b < INODE_BUCKETS; b++) {
+    for (size_t b = 0; b < fs->inodes.n_buckets; b++) {
         list_for_each(n, &fs->inodes.buckets[b]) {
             struct inode *i = list_entry(n, struct inode, link);
 
