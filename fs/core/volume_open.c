@@ -22,6 +22,7 @@
 #define WAL_OBJECT_BYTES (8ull << 20)
 #define REPLAY_WAL_OBJECTS 256u
 #define GATHER_US 500
+#define COMPACTIONS 2 /* a long one and one that keeps L0 short; each takes some 40 MiB */
 
 void fs_options_init(struct fs_options *opt)
 {
@@ -58,6 +59,7 @@ static void db_options(const struct fs *fs, struct shale_options *opt)
     opt->merge_operator = &fs_merge_operator;
     opt->read_only = fs->opt.read_only;
     opt->compactor.enabled = !fs->opt.read_only;
+    opt->compactor.max_concurrent = COMPACTIONS;
 }
 
 static int open_store(struct fs *fs, const char *url, bool create)
