@@ -20,7 +20,7 @@ struct input_options {
 
 #define INPUT_TICK_ROWS 256
 /* Bytes read ahead of the merge, shared out among the sources, so that many sources need no more memory than few. */
-#define INPUT_READ_AHEAD ((uint64_t)32 << 20)
+#define INPUT_READ_AHEAD ((uint64_t)8 << 20)
 
 int input_iter_new(const struct input_options *opt, struct iter **out);
 /* Key and value bytes of the rows taken so far. */

@@ -6,6 +6,9 @@
 #include <assert.h>
 #include <errno.h>
 
+/* What is read in one go before it is known how far the blocks expand: some do 200 times. */
+#define FIRST_BYTES (16u << 10)
+
 static void forget(struct block_window *w)
 {
     for (size_t i = 0; i < w->n; i++)
@@ -28,20 +31,44 @@ static uint64_t stored_len(const struct block_window *w, size_t i)
     return (i + 1 < x->n ? x->offsets[i + 1] : w->src.sst->info.filter_offset) - x->offsets[i];
 }
 
-/* How many blocks from i on, in the given direction and not past end, make up w->bytes. */
+/* How many stored bytes to read, so that w->bytes holds for them and twice that for what they become. */
+static uint64_t budget(const struct block_window *w)
+{
+    uint64_t stored = w->bytes;
+
+    if (w->src.sst->info.codec == SHALE_CODEC_NONE)
+        return stored;
+    if (w->expansion > 2)
+        stored = w->bytes / w->expansion * 2;
+    return w->expansion == 0 && stored > FIRST_BYTES ? FIRST_BYTES : stored;
+}
+
+/* How many blocks from i on, in the given direction and not past end, to read. */
 static size_t count_blocks(const struct block_window *w, size_t i, size_t end, enum iter_order order)
 {
-    uint64_t sum = stored_len(w, i);
+    uint64_t sum = stored_len(w, i), max = budget(w);
     size_t n = 1;
 
     while (i != end) {
         i = order == ITER_ASC ? i + 1 : i - 1;
         sum += stored_len(w, i);
-        if (sum > w->bytes)
+        if (sum > max)
             break;
         n++;
     }
     return n;
+}
+
+/* Rounded up, and at least 1. */
+static void note_expansion(struct block_window *w)
+{
+    uint64_t stored = 0, decoded = 0;
+
+    for (size_t k = 0; k < w->n; k++) {
+        stored += stored_len(w, w->first + k);
+        decoded += w->blocks[k]->len;
+    }
+    w->expansion = stored > 0 && decoded > stored ? (decoded + stored - 1) / stored : 1;
 }
 
 static int load(struct block_window *w, size_t i, size_t lo, size_t hi, enum iter_order order)
@@ -58,6 +85,7 @@ static int load(struct block_window *w, size_t i, size_t lo, size_t hi, enum ite
         return rc;
     w->first = first;
     w->n = n;
+    note_expansion(w);
     return 0;
 }
 

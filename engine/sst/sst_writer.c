@@ -12,6 +12,8 @@
 /* Up to this an object is one put, which can be tried again; a larger one goes out in pieces of about PIECE_LEN. */
 #define SMALL_MAX ((size_t)4 << 20)
 #define PIECE_LEN ((size_t)1 << 20)
+/* A larger block is one large value: bulk data, which would drive out many others. */
+#define CACHED_BLOCK_MAX ((size_t)128 << 10)
 
 struct sst_writer {
     struct table_store *ts;
@@ -154,7 +156,7 @@ static int end_block(struct sst_writer *w, uint64_t *stored_len)
     rc = block_builder_finish(&w->block, &w->raw);
     if (rc < 0)
         return rc;
-    if (w->cache)
+    if (w->cache && w->raw.len <= CACHED_BLOCK_MAX)
         table_cache_block(w->ts, w->id, writer_offset(w), slice_of_buf(&w->raw));
     rc = put_section(w, w->ts->format.codec, stored_len);
     if (rc < 0)

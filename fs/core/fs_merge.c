@@ -26,7 +26,7 @@ static int merge_counter(const struct shale_slice *existing, const struct shale_
                          struct shale_buf *out)
 {
     uint8_t bytes[FS_COUNTER_LEN];
-    int64_t sum = 0, v;
+    int64_t sum = 0, v = 0;
     int rc = existing ? fs_counter_decode(*existing, &sum) : 0;
 
     for (size_t i = 0; i < n && rc == 0; i++) {

@@ -14,7 +14,9 @@ void inode_table_init(struct inode_table *t)
 {
     mutex_init(&t->mu, FS_RANK_TABLE, "inode table");
     cond_init(&t->loaded);
-    for (size_t i = 0; i < INODE_BUCKETS; i++)
+    t->buckets = t->first_buckets;
+    t->n_buckets = INODE_BUCKETS_MIN;
+    for (size_t i = 0; i < t->n_buckets; i++)
         list_init(&t->buckets[i]);
     t->n = 0;
 }
@@ -32,19 +34,21 @@ static void inode_free(struct inode *i)
 
 void inode_table_fini(struct inode_table *t)
 {
-    for (size_t b = 0; b < INODE_BUCKETS; b++) {
+    for (size_t b = 0; b < t->n_buckets; b++) {
         list_for_each_safe(n, tmp, &t->buckets[b]) {
             list_remove(n);
             inode_free(list_entry(n, struct inode, link));
         }
     }
+    if (t->buckets != t->first_buckets)
+        mem_free(t->buckets);
     cond_fini(&t->loaded);
     mutex_fini(&t->mu);
 }
 
 static struct list *bucket(struct inode_table *t, uint64_t ino)
 {
-    return &t->buckets[(ino * 0x9e3779b97f4a7c15u) >> 32 & (INODE_BUCKETS - 1)];
+    return &t->buckets[(ino * 0x9e3779b97f4a7c15u) >> 32 & (t->n_buckets - 1)];
 }
 
 static struct inode *find_locked(struct inode_table *t, uint64_t ino)
@@ -100,8 +104,33 @@ static struct inode *find_loaded_locked(struct inode_table *t, uint64_t ino)
     return i;
 }
 
+/* Four times as many buckets, if there is memory for them. */
+static void grow_locked(struct inode_table *t)
+{
+    struct list *old = t->buckets;
+    size_t n_old = t->n_buckets;
+    struct list *more = mem_alloc(size_mul(n_old * 4, sizeof(*more)));
+
+    if (!more)
+        return;
+    t->buckets = more;
+    t->n_buckets = n_old * 4;
+    for (size_t k = 0; k < t->n_buckets; k++)
+        list_init(&more[k]);
+    for (size_t k = 0; k < n_old; k++) {
+        list_for_each_safe(n, tmp, &old[k]) {
+            list_remove(n);
+            list_append(bucket(t, list_entry(n, struct inode, link)->ino), n);
+        }
+    }
+    if (old != t->first_buckets)
+        mem_free(old);
+}
+
 static void insert_locked(struct inode_table *t, struct inode *i)
 {
+    if (t->n >= t->n_buckets)
+        grow_locked(t);
     list_append(bucket(t, i->ino), &i->link);
     t->n++;
 }

@@ -57,13 +57,15 @@ struct inode {
 #define FS_RANK_INODE 10
 #define FS_RANK_COUNTERS 12
 
-#define INODE_BUCKETS 4096u
+#define INODE_BUCKETS_MIN 4096u
 
 struct inode_table {
     struct mutex mu; /* rank FS_RANK_TABLE */
     struct cond loaded;
-    struct list buckets[INODE_BUCKETS];
+    struct list *buckets;
+    size_t n_buckets; /* a power of two; grows with n, so that a chain stays short */
     size_t n;
+    struct list first_buckets[INODE_BUCKETS_MIN];
 };
 
 void inode_table_init(struct inode_table *t);

@@ -427,7 +427,7 @@ static int add_within(uint64_t v, int64_t diff, uint64_t max, const char *what, 
 
 int inode_op_apply(struct inode_rec *rec, const struct inode_op *op)
 {
-    uint64_t nlink, entries, blocks;
+    uint64_t nlink = 0, entries = 0, blocks = 0;
 
     if (op->entries && !S_ISDIR(rec->mode))
         return err_set(SHALE_EMERGE, "a change of the number of entries meets an inode that is no directory");

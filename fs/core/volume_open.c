@@ -22,6 +22,7 @@
 #define WAL_OBJECT_BYTES (8ull << 20)
 #define REPLAY_WAL_OBJECTS 256u
 #define GATHER_US 500
+#define COMPACTIONS 2 /* a long one and one that keeps L0 short; each takes some 40 MiB */
 
 void fs_options_init(struct fs_options *opt)
 {
@@ -58,6 +59,7 @@ static void db_options(const struct fs *fs, struct shale_options *opt)
     opt->merge_operator = &fs_merge_operator;
     opt->read_only = fs->opt.read_only;
     opt->compactor.enabled = !fs->opt.read_only;
+    opt->compactor.max_concurrent = COMPACTIONS;
 }
 
 static int open_store(struct fs *fs, const char *url, bool create)
@@ -407,7 +409,7 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
 /* Handles that the kernel never closed: their files go as at a last close. */
 static void reclaim_open(struct fs *fs)
 {
-    for (size_t b = 0; b < INODE_BUCKETS; b++) {
+    for (size_t b = 0; b < fs->inodes.n_buckets; b++) {
         list_for_each(n, &fs->inodes.buckets[b]) {
             struct inode *i = list_entry(n, struct inode, link);
 

@@ -5,7 +5,7 @@
 
 #include <fcntl.h>
 
-/* The page cache is right whoever filled it, and closing what was open for reading has nothing to report. */
+/* The page cache is right whoever filled it, and what was open for reading has no pages to hand over when it is closed. */
 static void set_flags(struct fuse_file_info *fi)
 {
     fi->keep_cache = 1;
@@ -79,12 +79,6 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
         fuse_reply_err(req, (int)-n);
     else
         fuse_reply_write(req, (size_t)n);
-}
-
-void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-    (void)ino;
-    ops_reply_rc(req, fs_file_flush(ops_handle_of(fi)->file));
 }
 
 void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -38,9 +38,10 @@ static void ops_on_init(void *userdata, struct fuse_conn_info *conn)
 }
 
 /*
- * Missing on purpose, answered ENOSYS by libfuse, which the kernel remembers: access (default_permissions), lseek (no
- * holes to find), fallocate and O_TMPFILE (EOPNOTSUPP), copy_file_range (copied by reads and writes), locks (the kernel's own),
- * ioctl.
+ * Missing on purpose, answered ENOSYS by libfuse, which the kernel remembers: flush (close still hands over the pages of
+ * mappings, and has nothing else to report: what cannot be kept fails in write, or in fsync), access
+ * (default_permissions), lseek (no holes to find), fallocate and O_TMPFILE (EOPNOTSUPP), copy_file_range (copied by
+ * reads and writes), locks (the kernel's own), ioctl.
  */
 const struct fuse_lowlevel_ops ops_table = {
     .init = ops_on_init,
@@ -63,7 +64,6 @@ const struct fuse_lowlevel_ops ops_table = {
     .create = ops_create,
     .read = ops_read,
     .write = ops_write,
-    .flush = ops_flush,
     .fsync = ops_fsync,
     .release = ops_release,
     .mknod = ops_mknod,
