@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 /*
- * fsmeta DIR FILES THREADS BYTES: rates of names and small files, all in one directory that the threads share. One line for each
- * phase: operations, seconds, rate, latencies, errors. Ends with 1 when an operation failed or read other than what was written.
+ * fsmeta DIR FILES THREADS BYTES: rates of names and small files, all in one directory that the threads share. One line
+ * for each phase: operations, seconds, rate, latencies, errors. Ends with 1 when an operation failed or read other than
+ * what was written.
  */
 enum { THREADS_MAX = 256 };
 
@@ -207,8 +208,8 @@ static void run_phase(void)
     took = now() - began;
     pthread_barrier_destroy(&start);
     qsort(latency_us, (size_t)files, sizeof(*latency_us), compare);
-    printf("%-13s %6d ops %8.3f s %9.0f ops/s  p50 %8.0f us  p99 %8.0f us  errors %ld\n", phases[phase].name, files, took,
-           files / took, (double)latency_us[files / 2], (double)latency_us[files * 99L / 100], errors);
+    printf("%-13s %6d ops %8.3f s %9.0f ops/s  p50 %8.0f us  p99 %8.0f us  errors %ld\n", phases[phase].name, files,
+           took, files / took, (double)latency_us[files / 2], (double)latency_us[files * 99L / 100], errors);
     fflush(stdout);
 }
 

@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Rates of a mounted volume beside the passthrough_ll example of libfuse, over tmpfs, and peak memory for a file of 2 GiB.
+# Rates of a mounted volume beside libfuse's example passthrough_ll over tmpfs, and peak memory for a file of 2 GiB.
 # Run it in the build directory: SRCDIR=.. ../tests/bench/mount.sh
-# ROUNDS (5), FILES (5000), STREAM_MB (512) and BIG_MB (2048) change the amounts; BENCH_DIR (/dev/shm) where everything lies.
+# ROUNDS (5), FILES (5000), STREAM_MB (512) and BIG_MB (2048) change the amounts; BENCH_DIR (/dev/shm) is where
+# everything lies.
 #
-# Two processes that wait for each other run ten times slower or faster with where the scheduler puts them, so everything is pinned to
-# one CPU (and runs at real-time priority where that is allowed, so that other load does not count), and the two take turns.
+# Two processes that wait for each other run ten times slower or faster with where the scheduler puts them, so all is
+# pinned to one CPU (and runs at real-time priority where that is allowed, so that other load does not count), and the
+# two take turns.
 set -eu
 SRCDIR=${SRCDIR:-.}
 BUILDDIR=${BUILDDIR:-$(pwd)}

@@ -38,7 +38,9 @@ enum {
     DELAY_MAX_US = 700000,
 };
 
-enum kind { CREATE, MKDIR, SYMLINK, LINK, UNLINK, RMDIR, RENAME, TRUNCATE, WRITE, HOLD, WRITE_HELD, FSYNC, FSYNC_DIR, N_KINDS };
+enum kind {
+    CREATE, MKDIR, SYMLINK, LINK, UNLINK, RMDIR, RENAME, TRUNCATE, WRITE, HOLD, WRITE_HELD, FSYNC, FSYNC_DIR, N_KINDS
+};
 
 static const char *const kind_names[N_KINDS] = {
     [CREATE] = "create", [MKDIR] = "mkdir", [SYMLINK] = "symlink", [LINK] = "link", [UNLINK] = "unlink",
@@ -172,8 +174,8 @@ static void answer(struct state *s, int want, int64_t got)
     if (error == ENOTCONN || error == ECONNABORTED || error == EIO)
         s->dead = true;
     else if (error != -want)
-        die("operation %" PRIu64 ", %s %s %s: '%s', the model says '%s'", s->m.op, kind_names[s->kind], s->path, s->path2,
-            strerror(error), strerror(-want));
+        die("operation %" PRIu64 ", %s %s %s: '%s', the model says '%s'", s->m.op, kind_names[s->kind], s->path,
+            s->path2, strerror(error), strerror(-want));
 }
 
 static void make(struct state *s, enum kind k)
@@ -306,8 +308,12 @@ static void write_it(struct state *s, struct model_node *n, int fd)
         fd = mine = open(path, O_WRONLY);
         answer(s, 0, fd);
     }
-    if (!s->dead)
-        answer(s, 0, pwrite(fd, s->data, len, offset) == (ssize_t)len ? 0 : -1);
+    if (!s->dead) {
+        ssize_t done = pwrite(fd, s->data, len, offset);
+
+        answer(s, 0, done);
+        s->dead |= done != (ssize_t)len; /* less is written only when the daemon dies in between */
+    }
     if (mine >= 0)
         close(mine);
 }
@@ -566,8 +572,8 @@ static bool files_match(const struct fs_model *end, const struct model_node *dir
         if (file_matches(node_of(end, n->ino), p, n->carried, size, hash))
             continue;
         snprintf(why, PATH_MAX * 2,
-                 "the names are those after operation %" PRIu64 ", but %s (%" PRIu64 " bytes) is not as it was after any "
-                 "operation from %" PRIu64 " on",
+                 "the names are those after operation %" PRIu64 ", but %s (%" PRIu64 " bytes) is not as it was after "
+                 "any operation from %" PRIu64 " on",
                  p, child, size, n->carried);
         return false;
     }
@@ -617,12 +623,12 @@ static int check(const char *dir, uint64_t seed, const char *log)
         step(&at);
     while (!names_match(&at, &there) || !files_match(&end.m, at.m.root, at.m.op, dir, why)) {
         if (at.m.op >= begun)
-            die("%" PRIu64 " operations returned, %" PRIu64 " began, %" PRIu64 " synced: %s\n%s", returned, begun, synced,
-                why, there.data);
+            die("%" PRIu64 " operations returned, %" PRIu64 " began, %" PRIu64 " synced: %s\n%s", returned, begun,
+                synced, why, there.data);
         step(&at);
     }
-    printf("%" PRIu64 " operations, synced up to %" PRIu64 ", the names are those after %" PRIu64 "\n", returned, synced,
-           at.m.op);
+    printf("%" PRIu64 " operations, synced up to %" PRIu64 ", the names are those after %" PRIu64 "\n", returned,
+           synced, at.m.op);
     free(there.data);
     model_fini(&at.m);
     model_fini(&end.m);
