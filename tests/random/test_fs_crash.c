@@ -264,6 +264,8 @@ static bool file_matches(const struct model_node *all, uint64_t p, uint64_t carr
 {
     size_t k = 0;
 
+    if (!all)
+        return false;
     while (k < all->n_versions && all->versions[k].op <= carried)
         k++;
     if (k == 0 && size == 0)
