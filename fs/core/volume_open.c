@@ -44,8 +44,9 @@ void fs_format_options_init(struct fs_format_options *opt)
     };
 }
 
-static void db_options(const struct fs *fs, struct shale_options *opt)
+void volume_db_options(struct fs *fs, struct shale_options *opt)
 {
+    fs_filter_init(&fs->filter);
     shale_options_init(opt);
     opt->flush_interval_ms = 0; /* the committer asks */
     opt->commit_gather_us = GATHER_US;
@@ -57,6 +58,7 @@ static void db_options(const struct fs *fs, struct shale_options *opt)
     opt->block_size = fs->volume.block_bytes;
     opt->codec = fs->volume.codec;
     opt->merge_operator = &fs_merge_operator;
+    opt->compaction_filter = &fs->filter.filter;
     opt->read_only = fs->opt.read_only;
     opt->compactor.enabled = !fs->opt.read_only;
     opt->compactor.max_concurrent = COMPACTIONS;
@@ -80,7 +82,7 @@ static int open_db(struct fs *fs)
 {
     struct shale_options opt;
 
-    db_options(fs, &opt);
+    volume_db_options(fs, &opt);
     return shale_db_open(fs->store, fs->path, &opt, false, &fs->db);
 }
 
@@ -145,7 +147,7 @@ static int make_database(struct fs *fs, const struct fs_format_options *opt)
     struct shale_options db_opt;
     int rc, close_rc;
 
-    db_options(fs, &db_opt);
+    volume_db_options(fs, &db_opt);
     db_opt.compactor.enabled = false;
     rc = shale_db_open(fs->store, fs->path, &db_opt, true, &fs->db);
     if (rc == 0)

@@ -3,6 +3,7 @@
 #define FS_CORE_VOLUME_STATE_H
 
 #include "base/pool.h"
+#include "fs/core/fs_filter.h"
 #include "fs/core/inode.h"
 #include "fs/core/session.h"
 #include "fs/core/volume.h"
@@ -20,6 +21,7 @@ struct fs {
     struct volume volume;
     struct session session;
     struct shale_db *db;
+    struct fs_filter filter;   /* of db */
     struct inode_table inodes;
 
     struct oplock sweep;       /* held by who writes everything back: whoever waits for it finds all of that done */
