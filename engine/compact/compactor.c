@@ -498,6 +498,7 @@ static int claim(struct compactor *c)
     const struct compactor_config *cfg = &c->cfg;
     struct manifest_version *v = NULL;
     uint64_t epoch;
+    size_t n = 0;
     int rc;
 
     rc = manifest_store_claim(cfg->manifests, EPOCH_COMPACTOR, &epoch, &v);
@@ -505,9 +506,10 @@ static int claim(struct compactor *c)
         return rc;
     manifest_version_unref(v);
     rc = compaction_log_init(&c->log, cfg->store, cfg->root, epoch, cfg->opt->manifest_update_timeout_ms);
+    for (size_t i = 0; rc == 0 && i < c->log.state.n; i++)
+        n += compaction_is_active(&c->log.state.list[i]);
     if (rc == 0)
-        log_info("compactor of %s started, epoch %" PRIu64 ", %zu compactions to resume", cfg->root, epoch,
-                 c->log.state.n);
+        log_info("compactor of %s started, epoch %" PRIu64 ", %zu compactions to resume", cfg->root, epoch, n);
     return rc;
 }
 
