@@ -18,6 +18,7 @@ int cmd_umount(int argc, char **argv);
 int cmd_sync(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_compact(int argc, char **argv);
 
 /* "shalefs: " and a line on standard error; returns status. */
 int cmd_say(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -30,6 +30,7 @@ static const struct command {
     { "sync", "DIR", "return when everything written in a mount is in the store", cmd_sync },
     { "status", "VOLUME|DIR", "what is known of a volume, and who has it mounted", cmd_status },
     { "check", "VOLUME", "check that a volume that is not mounted is whole", cmd_check },
+    { "compact", "VOLUME", "merge its tree into one run, and give back space of removed data", cmd_compact },
     { "version", "", "print the version", cmd_version },
 };
 

@@ -16,6 +16,16 @@ struct cli_clock {
     _Atomic int64_t ms;       /* relaxed: one thread sets it between operations */
 };
 
+/* What compact is to do. */
+struct cli_compact {
+    bool l0, embedded, submit_only, resume, watch, has_kill;
+    uint32_t l0_oldest;
+    uint32_t *runs; /* owned */
+    size_t n_runs;
+    const char *spec;
+    uint64_t kill_after;
+};
+
 /* A parsed command line. */
 struct cli {
     const char *command;
@@ -38,6 +48,7 @@ struct cli {
     bool has_id;
     const char *expected;
     uint64_t gets;
+    struct cli_compact compact;
 };
 
 struct cli_command {
@@ -76,6 +87,7 @@ int cmd_apply(struct cli *c);
 int cmd_check(struct cli *c);
 int cmd_manifest(struct cli *c);
 int cmd_compactions(struct cli *c);
+int cmd_compact(struct cli *c);
 
 /* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);
@@ -83,6 +95,8 @@ int cli_merge_operator(const char *name, const struct shale_merge_operator **op)
 int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out);
 /* Decode every SST under wal/ and compacted/ and print its rows; out NULL: only decode. */
 int cli_print_objects(struct cli *c, FILE *out);
+/* The numbers of --runs, separated by commas; text is taken apart. */
+int cli_parse_runs(char *text, struct cli_compact *out);
 /* Print all rows of an iterator, and count them. Closes it. */
 int cli_print_scan(struct shale_iter *it, bool bare, size_t digest, FILE *out, uint64_t *n);
 

@@ -17,6 +17,7 @@ const struct cli_command cli_commands[] = {
     { "check", "URL", "verify every SST, and with --expected the rows", 0, 0, cmd_check },
     { "manifest", "URL", "the newest manifest as JSON", 0, 0, cmd_manifest },
     { "compactions", "URL", "the newest compactions object as JSON; null when there is none", 0, 0, cmd_compactions },
+    { "compact", "URL", "run one compaction to its end, or --watch", 0, 0, cmd_compact },
     { NULL, NULL, NULL, 0, 0, NULL },
 };
 

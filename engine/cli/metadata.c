@@ -218,13 +218,14 @@ int metadata_print_manifest(struct json *j, uint64_t id, const struct manifest *
     return rc;
 }
 
-static void print_compaction(struct json *j, const struct compaction *c)
+/* Named by its id, as a member of an object, or alone. */
+static void print_record(struct json *j, const struct compaction *c, bool named)
 {
     static const char *const status[] = { "Submitted", "Running", "Completed", "Failed" };
     char id[SHALE_ULID_TEXT_LEN + 1];
 
     ulid_format(c->id, id);
-    json_object(j, id);
+    json_object(j, named ? id : NULL);
     json_u64(j, "bytes_processed", 0);
     json_string(j, "id", id);
     json_array(j, "output_ssts");
@@ -259,10 +260,15 @@ int metadata_print_compactions(struct json *j, uint64_t id, const struct compact
     json_object(j, "core");
     json_object(j, "recent_compactions");
     for (size_t i = 0; i < c->n; i++)
-        print_compaction(j, &c->list[i]);
+        print_record(j, &c->list[i], true);
     json_object_end(j);
     json_object_end(j);
     json_object_end(j);
     json_array_end(j);
     return 0;
+}
+
+void metadata_print_compaction(struct json *j, const struct compaction *c)
+{
+    print_record(j, c, false);
 }

@@ -26,6 +26,16 @@ enum {
     OPT_MAX_SST_SIZE,
     OPT_MIN_SOURCES,
     OPT_WAL_URL,
+    OPT_FULL,
+    OPT_L0,
+    OPT_L0_OLDEST,
+    OPT_RUNS,
+    OPT_SPEC,
+    OPT_EMBEDDED,
+    OPT_SUBMIT_ONLY,
+    OPT_RESUME,
+    OPT_KILL_AFTER,
+    OPT_WATCH,
     OPT_BARE,
     OPT_DIGEST,
     OPT_FROM,
@@ -53,6 +63,16 @@ static const struct option long_options[] = {
     { "max-sst-size", required_argument, NULL, OPT_MAX_SST_SIZE },
     { "min-sources", required_argument, NULL, OPT_MIN_SOURCES },
     { "wal-url", required_argument, NULL, OPT_WAL_URL },
+    { "full", no_argument, NULL, OPT_FULL },
+    { "l0", no_argument, NULL, OPT_L0 },
+    { "l0-oldest", required_argument, NULL, OPT_L0_OLDEST },
+    { "runs", required_argument, NULL, OPT_RUNS },
+    { "spec", required_argument, NULL, OPT_SPEC },
+    { "embedded", no_argument, NULL, OPT_EMBEDDED },
+    { "submit-only", no_argument, NULL, OPT_SUBMIT_ONLY },
+    { "resume", no_argument, NULL, OPT_RESUME },
+    { "kill-after", required_argument, NULL, OPT_KILL_AFTER },
+    { "watch", no_argument, NULL, OPT_WATCH },
     { "bare", no_argument, NULL, OPT_BARE },
     { "digest", optional_argument, NULL, OPT_DIGEST },
     { "from", required_argument, NULL, OPT_FROM },
@@ -80,6 +100,13 @@ static const char usage_options[] =
     "  --codec none|snappy|zlib|lz4|zstd   --block-size 1k..64k   --min-filter-keys N   --filter-bits N\n"
     "  --default-ttl MS   --no-wal   --l0-size BYTES   --auto-flush (the WAL every 100 ms, not only when told to)\n"
     "  --compactor (run one meanwhile)   --max-sst-size BYTES (of its outputs)   --min-sources N (for one compaction)\n"
+    "Options of compact\n"
+    "  --full (all L0 SSTs and runs into the lowest run; the default)   --l0 (L0 SSTs into a new run)\n"
+    "  --runs 2,1 (into the lowest of them)   --l0-oldest N (with --l0 or --runs: only the N oldest)\n"
+    "  --spec '{\"sources\":[{\"SstView\":\"01H...\"},{\"SortedRun\":3}],\"destination\":3}'\n"
+    "  --embedded (in an opened database, which fences its writer)   --submit-only (for the compactor that runs)\n"
+    "  --resume (work off what is recorded)   --kill-after N (end when N outputs are recorded)\n"
+    "  --watch (go on until a signal)   --max-sst-size, --codec, --block-size, ... as above\n"
     "Options of some\n"
     "  dump   --from HEX --to HEX (exclusive) --bare (key and value) --digest[=N] (SHA-256 of cells over N bytes, 1024)\n"
     "  rows   --digest[=N]\n"
@@ -190,6 +217,42 @@ static int set_open_option(struct cli *c, int opt, const char *arg)
     }
 }
 
+/* Options of compact. */
+static int set_compact_option(struct cli *c, int opt, char *arg)
+{
+    struct cli_compact *a = &c->compact;
+
+    switch (opt) {
+    case OPT_FULL:
+        return 0; /* as it is without any */
+    case OPT_L0:
+        a->l0 = true;
+        return 0;
+    case OPT_L0_OLDEST:
+        return parse_u32(arg, "--l0-oldest", &a->l0_oldest);
+    case OPT_RUNS:
+        return cli_parse_runs(arg, a);
+    case OPT_SPEC:
+        a->spec = arg;
+        return 0;
+    case OPT_EMBEDDED:
+        a->embedded = true;
+        return 0;
+    case OPT_SUBMIT_ONLY:
+        a->submit_only = true;
+        return 0;
+    case OPT_RESUME:
+        a->resume = true;
+        return 0;
+    case OPT_KILL_AFTER:
+        a->has_kill = true;
+        return text_parse_u64(arg, "--kill-after", UINT64_MAX, &a->kill_after);
+    default:
+        a->watch = true;
+        return 0;
+    }
+}
+
 /* Options of what a command shows. */
 static int set_view_option(struct cli *c, int opt, const char *arg)
 {
@@ -268,7 +331,10 @@ static void parse_options(struct cli *c, int argc, char **argv)
         }
         if (opt == '?')
             exit(CLI_ERROR); /* getopt has said why */
-        rc = opt <= OPT_WAL_URL ? set_open_option(c, opt, optarg) : set_view_option(c, opt, optarg);
+        if (opt <= OPT_WAL_URL)
+            rc = set_open_option(c, opt, optarg);
+        else
+            rc = opt <= OPT_WATCH ? set_compact_option(c, opt, optarg) : set_view_option(c, opt, optarg);
     }
     if (rc < 0)
         bad_usage(shale_errmsg());

@@ -13,11 +13,19 @@
 #include "compact/executor.h"
 #include "compact/output_set.h"
 #include "compact/size_tiered.h"
+#include "compact/submit.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
 #define COMPACTOR_RANK 450
+
+/*
+ * Overtaken and standing by, the epoch is taken back when there is something to do and nobody did anything for so many poll
+ * intervals; longer while somebody is at work, who stores something only with each SST that he has finished.
+ */
+#define UNATTENDED_POLLS 6
+#define SILENT_POLLS 60
 
 /*
  * A compaction goes through these steps, each stored before the next begins (storage format section 9.4):
@@ -41,7 +49,7 @@ struct result {
 
 struct compactor {
     struct compactor_config cfg;
-    struct executor *executor;
+    struct executor *executor; /* replaced under mu, by the orchestrator's thread */
     struct worker thread;
 
     /* Of the orchestrator's thread alone. */
@@ -122,6 +130,37 @@ static void discard_outputs(struct compactor *c, const struct compaction *rec, s
             c->garbage[c->n_garbage++] = rec->outputs[i]->id;
 }
 
+/* Bytes of the sources; 0 when they are no longer there. */
+static uint64_t source_bytes(struct compactor *c, const struct compaction *rec)
+{
+    struct manifest_version *v = manifest_store_current(c->cfg.manifests);
+    struct compaction_window w;
+    uint64_t sum = 0;
+
+    if (compaction_window_find(&v->m, rec, &w) == 0) {
+        for (size_t i = 0; i < w.n_l0; i++)
+            sum += sst_handle_size(v->m.l0[w.l0 + i].sst);
+        for (size_t i = 0; i < w.n_runs; i++)
+            sum += sorted_run_size(&v->m.runs[w.runs + i]);
+    }
+    manifest_version_unref(v);
+    return sum;
+}
+
+static void report(struct compactor *c, const struct compaction *rec, uint64_t bytes_read, const char *why)
+{
+    struct shale_compaction told;
+
+    if (!c->cfg.report)
+        return;
+    told = compaction_told(rec);
+    told.bytes_read = bytes_read;
+    if (rec->status == COMPACTION_RUNNING)
+        told.bytes_total = source_bytes(c, rec);
+    told.why = why;
+    c->cfg.report(c->cfg.arg, &told, 0);
+}
+
 static void fail(struct compactor *c, struct compaction *rec, const char *why)
 {
     char text[SHALE_ULID_TEXT_LEN + 1];
@@ -130,6 +169,7 @@ static void fail(struct compactor *c, struct compaction *rec, const char *why)
     log_warn("compaction %s into sorted run %" PRIu32 " failed: %s", text, rec->destination, why);
     rec->status = COMPACTION_FAILED;
     c->log.dirty = true;
+    report(c, rec, 0, why);
 }
 
 /* Outputs are only ever appended or, once, the last one left out and written again under another id. */
@@ -189,6 +229,8 @@ static void take_event(struct compactor *c, struct executor_event *e)
     if (!rec)
         return;
     rc = record_outputs(c, rec, e);
+    if (rc == 0 && !e->finished)
+        report(c, rec, e->bytes_read, NULL);
     if (e->finished && e->rc == 0 && rc == 0)
         rc = keep_result(c, e);
     if (rc < 0) {
@@ -254,6 +296,7 @@ static int publish(struct compactor *c, struct result *r)
         return rc;
     rec->status = COMPACTION_COMPLETED;
     c->log.dirty = true;
+    report(c, rec, 0, NULL);
     result_free(r);
     mutex_lock(&c->mu);
     c->completed++;
@@ -291,17 +334,6 @@ static int save(struct compactor *c)
     return rc;
 }
 
-/* Greater than every id in the list: ids also order what starts first. */
-static struct shale_ulid next_id(const struct compactor *c)
-{
-    const struct compactions *cs = &c->log.state;
-    struct shale_ulid last = cs->n ? cs->list[cs->n - 1].id : (struct shale_ulid){ 0, 0 };
-    int64_t now = wall_ms(c), least = ulid_time_ms(last);
-    struct shale_ulid id = ulid_new(now > least ? now : least, NULL);
-
-    return ulid_cmp(id, last) > 0 ? id : ulid_new(least + 1, NULL);
-}
-
 /* After a failure nothing is chosen for one poll interval, however often a flush wakes us: it may well fail again. */
 static int choose(struct compactor *c, const struct manifest *m)
 {
@@ -310,11 +342,11 @@ static int choose(struct compactor *c, const struct manifest *m)
     size_t i = 0;
     int rc;
 
-    if (clock_mono_ms() < c->hold_until_ms)
+    if (c->cfg.only_submitted || clock_mono_ms() < c->hold_until_ms)
         return 0;
     rc = size_tiered_propose(m, cs->list, cs->n, &c->cfg.opt->compactor, &found);
     for (; rc == 0 && i < found.n; i++) {
-        found.list[i].id = next_id(c);
+        found.list[i].id = compactions_new_id(cs, wall_ms(c));
         rc = compactions_add(cs, &found.list[i]); /* moves it: nothing is left in found to free */
         c->log.dirty = true;
     }
@@ -350,6 +382,7 @@ static void admit(struct compactor *c, const struct manifest *m)
         rec->status = COMPACTION_RUNNING;
         c->log.dirty = true;
         n_running++;
+        report(c, rec, 0, NULL);
     }
 }
 
@@ -435,9 +468,75 @@ static void wind_up(struct compactor *c, bool fenced)
         log_warn("the compactor could not store its last state: %s", shale_errmsg());
 }
 
-static void compactor_main(void *arg)
+/* What the orchestrator works with, while it owns the compactions. */
+static void end_service(struct compactor *c)
 {
-    struct compactor *c = arg;
+    struct executor *x;
+
+    mutex_lock(&c->mu);
+    x = c->executor;
+    c->executor = NULL;
+    mutex_unlock(&c->mu);
+    executor_free(x);
+    list_for_each_safe(pos, tmp, &c->results)
+        result_free(list_entry(pos, struct result, link));
+    compaction_log_fini(&c->log);
+    c->n_garbage = 0; /* what is not deleted yet is for a collector */
+}
+
+static void compactor_free(struct compactor *c)
+{
+    end_service(c);
+    mem_free(c->garbage);
+    cond_fini(&c->changed);
+    mutex_fini(&c->mu);
+    mem_free(c);
+}
+
+static int claim(struct compactor *c)
+{
+    const struct compactor_config *cfg = &c->cfg;
+    struct manifest_version *v = NULL;
+    uint64_t epoch;
+    size_t n = 0;
+    int rc;
+
+    rc = manifest_store_claim(cfg->manifests, EPOCH_COMPACTOR, &epoch, &v);
+    if (rc < 0)
+        return rc;
+    manifest_version_unref(v);
+    rc = compaction_log_init(&c->log, cfg->store, cfg->root, epoch, cfg->opt->manifest_update_timeout_ms);
+    for (size_t i = 0; rc == 0 && i < c->log.state.n; i++)
+        n += compaction_is_active(&c->log.state.list[i]);
+    if (rc == 0)
+        log_info("compactor of %s started, epoch %" PRIu64 ", %zu compactions to resume", cfg->root, epoch, n);
+    return rc;
+}
+
+/* Own the compactions from here on. end_service also after a failure. */
+static int begin_service(struct compactor *c)
+{
+    const struct shale_options *opt = c->cfg.opt;
+    struct executor_config cfg = { .max_jobs = opt->compactor.max_concurrent, .ts = c->cfg.ts,
+                                   .op = opt->merge_operator, .filter = opt->compaction_filter, .clock = opt->clock,
+                                   .max_sst_size = opt->compactor.max_sst_size, .notify = note_events, .arg = c };
+    struct executor *x = NULL;
+    int rc = claim(c);
+
+    if (rc == 0)
+        rc = executor_new(&cfg, &x);
+    if (rc < 0)
+        return rc;
+    mutex_lock(&c->mu);
+    c->executor = x;
+    mutex_unlock(&c->mu);
+    c->next_look_ms = clock_mono_ms(); /* the first look is at once */
+    return 0;
+}
+
+/* Until it is to stop (0) or another compactor took over (SHALE_EFENCED). */
+static int serve(struct compactor *c)
+{
     bool look;
     int rc = 0;
 
@@ -450,44 +549,88 @@ static void compactor_main(void *arg)
     if (rc == SHALE_EFENCED)
         log_warn("another compactor owns the database now, this one stops: %s", shale_errmsg());
     wind_up(c, rc == SHALE_EFENCED);
+    return rc == SHALE_EFENCED ? rc : 0;
 }
 
-static void compactor_free(struct compactor *c)
-{
-    executor_free(c->executor);
-    list_for_each_safe(pos, tmp, &c->results)
-        result_free(list_entry(pos, struct result, link));
-    compaction_log_fini(&c->log);
-    mem_free(c->garbage);
-    cond_fini(&c->changed);
-    mutex_fini(&c->mu);
-    mem_free(c);
-}
+/* What the one who took over leaves to be seen. */
+struct elsewhere {
+    uint64_t list_id; /* moves with each thing that is begun or done */
+    bool has_work, is_running;
+};
 
-static int claim(struct compactor *c)
+static int look_elsewhere(struct compactor *c, struct elsewhere *out)
 {
-    const struct compactor_config *cfg = &c->cfg;
     struct manifest_version *v = NULL;
-    uint64_t epoch;
+    struct compactions_store s = { 0 };
+    struct compactions list = { 0 }, found = { 0 };
     int rc;
 
-    rc = manifest_store_claim(cfg->manifests, EPOCH_COMPACTOR, &epoch, &v);
-    if (rc < 0)
-        return rc;
-    manifest_version_unref(v);
-    rc = compaction_log_init(&c->log, cfg->store, cfg->root, epoch, cfg->opt->manifest_update_timeout_ms);
+    *out = (struct elsewhere){ .list_id = 0 };
+    rc = manifest_store_refresh_as(c->cfg.manifests, EPOCH_WRITER, &v);
     if (rc == 0)
-        log_info("compactor of %s started, epoch %" PRIu64 ", %zu compactions to resume", cfg->root, epoch,
-                 c->log.state.n);
+        rc = compactions_store_init(&s, c->cfg.store, c->cfg.root);
+    if (rc == 0)
+        rc = compactions_store_load(&s, &list);
+    if (rc == 0)
+        rc = size_tiered_propose(&v->m, list.list, list.n, &c->cfg.opt->compactor, &found);
+    if (rc == 0) {
+        out->list_id = s.id;
+        out->has_work = found.n > 0;
+        out->is_running = count_running(&list) > 0;
+        for (size_t i = 0; i < list.n; i++)
+            out->has_work = out->has_work || compaction_is_active(&list.list[i]);
+    }
+    compactions_fini(&found);
+    compactions_fini(&list);
+    compactions_store_fini(&s);
+    manifest_version_unref(v);
     return rc;
+}
+
+/* true: there is work that nobody does; false: it is to stop. Errors are as good as news: they are no reason to act. */
+static bool stand_by(struct compactor *c)
+{
+    int64_t poll_ms = c->cfg.opt->compactor.poll_interval_ms, since_ms = clock_mono_ms();
+    uint64_t list_id = 0;
+    bool look;
+
+    while (wait_for_work(c, &look)) {
+        int64_t now = clock_mono_ms();
+        struct elsewhere e;
+
+        if (!look)
+            continue;
+        if (look_elsewhere(c, &e) < 0 || !e.has_work || e.list_id != list_id) {
+            since_ms = now;
+            list_id = e.list_id;
+        } else if (now - since_ms >= poll_ms * (e.is_running ? SILENT_POLLS : UNATTENDED_POLLS)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void compactor_main(void *arg)
+{
+    struct compactor *c = arg;
+    int rc = serve(c);
+
+    while (rc == SHALE_EFENCED && c->cfg.stands_by) {
+        end_service(c);
+        if (!stand_by(c))
+            return;
+        log_info("nobody compacts %s, taking it back", c->cfg.root);
+        rc = begin_service(c);
+        if (rc < 0)
+            log_warn("the compactor could not take over: %s", shale_errmsg());
+        rc = rc < 0 ? SHALE_EFENCED : serve(c);
+    }
+    if (rc == SHALE_EFENCED && c->cfg.report)
+        c->cfg.report(c->cfg.arg, NULL, rc);
 }
 
 int compactor_start(const struct compactor_config *cfg, struct compactor **out)
 {
-    struct executor_config x = { .max_jobs = cfg->opt->compactor.max_concurrent, .ts = cfg->ts,
-                                 .op = cfg->opt->merge_operator, .filter = cfg->opt->compaction_filter,
-                                 .clock = cfg->opt->clock, .max_sst_size = cfg->opt->compactor.max_sst_size,
-                                 .notify = note_events };
     struct compactor *c = mem_zalloc(sizeof(*c));
     int rc;
 
@@ -497,11 +640,7 @@ int compactor_start(const struct compactor_config *cfg, struct compactor **out)
     mutex_init(&c->mu, COMPACTOR_RANK, "compactor");
     cond_init(&c->changed);
     list_init(&c->results);
-    c->next_look_ms = clock_mono_ms(); /* the first look is at once */
-    x.arg = c;
-    rc = claim(c);
-    if (rc == 0)
-        rc = executor_new(&x, &c->executor);
+    rc = begin_service(c);
     if (rc == 0)
         rc = worker_start(&c->thread, "shale-compactor", compactor_main, c);
     if (rc < 0) {
@@ -534,8 +673,8 @@ void compactor_stop(struct compactor *c)
 
 void compactor_counts(struct compactor *c, uint32_t *running, uint64_t *completed)
 {
-    *running = (uint32_t)executor_running(c->executor);
     mutex_lock(&c->mu);
+    *running = c->executor ? (uint32_t)executor_running(c->executor) : 0;
     *completed = c->completed;
     mutex_unlock(&c->mu);
 }

@@ -5,11 +5,13 @@
 #include "manifest/manifest_store.h"
 #include "sst/table_store.h"
 
-#include <shale/options.h>
+#include <shale/compact.h>
 
 /*
  * The compactor of a database: one orchestrator thread that chooses and publishes, and workers that run the jobs.
- * Starting claims the compactor epoch. Being fenced stops the compactor alone, not the writer (H19).
+ * Starting claims the compactor epoch. Being fenced stops the compactor alone, not the writer (H19); with stands_by it
+ * goes on looking, and takes the epoch back when there is work that nobody does: who compacts once and is gone must not
+ * leave a writer waiting for room in L0.
  */
 struct compactor;
 
@@ -22,6 +24,10 @@ struct compactor_config {
     /* A new version was published (from the orchestrator's thread, no lock held); moved reference. May be NULL. */
     void (*published)(void *arg, struct manifest_version *v);
     void *arg;
+    /* As that of struct shale_compactor_config, with the same arg. May be NULL. */
+    void (*report)(void *arg, const struct shale_compaction *c, int rc);
+    bool only_submitted; /* chooses nothing */
+    bool stands_by;      /* see above */
 };
 
 int compactor_start(const struct compactor_config *cfg, struct compactor **out);

@@ -199,7 +199,8 @@ static int start_threads(struct shale_db *db)
                                           .ts = &db->ts,
                                           .opt = &db->opt,
                                           .published = on_published,
-                                          .arg = db };
+                                          .arg = db,
+                                          .stands_by = true };
     int rc = 0;
 
     /* First the compactor: the others use it without asking whether it is there yet. */

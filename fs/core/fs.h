@@ -30,6 +30,7 @@ struct fs_options {
     bool takeover;               /* fence a mount that holds the volume */
     enum fs_atime atime;         /* noatime */
     int64_t commit_interval_ms;  /* 1000; 100..60000; what was done is durable after this long */
+    int64_t idle_ms;             /* 5000; 10..; after so long without changes space of removed data is given back */
     uint64_t dirty_max_bytes;    /* 64 MiB; 1 MiB..; file data not yet handed to the engine */
     uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
     const char *mount_point;     /* for the session object; may be NULL */
@@ -192,6 +193,14 @@ struct fs_statfs {
 };
 
 int fs_statfs(struct fs *fs, struct fs_statfs *out);
+
+/* What removed files and cut data still occupy, and what compactions of this process left out of it. Estimates. */
+struct fs_space {
+    uint64_t dead_bytes;
+    uint64_t dropped_rows, dropped_bytes;
+};
+
+void fs_space(struct fs *fs, struct fs_space *out);
 
 /* Engine figures, for status. */
 void fs_engine_status(struct fs *fs, struct shale_db_status *out);

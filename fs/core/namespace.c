@@ -123,7 +123,7 @@ void names_delete(struct names_txn *nt, struct inode *i)
     c->rec.nlink = 0;
     c->rec.ctime_ns = nt->now_ns;
     txn_count(&nt->t, FS_COUNT_INODES, -1);
-    txn_count(&nt->t, FS_COUNT_BYTES, -(int64_t)(i->rec.blocks * 512));
+    txn_count_blocks(&nt->t, i->rec.blocks, 0);
 }
 
 void names_drop_link(struct names_txn *nt, struct inode *i)

@@ -18,7 +18,7 @@ int orphan_reclaim(struct fs *fs, struct inode *i)
     txn_delete_inode(&t, i->ino);
     txn_delete_orphan(&t, fs->session.id, i->ino);
     txn_count(&t, FS_COUNT_INODES, -1);
-    txn_count(&t, FS_COUNT_BYTES, -(int64_t)(i->rec.blocks * 512));
+    txn_count_blocks(&t, i->rec.blocks, 0);
     rc = txn_commit(&t);
     txn_fini(&t);
     if (rc == 0)
@@ -40,7 +40,7 @@ static int sweep_one(struct fs *fs, const struct fs_key_parts *orphan)
     if (i && i->rec.nlink == 0) {
         txn_delete_inode(&t, i->ino);
         txn_count(&t, FS_COUNT_INODES, -1);
-        txn_count(&t, FS_COUNT_BYTES, -(int64_t)(i->rec.blocks * 512));
+        txn_count_blocks(&t, i->rec.blocks, 0);
     }
     rc = txn_commit(&t);
     txn_fini(&t);

@@ -112,7 +112,7 @@ int file_data_set_size(struct fs *fs, struct inode *i, struct inode_rec *rec, ui
     rec->size = size;
     txn_fail(&t, rc);
     txn_put_inode(&t, i->ino, rec);
-    txn_count(&t, FS_COUNT_BYTES, ((int64_t)rec->blocks - (int64_t)old_blocks) * 512);
+    txn_count_blocks(&t, old_blocks, rec->blocks);
     rc = txn_commit(&t);
     txn_fini(&t);
     if (rc < 0)

@@ -7,7 +7,9 @@
 
 const char *fs_counter_name(enum fs_counter c)
 {
-    static const char *const names[FS_N_COUNTERS] = { [FS_COUNT_INODES] = "inodes", [FS_COUNT_BYTES] = "bytes" };
+    static const char *const names[FS_N_COUNTERS] = { [FS_COUNT_INODES] = "inodes",
+                                                      [FS_COUNT_BYTES] = "bytes",
+                                                      [FS_COUNT_DEAD] = "dead bytes" };
 
     return names[c];
 }
@@ -132,6 +134,13 @@ void txn_delete_orphan(struct txn *t, struct shale_ulid session, uint64_t ino)
 void txn_count(struct txn *t, enum fs_counter c, int64_t delta)
 {
     t->counters[c] += delta;
+}
+
+void txn_count_blocks(struct txn *t, uint64_t before, uint64_t after)
+{
+    txn_count(t, FS_COUNT_BYTES, ((int64_t)after - (int64_t)before) * 512);
+    if (after < before)
+        txn_count(t, FS_COUNT_DEAD, (int64_t)(before - after) * 512);
 }
 
 static void add_counters(struct txn *t)

@@ -31,6 +31,8 @@ void txn_delete_dentry(struct txn *t, uint64_t dir, const char *name);
 void txn_put_orphan(struct txn *t, uint64_t ino);
 void txn_delete_orphan(struct txn *t, struct shale_ulid session, uint64_t ino);
 void txn_count(struct txn *t, enum fs_counter c, int64_t delta);
+/* A file goes from so many blocks to so many: live bytes, and what is freed of them as dead ones. */
+void txn_count_blocks(struct txn *t, uint64_t before, uint64_t after);
 void txn_put(struct txn *t, const struct fs_key *key, struct shale_slice value);
 void txn_merge(struct txn *t, const struct fs_key *key, struct shale_slice operand);
 void txn_delete(struct txn *t, const struct fs_key *key);

@@ -11,6 +11,7 @@
 #include "fs/core/fs_merge.h"
 #include "fs/core/fserr.h"
 #include "fs/core/orphan.h"
+#include "fs/core/space.h"
 #include "fs/core/txn.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@ void fs_options_init(struct fs_options *opt)
     *opt = (struct fs_options){
         .atime = FS_NOATIME,
         .commit_interval_ms = 1000,
+        .idle_ms = 5000,
         .dirty_max_bytes = 64u << 20,
         .cache_bytes = 64u << 20,
     };
@@ -44,8 +46,9 @@ void fs_format_options_init(struct fs_format_options *opt)
     };
 }
 
-static void db_options(const struct fs *fs, struct shale_options *opt)
+void volume_db_options(struct fs *fs, struct shale_options *opt)
 {
+    fs_filter_init(&fs->filter);
     shale_options_init(opt);
     opt->flush_interval_ms = 0; /* the committer asks */
     opt->commit_gather_us = GATHER_US;
@@ -57,6 +60,7 @@ static void db_options(const struct fs *fs, struct shale_options *opt)
     opt->block_size = fs->volume.block_bytes;
     opt->codec = fs->volume.codec;
     opt->merge_operator = &fs_merge_operator;
+    opt->compaction_filter = &fs->filter.filter;
     opt->read_only = fs->opt.read_only;
     opt->compactor.enabled = !fs->opt.read_only;
     opt->compactor.max_concurrent = COMPACTIONS;
@@ -80,7 +84,7 @@ static int open_db(struct fs *fs)
 {
     struct shale_options opt;
 
-    db_options(fs, &opt);
+    volume_db_options(fs, &opt);
     return shale_db_open(fs->store, fs->path, &opt, false, &fs->db);
 }
 
@@ -145,7 +149,7 @@ static int make_database(struct fs *fs, const struct fs_format_options *opt)
     struct shale_options db_opt;
     int rc, close_rc;
 
-    db_options(fs, &db_opt);
+    volume_db_options(fs, &db_opt);
     db_opt.compactor.enabled = false;
     rc = shale_db_open(fs->store, fs->path, &db_opt, true, &fs->db);
     if (rc == 0)
@@ -228,6 +232,7 @@ static void fs_free(struct fs *fs)
     inode_table_fini(&fs->inodes);
     oplock_fini(&fs->names);
     oplock_fini(&fs->sweep);
+    cond_fini(&fs->space_wake);
     cond_fini(&fs->committer_wake);
     mutex_fini(&fs->dirty_mu);
     mutex_fini(&fs->counters_mu);
@@ -249,6 +254,7 @@ static struct fs *fs_alloc(const struct fs_options *opt)
     mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");
     mutex_init(&fs->dirty_mu, FS_RANK_DIRTY_LIST, "dirty inodes");
     cond_init(&fs->committer_wake);
+    cond_init(&fs->space_wake);
     list_init(&fs->dirty_list);
     return fs;
 }
@@ -345,6 +351,11 @@ static int open_fenced(struct fs *fs, const struct session_list *others)
         rc = orphan_sweep(fs);
     if (rc == 0)
         rc = committer_start(fs);
+    if (rc == 0) {
+        rc = space_start(fs);
+        if (rc < 0)
+            committer_stop(fs);
+    }
     return rc;
 }
 
@@ -424,6 +435,7 @@ int fs_close(struct fs *fs)
     int rc = 0, close_rc;
 
     if (!fs->opt.read_only) {
+        space_stop(fs);
         committer_stop(fs);
         reclaim_open(fs);
         rc = file_data_writeback_all(fs);

@@ -11,4 +11,7 @@
 int volume_open_reader(const char *url, struct fs *fs);
 void volume_close_reader(struct fs *fs);
 
+/* How the database of the volume is opened, and compacted by whoever does; uses fs->opt, volume and filter. */
+void volume_db_options(struct fs *fs, struct shale_options *opt);
+
 #endif

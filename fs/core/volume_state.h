@@ -3,6 +3,7 @@
 #define FS_CORE_VOLUME_STATE_H
 
 #include "base/pool.h"
+#include "fs/core/fs_filter.h"
 #include "fs/core/inode.h"
 #include "fs/core/session.h"
 #include "fs/core/volume.h"
@@ -10,7 +11,7 @@
 #include <stdatomic.h>
 
 /* Sums over the volume, kept by the counters of the same names (design: 'C' keys). */
-enum fs_counter { FS_COUNT_INODES, FS_COUNT_BYTES, FS_N_COUNTERS };
+enum fs_counter { FS_COUNT_INODES, FS_COUNT_BYTES, FS_COUNT_DEAD, FS_N_COUNTERS };
 
 /* An open volume. */
 struct fs {
@@ -20,6 +21,7 @@ struct fs {
     struct volume volume;
     struct session session;
     struct shale_db *db;
+    struct fs_filter filter;   /* of db */
     struct inode_table inodes;
 
     struct oplock sweep;       /* held by who writes everything back: whoever waits for it finds all of that done */
@@ -32,12 +34,12 @@ struct fs {
     _Atomic uint64_t dirty_bytes; /* relaxed: a limit; in dirty and flushing of all inodes */
 
     struct mutex dirty_mu;     /* rank FS_RANK_DIRTY_LIST */
-    struct cond committer_wake;
+    struct cond committer_wake, space_wake;
     struct list dirty_list;    /* inodes with something to write back, oldest first; each holds a reference */
     uint64_t dirty_seq;        /* of the inode that was listed last; they ascend along the list */
     bool stopping;
     uint64_t n_changes, n_committed; /* batches handed to the engine, and how many of them the last commit covered */
-    struct worker committer;
+    struct worker committer, space;
 };
 
 /* Key of a counter: its name. */

@@ -98,20 +98,24 @@ static int watch(struct control *c, const char *name)
 static int put_status(struct fs *fs, struct shale_buf *out)
 {
     struct shale_db_status s = { 0 };
+    struct fs_space space;
 
     fs_engine_status(fs, &s);
+    fs_space(fs, &space);
     return buf_printf(out,
                       "error %d\nmanifest %llu\nwriter_epoch %llu\nnext_wal %llu\nreplay_after_wal %llu\n"
                       "unflushed_bytes %llu\nmemtables %u\nl0_ssts %u\nl0_bytes %llu\nruns %u\nrun_bytes %llu\n"
                       "compacting %u\nwal_objects_written %llu\nl0_flushes %llu\ncompactions %llu\n"
-                      "cache_bytes %llu\ncache_hits %llu\ncache_misses %llu\n",
+                      "cache_bytes %llu\ncache_hits %llu\ncache_misses %llu\n"
+                      "dead_bytes %llu\ndropped_rows %llu\ndropped_bytes %llu\n",
                       fs_error(fs), (unsigned long long)s.manifest_id, (unsigned long long)s.writer_epoch,
                       (unsigned long long)s.next_wal_id, (unsigned long long)s.replay_after_wal_id,
                       (unsigned long long)s.unflushed_bytes, s.n_memtables, s.n_l0, (unsigned long long)s.l0_bytes,
                       s.n_runs, (unsigned long long)s.run_bytes, s.n_compacting, (unsigned long long)s.wal_objects,
                       (unsigned long long)s.l0_flushes, (unsigned long long)s.compactions,
                       (unsigned long long)s.cache_bytes, (unsigned long long)s.cache_hits,
-                      (unsigned long long)s.cache_misses);
+                      (unsigned long long)s.cache_misses, (unsigned long long)space.dead_bytes,
+                      (unsigned long long)space.dropped_rows, (unsigned long long)space.dropped_bytes);
 }
 
 int control_get(struct control *c, const char *name, uid_t uid, struct shale_buf *out)

@@ -21,7 +21,7 @@ unmounted() {
 fails 0 'COMMAND' "$SHALEFS" --help
 fails 0 '^shalefs [0-9]' "$SHALEFS" version
 fails 0 '^shalefs [0-9]' "$SHALEFS" --version
-for c in format mount umount sync status check; do
+for c in format mount umount sync status check compact; do
 	fails 0 "usage: shalefs $c" "$SHALEFS" $c --help
 	fails 2 "shalefs $c --help" "$SHALEFS" $c
 	fails 2 'shalefs: unknown option' "$SHALEFS" $c --no-such-option x

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/cmd.h"
+
+#include "base/clock.h"
+#include "base/sync.h"
+#include "base/ulid.h"
+#include "fs/core/volume_compact.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char help[] =
+    "usage: shalefs compact [--watch|--submit] VOLUME\n"
+    "\n"
+    "Merge everything that the volume's tree holds into one sorted run, which takes away what removed files and cut data\n"
+    "left behind. What a mount has only in memory is not part of it.\n"
+    "\n"
+    "It runs in this process, on the volume's store, whether the volume is mounted or not. The compactor of the mount that has\n"
+    "the volume stops meanwhile and its writing goes on; it takes over again when there is work that nobody does for half a minute.\n"
+    "\n"
+    "  --watch   go on and compact as a mount would, until a signal ends it or another compactor takes over\n"
+    "  --submit  leave it to whoever compacts the volume now, such as the mount, and return at once\n";
+
+#define OTHERS_MAX 32 /* that were left unfinished and end before ours is known by its id */
+
+struct follow {
+    bool terminal, watch; /* set before the compactor starts */
+    struct mutex mu;
+    struct cond changed;
+    struct shale_compaction over[OTHERS_MAX]; /* GUARDED_BY(mu), as the rest */
+    size_t n_over;
+    int ended;
+    bool on_line;
+    char why[256];
+};
+
+static void show_progress(struct follow *f, const struct shale_compaction *c)
+{
+    double part = c->bytes_total ? 100.0 * (double)c->bytes_read / (double)c->bytes_total : 0.0;
+
+    if (!f->terminal)
+        return;
+    fprintf(stderr, "\r%3.0f %% of %.1f MiB ", part < 100.0 ? part : 100.0, (double)c->bytes_total / 1048576.0);
+    f->on_line = true;
+}
+
+static void note(void *arg, const struct shale_compaction *c, int rc)
+{
+    struct follow *f = arg;
+
+    mutex_lock(&f->mu);
+    if (!c) {
+        f->ended = rc;
+    } else if (c->status == SHALE_COMPACTION_RUNNING) {
+        show_progress(f, c);
+    } else if (f->n_over < OTHERS_MAX) {
+        f->over[f->n_over++] = *c;
+        if (c->why)
+            snprintf(f->why, sizeof(f->why), "%s", c->why);
+    }
+    if (c && f->watch && c->status > SHALE_COMPACTION_RUNNING) {
+        printf("%s %" PRIu32 " sources into run %" PRIu32 "\n",
+               c->status == SHALE_COMPACTION_FAILED ? "failed: compacting" : "compacted", c->n_l0 + c->n_runs,
+               c->destination);
+        fflush(stdout);
+    }
+    cond_broadcast(&f->changed);
+    mutex_unlock(&f->mu);
+}
+
+static int say_dropped(const struct volume_compactor *c, const char *volume)
+{
+    uint64_t rows, bytes;
+
+    volume_compactor_dropped(c, &rows, &bytes);
+    printf("compacted %s: %" PRIu64 " rows of removed data left out, %" PRIu64 " bytes\n", volume, rows, bytes);
+    return CMD_OK;
+}
+
+static const struct shale_compaction *find_over_locked(const struct follow *f, struct shale_ulid id)
+{
+    for (size_t i = 0; i < f->n_over; i++)
+        if (ulid_eq(f->over[i].id, id))
+            return &f->over[i];
+    return NULL;
+}
+
+static int compact_once(struct volume_compactor *c, struct follow *f, const char *volume)
+{
+    const struct shale_compaction *over = NULL;
+    struct shale_ulid id;
+    int rc = volume_compactor_submit(c, &id);
+
+    mutex_lock(&f->mu);
+    while (rc == 0 && (over = find_over_locked(f, id)) == NULL && f->ended == 0)
+        cond_wait(&f->changed, &f->mu);
+    mutex_unlock(&f->mu);
+    if (f->on_line)
+        fputc('\n', stderr);
+    if (rc == SHALE_END) {
+        printf("%s holds nothing that could be compacted\n", volume);
+        return CMD_OK;
+    }
+    if (rc < 0)
+        return cmd_say(CMD_FAILED, "cannot compact %s: %s", volume, cmd_reason(rc));
+    if (!over)
+        return cmd_say(CMD_FAILED, "another compactor took %s over", volume);
+    if (over->status == SHALE_COMPACTION_FAILED)
+        return cmd_say(CMD_FAILED, "cannot compact %s: %s", volume, f->why);
+    return say_dropped(c, volume);
+}
+
+static int compact_on(struct volume_compactor *c, struct follow *f, const sigset_t *signals, const char *volume)
+{
+    const struct timespec second = { .tv_sec = 1 };
+    int ended = 0;
+
+    while (ended == 0 && sigtimedwait(signals, NULL, &second) < 0) {
+        mutex_lock(&f->mu);
+        ended = f->ended;
+        mutex_unlock(&f->mu);
+    }
+    if (ended < 0)
+        return cmd_say(CMD_FAILED, "another compactor took %s over", volume);
+    return say_dropped(c, volume);
+}
+
+static int run(const char *url, const char *volume, bool watch)
+{
+    struct follow f = { .watch = watch, .terminal = isatty(STDERR_FILENO) };
+    struct shale_compactor_config cfg = { .only_submitted = !watch, .report = note, .arg = &f };
+    struct volume_compactor *c = NULL;
+    sigset_t signals;
+    int rc, status;
+
+    mutex_init(&f.mu, 0, "compaction followed");
+    cond_init(&f.changed);
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    if (watch)
+        pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    rc = volume_compactor_open(url, &cfg, &c);
+    if (rc < 0)
+        status = cmd_say(CMD_FAILED, "cannot compact %s: %s", volume, cmd_reason(rc));
+    else
+        status = watch ? compact_on(c, &f, &signals, volume) : compact_once(c, &f, volume);
+    volume_compactor_close(c);
+    cond_fini(&f.changed);
+    mutex_fini(&f.mu);
+    return status;
+}
+
+static int submit(const char *url, const char *volume)
+{
+    char text[SHALE_ULID_TEXT_LEN + 1];
+    struct shale_ulid id;
+    int rc = volume_compact_submit(url, &id);
+
+    if (rc == SHALE_END) {
+        printf("%s holds nothing that could be compacted\n", volume);
+        return CMD_OK;
+    }
+    if (rc < 0)
+        return cmd_say(CMD_FAILED, "cannot compact %s: %s", volume, cmd_reason(rc));
+    ulid_format(id, text);
+    printf("asked for compaction %s\n", text);
+    return CMD_OK;
+}
+
+int cmd_compact(int argc, char **argv)
+{
+    static const struct option long_options[] = { { "watch", no_argument, NULL, 'w' },
+                                                  { "submit", no_argument, NULL, 's' },
+                                                  { "help", no_argument, NULL, 'h' },
+                                                  { NULL, 0, NULL, 0 } };
+    bool watch = false, only_submit = false;
+    char *url = NULL;
+    int c, rc;
+
+    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+        if (c == 'h') {
+            fputs(help, stdout);
+            return CMD_OK;
+        }
+        if (c == '?')
+            return cmd_usage("compact", "unknown option: %s", argv[optind - 1]);
+        watch = watch || c == 'w';
+        only_submit = only_submit || c == 's';
+    }
+    if (argc - optind != 1 || (watch && only_submit))
+        return cmd_usage("compact", "give one VOLUME, and one of --watch and --submit at most");
+    rc = cmd_volume_url(argv[optind], &url);
+    if (rc < 0)
+        rc = cmd_say(CMD_FAILED, "%s", cmd_reason(rc));
+    else
+        rc = only_submit ? submit(url, argv[optind]) : run(url, argv[optind], watch);
+    free(url);
+    return rc;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fs/core/volume_compact.h"
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "fs/core/volume_open.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct volume_compactor {
+    struct fs fs; /* store, path, volume, filter */
+    struct shale_compactor *compactor;
+};
+
+static const struct shale_compaction_spec everything = { .kind = SHALE_COMPACT_FULL };
+
+static int open_volume(const char *url, struct fs *fs)
+{
+    int rc;
+
+    fs_options_init(&fs->opt);
+    rc = shale_store_open(url, false, &fs->store, &fs->path);
+    if (rc == 0)
+        rc = volume_load_latest(fs->store, fs->path, &fs->volume, NULL);
+    if (rc == -ENOENT)
+        return err_set(rc, "there is no volume at %s", url);
+    if (rc == 0 && volume_is_read_only(&fs->volume))
+        rc = err_set(-EROFS, "%s has features that this version can read but not write", url);
+    return rc;
+}
+
+int volume_compactor_open(const char *url, const struct shale_compactor_config *cfg, struct volume_compactor **out)
+{
+    struct volume_compactor *c = mem_zalloc(sizeof(*c));
+    struct shale_options opt;
+    int rc;
+
+    if (!c)
+        return -ENOMEM;
+    rc = open_volume(url, &c->fs);
+    if (rc == 0) {
+        volume_db_options(&c->fs, &opt);
+        rc = shale_compactor_open(c->fs.store, c->fs.path, &opt, cfg, &c->compactor);
+    }
+    if (rc < 0) {
+        volume_compactor_close(c);
+        return rc;
+    }
+    *out = c;
+    return 0;
+}
+
+int volume_compactor_submit(struct volume_compactor *c, struct shale_ulid *id)
+{
+    int rc = shale_compaction_submit(c->fs.store, c->fs.path, &everything, id);
+
+    if (rc == 0)
+        shale_compactor_wake(c->compactor);
+    return rc;
+}
+
+void volume_compactor_dropped(const struct volume_compactor *c, uint64_t *rows, uint64_t *bytes)
+{
+    *rows = atomic_load_explicit(&c->fs.filter.rows, memory_order_relaxed);
+    *bytes = atomic_load_explicit(&c->fs.filter.bytes, memory_order_relaxed);
+}
+
+void volume_compactor_close(struct volume_compactor *c)
+{
+    if (!c)
+        return;
+    shale_compactor_close(c->compactor);
+    shale_store_close(c->fs.store);
+    free(c->fs.path);
+    mem_free(c);
+}
+
+int volume_compact_submit(const char *url, struct shale_ulid *id)
+{
+    struct fs *fs = mem_zalloc(sizeof(*fs));
+    int rc;
+
+    if (!fs)
+        return -ENOMEM;
+    rc = open_volume(url, fs);
+    if (rc == 0)
+        rc = shale_compaction_submit(fs->store, fs->path, &everything, id);
+    if (rc == -ENOENT)
+        rc = err_add(rc, "nobody has compacted %s yet, so nobody would take the request", url);
+    shale_store_close(fs->store);
+    free(fs->path);
+    mem_free(fs);
+    return rc;
+}
