@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Read-ahead for one iterator: neighbouring blocks are asked for together, in the direction of
- * travel, as many as fit the byte budget. Blocks behind the current window are let go when the
+ * travel, as many as fit the byte budget, which counts what compressed blocks become. Blocks behind the current window are let go when the
  * next is loaded; those the iterator still walks have a reference of their own.
  */
 
