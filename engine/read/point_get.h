@@ -20,8 +20,8 @@ struct read_layers {
 };
 
 /*
- * The row of one key (R142-R147): layers are opened one by one until a value or tombstone is found. 0 and the row, whose
- * value points into value (replaced) and whose key is the caller's; -ENOENT.
+ * The row of one key (R142-R147): layers are opened one by one until a value or tombstone is found. 0 and the row,
+ * whose value points into value (replaced) and whose key is the caller's; -ENOENT.
  */
 int point_get(const struct read_layers *l, struct shale_slice key, struct shale_buf *value, struct shale_row *row);
 
