@@ -272,11 +272,17 @@ struct relay {
 static int relay_one(void *arg, const char *name, const struct shale_object_meta *meta)
 {
     struct relay *relay = arg;
-    int rc = relay->fn(relay->arg, name, meta);
+    size_t len = strlen(name);
+    int rc;
 
+    if (len > STORE_NAME_MAX) /* of no object of ours, and there is no room to go on behind it */
+        rc = err_set(-EIO, "the store lists a name of %zu bytes", len);
+    else
+        rc = relay->fn(relay->arg, name, meta);
     relay->progress = true;
     relay->ended = rc != 0;
-    memcpy(relay->last, name, strlen(name) + 1);
+    if (len <= STORE_NAME_MAX)
+        memcpy(relay->last, name, len + 1);
     return rc;
 }
 
