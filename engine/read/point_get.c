@@ -83,6 +83,7 @@ static int take(struct getter *g, const struct shale_row *version)
         if (row.kind == SHALE_MERGE)
             return GO_ON;
         row.kind = SHALE_TOMBSTONE;
+        row.expire_ts = SHALE_NO_TS; /* the operands above it do not expire with it, as in a scan */
     }
     if (row.kind != SHALE_MERGE)
         return settle(g, &row);
