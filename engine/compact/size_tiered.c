@@ -118,6 +118,8 @@ static bool find_l0(const struct search *s, size_t *start, uint32_t *destination
     uint32_t dest = m->n_runs ? m->runs[0].id + 1 : 0;
     uint64_t size = 0;
 
+    if (m->n_runs && m->runs[0].id == UINT32_MAX)
+        return false; /* no id is left above it: what would come out could never start, and be proposed for ever */
     if (n == 0 || m->n_l0 < s->opt->min_sources || !run_is_free(s, dest))
         return false;
     for (size_t i = m->n_l0 - n; i < m->n_l0; i++) {
