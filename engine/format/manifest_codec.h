@@ -34,7 +34,11 @@ struct key_bound {
     struct shale_buf key;
 };
 
-/* A use of an SST: its own id (the SST's in version 1) and possibly only a part of its keys. */
+/*
+ * A use of an SST: its own id (the SST's in version 1) and possibly only a part of its keys.
+ * id is what compactions name as a source. A range hides keys of the SST, for projections of a
+ * clone.
+ */
 struct sst_view {
     struct shale_ulid id;
     struct sst_handle *sst; /* shared */

@@ -7,7 +7,11 @@
 
 #include <shale/options.h>
 
-/* Everything a read looks at, newest layer first (R142). All borrowed while it is used. */
+/*
+ * Everything a read looks at, newest layer first (R142). All borrowed while it is used.
+ * No layer may hold an older version of a key than a layer below it (R330): reads stop at the
+ * first that settles them.
+ */
 struct read_layers {
     struct memtable *const *tables; /* active, then frozen ones newest first */
     size_t n_tables;

@@ -8,6 +8,7 @@
  * Rows in, a compacted SST out (storage format section 2.8). Rows come key ascending, newest version first; keys
  * are checked. Bytes stream to the store, so memory stays within a few MiB; a small object is one conditional put.
  * One thread.
+ * Between blocks the writer can be given up at any time: nothing is visible before finish.
  */
 struct sst_writer;
 
