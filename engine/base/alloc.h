@@ -21,7 +21,11 @@ static inline size_t size_mul(size_t a, size_t b)
     return __builtin_mul_overflow(a, b, &r) ? SIZE_MAX : r;
 }
 
-/* malloc and its kin, refusing absurd sizes before the C library sees them. NULL when out of memory. */
+/*
+ * malloc and its kin, refusing absurd sizes before the C library sees them. NULL when out of memory.
+ * A size of 0 still gives a block of its own: NULL always means out of memory, and an empty list needs
+ * no case of its own anywhere.
+ */
 static inline void *mem_alloc(size_t n)
 {
     return n > PTRDIFF_MAX ? NULL : malloc(n ? n : 1);

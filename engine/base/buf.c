@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Growable bytes: the public shale_buf and what the engine adds. Capacity doubles and is only given
+ * back by fini, so that an object that reuses its buffer stops allocating after the first few rounds.
+ * Not safe for concurrent use.
+ */
+
 #include "base/buf.h"
 
 #include "base/alloc.h"
@@ -43,6 +49,10 @@ void shale_buf_fini(struct shale_buf *b)
     *b = (struct shale_buf)SHALE_BUF_INIT;
 }
 
+/*
+ * At least one byte is reserved, so that even an empty extension of an empty buffer has an address to
+ * return.
+ */
 uint8_t *buf_extend(struct shale_buf *b, size_t extra)
 {
     uint8_t *p;
@@ -90,6 +100,10 @@ int buf_put_varint32(struct shale_buf *b, uint32_t v)
     return shale_buf_append(b, t, put_varint32(t, v));
 }
 
+/*
+ * Formats twice: once for the length, once in place. The NUL is written behind len, which lets the
+ * result serve as a C string as long as nothing is appended.
+ */
 int buf_printf(struct shale_buf *b, const char *fmt, ...)
 {
     va_list ap;

@@ -12,7 +12,10 @@ static inline void buf_clear(struct shale_buf *b)
     b->len = 0;
 }
 
-/* Become a copy of s. 0 or -ENOMEM. */
+/*
+ * Become a copy of s. 0 or -ENOMEM.
+ * s must not lie in b: its bytes may move while they are copied.
+ */
 static inline int buf_set(struct shale_buf *b, struct shale_slice s)
 {
     b->len = 0;

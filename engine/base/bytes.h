@@ -9,6 +9,11 @@
 
 /* Loads and stores of fixed-width integers at any address. */
 
+/*
+ * By memcpy, which compiles to one load: encoded integers lie at any address, and a cast would be
+ * undefined there. Big-endian is what SSTs, WAL objects and version numbers use, little-endian what
+ * FlatBuffers and a few codecs do.
+ */
 static inline uint16_t get_u16be(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return be16toh(v); }
 static inline uint32_t get_u32be(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return be32toh(v); }
 static inline uint64_t get_u64be(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return be64toh(v); }
@@ -43,7 +48,10 @@ static inline size_t varint32_len(uint32_t v)
     return v < 1u << 7 ? 1 : v < 1u << 14 ? 2 : v < 1u << 21 ? 3 : v < 1u << 28 ? 4 : 5;
 }
 
-/* Reads one from p, not passing end. Returns its length, or 0 when it is cut short or does not fit 32 bits. */
+/*
+ * Reads one from p, not passing end. Returns its length, or 0 when it is cut short or does not fit 32 bits.
+ * The fifth byte may carry four bits only. Longer forms of small numbers are accepted, as SlateDB does.
+ */
 static inline size_t get_varint32(const uint8_t *p, const uint8_t *end, uint32_t *out)
 {
     uint32_t v = 0;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The only file that asks the system for the time. Wall time goes into rows, ids and ages; monotonic
+ * time into deadlines. Tests replace the wall clock by struct shale_clock, one level up.
+ */
+
 #include "base/clock.h"
 
 #include <time.h>

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * CRC-32 by zlib, which uses what the processor offers. Every section of an SST ends with it (storage
+ * format 2.2).
+ */
+
 #include "base/crc32.h"
 
 #include <zlib.h>

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Error codes, their names, and the sentence that goes with the last failure of each thread. A sentence
+ * lives in thread-local storage: it costs no allocation on the way out of an out-of-memory, and threads
+ * cannot mix theirs up. Who hands a failure to another thread has to copy the sentence (see executor.c,
+ * wal_replay.c).
+ */
+
 #include "base/err.h"
 
 #include <stdarg.h>
@@ -41,6 +48,7 @@ const char *shale_errmsg(void)
     return err_text;
 }
 
+/* Formatted into a place of its own first, since an argument may be shale_errmsg() itself. */
 int err_set(int rc, const char *fmt, ...)
 {
     char text[ERR_TEXT_MAX];
@@ -63,6 +71,10 @@ static void append(char text[ERR_TEXT_MAX], const char *s)
     text[n + len] = '\0';
 }
 
+/*
+ * Outermost context comes first: "manifest 7 under 'db': malformed manifest: a range passes the end of
+ * the buffer".
+ */
 int err_add(int rc, const char *fmt, ...)
 {
     char text[ERR_TEXT_MAX];
@@ -77,6 +89,10 @@ int err_add(int rc, const char *fmt, ...)
     return rc;
 }
 
+/*
+ * Before calling what may fail without leaving a sentence, so that err_add does not add to an older
+ * one.
+ */
 void err_clear(void)
 {
     err_text[0] = '\0';

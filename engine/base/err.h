@@ -7,6 +7,8 @@
 /*
  * Leave a sentence for shale_errmsg() on this thread and return rc, so that a failing function ends with
  * return err_set(rc, "cannot read %s: %s", ...). State what was attempted and on which object; no full stop.
+ * A function that returns a negative code either leaves a sentence or returns -ENOMEM, which says
+ * it all.
  */
 int err_set(int rc, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -7,9 +7,9 @@
 #include <stdbool.h>
 
 /*
- * Intrusive doubly linked circular list. A head is a node too; list_init makes it empty.
- * may_alias: a node is reached as part of its element and as part of a neighbour's, or of the head's, structure. gcc 12 -O2
- * takes these for different objects once all is inlined, and a loop that empties a list never ends.
+ * Intrusive doubly linked circular list. A head is a node too; list_init makes it empty. may_alias: a node is
+ * reached as part of its element and as part of a neighbour's, or of the head's, structure. gcc 12 -O2 takes these
+ * for different objects once all is inlined, and a loop that empties a list never ends.
  */
 struct list {
     struct list *prev, *next;
@@ -51,6 +51,7 @@ static inline void list_remove(struct list *n)
 
 #define list_for_each(pos, head) for (struct list *pos = (head)->next; pos != (head); pos = pos->next)
 
+/* pos may be removed, or freed, in the body; tmp may not. */
 #define list_for_each_safe(pos, tmp, head)                                                                             \
     for (struct list *pos = (head)->next, *tmp = pos->next; pos != (head); pos = tmp, tmp = pos->next)
 

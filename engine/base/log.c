@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The process-wide sink. Its function is called under a read lock, so that shale_log_set returns only
+ * when nobody is in the old sink any more and its context may be freed. A sink must therefore not call
+ * shale_log_set, and, as engine code logs while it holds locks, no other function of this library
+ * either.
+ */
+
 #include "base/log.h"
 
 #include <pthread.h>

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where all threads of the engine begin: single workers that run until they return, and pools that take
+ * jobs from one queue. All signals are blocked in them: the handlers of the program then run in its own
+ * threads only, and no system call here sees EINTR for them.
+ */
+
 #include "base/pool.h"
 
 #include "base/alloc.h"
@@ -17,6 +23,7 @@ struct start {
     char name[16];
 };
 
+/* The start record is copied and freed first: the thread may run for as long as the process. */
 static void *run(void *arg)
 {
     struct start s = *(struct start *)arg;
@@ -27,6 +34,10 @@ static void *run(void *arg)
     return NULL;
 }
 
+/*
+ * The mask is set before the thread exists, as a new one inherits it: there is no moment in which a
+ * signal could be delivered to it.
+ */
 int worker_start(struct worker *w, const char *name, void (*fn)(void *arg), void *arg)
 {
     struct start *s = mem_alloc(sizeof(*s));
@@ -63,6 +74,10 @@ struct job {
     void *arg;
 };
 
+/*
+ * The lock is held for moments and never while a job runs. last points at the link to fill next, so
+ * that appending needs no search; an empty queue points at first.
+ */
 struct pool {
     struct mutex mu;
     struct cond has_work;
@@ -77,6 +92,10 @@ static bool pool_has_work_locked(const struct pool *p)
     return p->first || p->stop;
 }
 
+/*
+ * Jobs come before stop: what was submitted is run even when the pool is being freed, as somebody waits
+ * for its outcome. NULL: the queue is empty and nothing more will come.
+ */
 static struct job *pool_take(struct pool *p)
 {
     struct job *j;

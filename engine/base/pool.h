@@ -16,7 +16,11 @@ struct worker {
 int worker_start(struct worker *w, const char *name, void (*fn)(void *arg), void *arg);
 void worker_join(struct worker *w);
 
-/* A queue of jobs and n_threads threads that take them in order. Safe from any thread. */
+/*
+ * A queue of jobs and n_threads threads that take them in order. Safe from any thread.
+ * Jobs begin in order of submission; with several threads they may end in any. A job may submit
+ * others, and must not free its pool.
+ */
 struct pool;
 
 int pool_new(const char *name, size_t n_threads, struct pool **out);

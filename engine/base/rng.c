@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two sources: a fast generator that repeats from its seed (heights of skip lists, tests), and the
+ * kernel's for ids that must never repeat across hosts.
+ */
+
 #include "base/rng.h"
 
 #include "base/clock.h"
@@ -40,6 +45,7 @@ uint64_t rng_next(struct rng *r)
     return result;
 }
 
+/* The high word of the product. Its bias is below n / 2^64, of no matter for what it is used for. */
 uint64_t rng_below(struct rng *r, uint64_t n)
 {
     return (uint64_t)(((unsigned __int128)rng_next(r) * n) >> 64);

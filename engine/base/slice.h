@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* Borrows: nothing is copied, and the bytes must outlive the slice. */
 static inline struct shale_slice slice_of(const void *data, size_t len)
 {
     return (struct shale_slice){ .data = data, .len = len };

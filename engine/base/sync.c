@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Locks with ranks. A debug build keeps the locks of each thread in a small table and aborts on the
+ * first acquisition against the order, whether or not it would have led to a deadlock this time. A
+ * release build pays nothing.
+ */
+
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
@@ -20,6 +26,10 @@ static _Thread_local struct {
 } held[HELD_MAX];
 static _Thread_local int n_held;
 
+/*
+ * Equal ranks are refused as well, so that two locks of one kind are never held together; and so is a
+ * second acquisition of the same lock.
+ */
 static void note_lock(const void *lock, int rank, const char *name)
 {
     for (int i = 0; i < n_held; i++) {
@@ -36,6 +46,7 @@ static void note_lock(const void *lock, int rank, const char *name)
     n_held++;
 }
 
+/* Any order of release is fine: the rest moves up. */
 static void note_unlock(const void *lock, const char *name)
 {
     for (int i = n_held - 1; i >= 0; i--) {
@@ -99,6 +110,10 @@ void mutex_unlock(struct mutex *mu)
     pthread_mutex_unlock(&mu->m);
 }
 
+/*
+ * Deadlines count on the monotonic clock: setting the wall clock must neither wake nor hold up a
+ * waiter.
+ */
 void cond_init(struct cond *cv)
 {
     pthread_condattr_t attr;
@@ -114,6 +129,10 @@ void cond_fini(struct cond *cv)
     pthread_cond_destroy(&cv->c);
 }
 
+/*
+ * The lock stays in the table of held locks while it is given up: the thread sleeps and takes no other
+ * one meanwhile.
+ */
 void cond_wait(struct cond *cv, struct mutex *mu)
 {
     pthread_cond_wait(&cv->c, &mu->m);

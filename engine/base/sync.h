@@ -33,6 +33,10 @@ void cond_fini(struct cond *cv);
 void cond_wait(struct cond *cv, struct mutex *mu);
 /* Wait until deadline_ms of clock_mono_ms at the latest; false when that has passed. */
 bool cond_wait_until(struct cond *cv, struct mutex *mu, int64_t deadline_ms);
+/*
+ * Both may be called with or without the mutex. The predicate must have been changed under it, or a
+ * waiter may miss it.
+ */
 void cond_signal(struct cond *cv);
 void cond_broadcast(struct cond *cv);
 

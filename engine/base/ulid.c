@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ULIDs and UUIDs in their text forms.
+ *   ULID, 128 bits:  | 48 bits milliseconds | 16 random | 64 random |
+ *                      hi >> 16              hi & ffff   lo
+ * 26 characters of 5 bits hold 130; the two on top are zero, so that the first character is at most
+ * '7'.
+ */
+
 #include "base/ulid.h"
 
 #include <errno.h>
@@ -13,6 +21,10 @@ static uint64_t draw(struct rng *rng)
     return rng ? rng_next(rng) : random_u64();
 }
 
+/*
+ * Ids of one millisecond are in random order. Who needs each greater than the one before has to see to
+ * it (next_id in output_set.c and compactor.c).
+ */
 struct shale_ulid ulid_new(int64_t now_ms, struct rng *rng)
 {
     return (struct shale_ulid){
@@ -31,6 +43,10 @@ void ulid_format(struct shale_ulid u, char out[SHALE_ULID_TEXT_LEN + 1])
     out[SHALE_ULID_TEXT_LEN] = '\0';
 }
 
+/*
+ * Stricter than Crockford's alphabet asks: I, L, O and U are no digits. '8' and above in front would
+ * not fit 128 bits.
+ */
 int ulid_parse(const char *text, size_t len, struct shale_ulid *out)
 {
     struct shale_ulid u = { 0, 0 };
@@ -50,6 +66,7 @@ int ulid_parse(const char *text, size_t len, struct shale_ulid *out)
     return 0;
 }
 
+/* Version 4 lies in bits 12-15 of hi, the variant 10 in the two highest bits of lo. */
 struct shale_uuid uuid_new(struct rng *rng)
 {
     struct shale_uuid u = { .hi = draw(rng), .lo = draw(rng) };

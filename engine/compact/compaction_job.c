@@ -1,4 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One job, from sources to outputs, on a thread of the executor (R180-R201). Rows come up through
+ * a stack of iterators and go into the output set:
+ *   resume     what an earlier attempt has written is left out
+ *   filter     the application's, sees what is kept
+ *   retention  versions that nobody can see, tombstones at the last run
+ *   fold       operands up to retention_min_seq
+ *   input      merge of all sources, every version
+ * The order is normative (R183): a filter sees merged rows, and resuming compares final ones. A
+ * row is in the outputs exactly once or was dropped by rule; that holds across crashes since
+ * outputs end between keys (output_set.h) or are written again.
+ */
+
 #include "compact/compaction_job.h"
 
 #include "base/alloc.h"
@@ -32,7 +45,11 @@ static int64_t now_ms(const struct compaction_job *job)
     return job->clock ? job->clock->now_ms(job->clock->ctx) : clock_wall_ms();
 }
 
-/* Show what there is to whoever records it. */
+/*
+ * Show what there is to whoever records it.
+ * n_kept moves before the call: once an output may have been recorded, deleting it on failure is
+ * the recorder's business.
+ */
 static int report(struct job_state *s, int64_t now)
 {
     const struct compaction_job *job = s->job;
@@ -54,7 +71,10 @@ static int check_cancel(void *arg)
     return 0;
 }
 
-/* Called every so many input rows, also when none of them comes out at the top. */
+/*
+ * Called every so many input rows, also when none of them comes out at the top.
+ * Counted in input rows, so that a job which drops everything still reports and can be stopped.
+ */
 static int tick(void *arg)
 {
     struct job_state *s = arg;
@@ -75,7 +95,11 @@ static int open_input(struct job_state *s, int (*each)(void *arg), struct iter *
     return input_iter_new(&opt, out);
 }
 
-/* *found: whether the inputs hold versions of the cursor's key older than the cursor. */
+/*
+ * *found: whether the inputs hold versions of the cursor's key older than the cursor.
+ * Asks the inputs as they are now. The tick is check_cancel only: nothing has been opened that
+ * could be reported on.
+ */
 static int has_older_versions(struct job_state *s, bool *found)
 {
     struct shale_slice key = slice_of_buf(&s->cursor.key);
@@ -98,7 +122,11 @@ static int has_older_versions(struct job_state *s, bool *found)
     return rc < 0 ? rc : 0;
 }
 
-/* Which earlier outputs stay, and the cursor at the end of the last of them. */
+/*
+ * Which earlier outputs stay, and the cursor at the end of the last of them.
+ * From the last output back: leaving one out is always safe, as its rows are made again from the
+ * inputs.
+ */
 static int choose_cursor(struct job_state *s, size_t *n_earlier)
 {
     bool unsafe = true;
@@ -184,7 +212,10 @@ out:
     return rc;
 }
 
-/* R193: what lies before the cursor, in the runs only. */
+/*
+ * R193: what lies before the cursor, in the runs only.
+ * An estimate for progress; L0 is ignored, as SlateDB does.
+ */
 static uint64_t bytes_before(const struct compaction_job *job, const struct resume_cursor *cursor)
 {
     uint64_t sum = 0;
@@ -217,7 +248,10 @@ static int write_rows(struct job_state *s)
     return rc < 0 ? rc : output_set_finish(&s->outputs);
 }
 
-/* The outputs as a run. View ids are those of the SSTs: version 1 of the manifest has no others. */
+/*
+ * The outputs as a run. View ids are those of the SSTs: version 1 of the manifest has no others.
+ * No memory here fails the job after all the work: it is chosen and done again.
+ */
 static int make_run(const struct job_state *s, struct sorted_run *out)
 {
     struct sorted_run run = { .id = s->job->destination };

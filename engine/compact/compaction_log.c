@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The list of compactions between memory and store. state is the owner's truth; what others may
+ * do is submit, so merging takes unknown Submitted records from the stored list and nothing else.
+ * dirty says that state has something that must be stored.
+ */
+
 #include "compact/compaction_log.h"
 
 #include "base/clock.h"
@@ -8,7 +14,11 @@
 #include <errno.h>
 #include <inttypes.h>
 
-/* Read the list and make it ours in memory. An equal epoch is our own write whose reply was lost, if there was one. */
+/*
+ * Read the list and make it ours in memory. An equal epoch is our own write whose reply was lost, if there was one.
+ * With our epoch in memory only; the write that follows makes it so in the store. The old owner's
+ * next write then collides, and its reload tells it that it is fenced.
+ */
 static int load_to_take_over(struct compaction_log *log, uint64_t epoch, bool tried)
 {
     struct compactions stored = { 0 };
@@ -58,6 +68,7 @@ void compaction_log_fini(struct compaction_log *log)
     *log = (struct compaction_log){ 0 };
 }
 
+/* Also moves the store's id to the newest, so that the next write is for the id behind it. */
 int compaction_log_refresh(struct compaction_log *log)
 {
     struct compactions stored = { 0 };
@@ -89,6 +100,7 @@ static int write_trimmed(struct compaction_log *log)
     return rc;
 }
 
+/* Ends in success, in fencing, or when others were quicker for timeout_ms on end. */
 int compaction_log_save(struct compaction_log *log)
 {
     int64_t deadline = clock_mono_ms() + log->timeout_ms;

@@ -24,7 +24,10 @@ struct compaction_log {
 int compaction_log_init(struct compaction_log *log, struct shale_store *store, const char *root, uint64_t epoch,
                         int64_t timeout_ms);
 void compaction_log_fini(struct compaction_log *log);
-/* Take in what others have submitted. SHALE_EFENCED. */
+/*
+ * Take in what others have submitted. SHALE_EFENCED.
+ * Other errors leave state as it was.
+ */
 int compaction_log_refresh(struct compaction_log *log);
 /*
  * Store state when it is dirty, without old finished records (R216). Whoever was first with the next id is merged. On

@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The orchestrator: one thread that decides what is compacted, starts jobs on the executor's
+ * threads, and publishes results (R215-R236). A pass:
+ *   take events     what the jobs report: outputs to record, results, failures
+ *   publish         results into the manifest, one version each
+ *   save            the list of compactions, if it changed; then delete what it no longer names
+ *   schedule        on a poll, a wake, or when a job ended: refresh, choose, save, admit, save, start
+ * Everything is stored before it is acted on, so that a crash at any point leaves a list from
+ * which the next owner goes on. The state belongs to the thread; mu guards only the flags by
+ * which others reach it. Being fenced ends the thread, not the database (H19).
+ */
+
 #include "compact/compactor.h"
 
 #include "base/alloc.h"
@@ -68,6 +80,7 @@ struct compactor {
     uint64_t completed; /* GUARDED_BY(mu) */
 };
 
+/* From threads of the executor, with no lock of theirs held. */
 static void note_events(void *arg)
 {
     struct compactor *c = arg;
@@ -86,6 +99,7 @@ static bool has_work_locked(const struct compactor *c)
 /*
  * *look: it is time to look at what is stored, which the poll interval or a wake says; the executor's events alone
  * are no reason to. false: stop.
+ * The flags are taken together: what is set from now on belongs to the next pass.
  */
 static bool wait_for_work(struct compactor *c, bool *look)
 {
@@ -120,7 +134,11 @@ static bool is_listed(struct sst_handle *const *list, size_t n, struct shale_uli
     return false;
 }
 
-/* Mark outputs of rec for deletion, but for those in keep. Without memory they stay, for a collector to find. */
+/*
+ * Mark outputs of rec for deletion, but for those in keep. Without memory they stay, for a collector to find.
+ * Deleting itself waits for save(): as long as the stored list names an output, a successor may
+ * resume from it.
+ */
 static void discard_outputs(struct compactor *c, const struct compaction *rec, struct sst_handle *const *keep, size_t n)
 {
     if (vec_reserve(&c->garbage, &c->cap_garbage, c->n_garbage + rec->n_outputs, sizeof(*c->garbage)) < 0)
@@ -172,7 +190,11 @@ static void fail(struct compactor *c, struct compaction *rec, const char *why)
     report(c, rec, 0, why);
 }
 
-/* Outputs are only ever appended or, once, the last one left out and written again under another id. */
+/*
+ * Outputs are only ever appended or, once, the last one left out and written again under another id.
+ * Comparing number and last id is enough, as outputs are appended and only the last one is ever
+ * replaced.
+ */
 static bool same_outputs(const struct compaction *rec, const struct executor_event *e)
 {
     return rec->n_outputs == e->n_outputs &&
@@ -196,6 +218,7 @@ static int record_outputs(struct compactor *c, struct compaction *rec, const str
     return rc;
 }
 
+/* The run moves out of the event; the record stays Running until the manifest has it. */
 static int keep_result(struct compactor *c, struct executor_event *e)
 {
     struct result *r = mem_zalloc(sizeof(*r));
@@ -274,6 +297,8 @@ static int edit_manifest(void *arg, struct manifest *m, uint64_t next_id)
 /*
  * Put a result into the manifest. What cannot be published ever ends the result, and leaves its outputs for a
  * collector, since it is not certain here that nothing refers to them; any other error keeps it for the next pass.
+ * An edit that finds its own result there already (the reply was lost) leaves the manifest
+ * unchanged and counts as published.
  */
 static int publish(struct compactor *c, struct result *r)
 {
@@ -334,7 +359,11 @@ static int save(struct compactor *c)
     return rc;
 }
 
-/* After a failure nothing is chosen for one poll interval, however often a flush wakes us: it may well fail again. */
+/*
+ * After a failure nothing is chosen for one poll interval, however often a flush wakes us: it may well fail again.
+ * Proposals count the active ones, so none is made for what is already submitted. A proposal without memory ends the pass;
+ * what was added stays.
+ */
 static int choose(struct compactor *c, const struct manifest *m)
 {
     struct compactions *cs = &c->log.state;
@@ -363,7 +392,10 @@ static size_t count_running(const struct compactions *cs)
     return n;
 }
 
-/* Submitted, in order of id, to Running while there is room (R226). */
+/*
+ * Submitted, in order of id, to Running while there is room (R226).
+ * The list is in order of id, so the oldest submitted comes first, whoever submitted it.
+ */
 static void admit(struct compactor *c, const struct manifest *m)
 {
     struct compactions *cs = &c->log.state;
@@ -394,7 +426,11 @@ static bool has_result(const struct compactor *c, struct shale_ulid id)
     return false;
 }
 
-/* Jobs for all that are Running in the stored list and do not run: an earlier attempt to start one may have failed. */
+/*
+ * Jobs for all that are Running in the stored list and do not run: an earlier attempt to start one may have failed.
+ * v is the manifest that admission was checked against, and the job keeps it: its sources stay
+ * alive though the manifest moves on.
+ */
 static int start_jobs(struct compactor *c, struct manifest_version *v)
 {
     const struct compactions *cs = &c->log.state;
@@ -410,7 +446,11 @@ static int start_jobs(struct compactor *c, struct manifest_version *v)
     return rc;
 }
 
-/* The list is read before the manifest: a compaction submitted for what the manifest shows is then not missed. */
+/*
+ * The list is read before the manifest: a compaction submitted for what the manifest shows is then not missed.
+ * Saved twice: Submitted before Running, as SlateDB's protocol has it (storage format 9.6), so
+ * that an observer sees each state; the second save is skipped when nothing was admitted.
+ */
 static int schedule(struct compactor *c, bool look)
 {
     struct manifest_version *v = NULL;
@@ -441,6 +481,7 @@ out:
     return rc;
 }
 
+/* A failure ends the pass, and the next one begins with the same results and the same dirty list. */
 static int pass(struct compactor *c, bool look)
 {
     bool ended = take_events(c);
@@ -452,7 +493,11 @@ static int pass(struct compactor *c, bool look)
     return rc < 0 || !(look || ended) ? rc : schedule(c, look);
 }
 
-/* Jobs stop; what is done is published, what is not is resumed by whoever comes next. */
+/*
+ * Jobs stop; what is done is published, what is not is resumed by whoever comes next.
+ * A fenced compactor publishes nothing: its successor has the list, and resumes from the outputs
+ * recorded there.
+ */
 static void wind_up(struct compactor *c, bool fenced)
 {
     int rc;

@@ -30,10 +30,19 @@ struct compactor_config {
     bool stands_by;      /* see above */
 };
 
+/*
+ * Claims, reads and writes the list on this thread, so that a failure is the caller's: SHALE_EFENCED, what the
+ * store says, -ENOMEM. The callback may come before this returns.
+ */
 int compactor_start(const struct compactor_config *cfg, struct compactor **out);
 /* There may be something to do: look now instead of at the next poll. Any thread. */
 void compactor_wake(struct compactor *c);
-/* Stop running jobs and wait for them, then free. NULL is fine. */
+/*
+ * Stop running jobs and wait for them, then free. NULL is fine.
+ * Results that are done are still published, unless another compactor has taken over. Takes as
+ * long as the read or upload that a job is in; stopping the retrying store first makes that
+ * short.
+ */
 void compactor_stop(struct compactor *c);
 /* Compactions that run now, and how many have been published. Any thread. */
 void compactor_counts(struct compactor *c, uint32_t *running, uint64_t *completed);

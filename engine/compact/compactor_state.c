@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The rules of compacting as pure edits of the manifest and of the list, so that they can be
+ * tested without threads or stores. What must always hold: sources are a contiguous window of [L0
+ * newest..oldest, runs highest..lowest], and a window with L0 SSTs reaches the oldest of them.
+ * Else a key's newer version could end up below an older one, or the watermark l0_last_compacted
+ * would cut off SSTs that were never merged (R243, R244, H7).
+ */
+
 #include "compact/compactor_state.h"
 
 #include "base/alloc.h"
@@ -27,6 +35,7 @@ static size_t run_find(const struct manifest *m, uint32_t id)
     return i;
 }
 
+/* Views are looked up by id and must stand one behind the other. */
 static int l0_window(const struct manifest *m, const struct compaction *c, size_t *start)
 {
     char text[SHALE_ULID_TEXT_LEN + 1];
@@ -46,6 +55,7 @@ static int l0_window(const struct manifest *m, const struct compaction *c, size_
     return 0;
 }
 
+/* With L0 sources the window goes on with the newest run: nothing may lie between. */
 static int run_window(const struct manifest *m, const struct compaction *c, size_t *start)
 {
     *start = !c->n_runs ? m->n_runs : c->n_l0 ? 0 : run_find(m, c->runs[0]);
@@ -78,6 +88,11 @@ int compaction_window_find(const struct manifest *m, const struct compaction *c,
     return 0;
 }
 
+/*
+ * Tombstones may go when nothing older is left for them to hide: the destination is the oldest
+ * run, or the first one. Runs are only ever added above, so what is true at the start of a job
+ * stays true.
+ */
 bool compaction_is_last_run(const struct manifest *m, const struct compaction *c)
 {
     return m->n_runs == 0 || m->runs[m->n_runs - 1].id == c->destination;
@@ -100,6 +115,7 @@ static bool is_published(const struct manifest *m, const struct compaction *c, c
            ulid_eq(m->runs[at].ssts[0].sst->id, result->ssts[0].sst->id);
 }
 
+/* Descending by id: newer runs first, which is the order reads rely on. */
 static int run_insert(struct manifest *m, const struct sorted_run *run)
 {
     struct sorted_run copy = { 0 };
@@ -120,6 +136,10 @@ static int run_insert(struct manifest *m, const struct sorted_run *run)
     return 0;
 }
 
+/*
+ * The watermark is the newest L0 source. A writer of SlateDB's kind that merges manifests cuts
+ * its own L0 list there.
+ */
 static void sources_remove(struct manifest *m, const struct compaction_window *w)
 {
     if (w->n_l0) {
@@ -161,6 +181,7 @@ struct compaction *compactions_find(const struct compactions *cs, struct shale_u
     return NULL;
 }
 
+/* By insertion from the end, where new ids belong. */
 int compactions_add(struct compactions *cs, struct compaction *c)
 {
     size_t at = cs->n;
@@ -183,6 +204,10 @@ out:
     return rc;
 }
 
+/*
+ * One finished record stays as SlateDB's does: its id is the least age for the collector when
+ * nothing is active (R216, R318).
+ */
 void compactions_trim(struct compactions *cs)
 {
     size_t kept = 0, latest = cs->n;
@@ -208,7 +233,10 @@ void compactions_take_over(struct compactions *cs, uint64_t epoch)
     compactions_trim(cs);
 }
 
-/* Other states of an unknown record are what this owner once stored itself, and has since trimmed. */
+/*
+ * Other states of an unknown record are what this owner once stored itself, and has since trimmed.
+ * Ours win for what both have: only the owner moves a record past Submitted.
+ */
 int compactions_merge_submitted(struct compactions *cs, const struct compactions *remote, size_t *n_new)
 {
     *n_new = 0;

@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Threads for jobs, and a mailbox for what they report. A job has a slot from executor_start
+ * until its last event was taken:
+ *   queued      in the pool's queue          has_news: no
+ *   running     reports progress             has_news: after a report, until it is taken
+ *   finished    outcome in the slot          has_news: yes; n_running no longer counts it
+ *   taken       event moved out, slot freed
+ * Unread reports are overwritten, as each holds all outputs so far: the mailbox never grows.
+ * Everything is under mu but the job itself; notify is called without it. stop is relaxed: jobs
+ * look at it every few hundred rows, and nothing is published by it.
+ */
+
 #include "compact/executor.h"
 
 #include "base/alloc.h"
@@ -64,7 +76,10 @@ static int outputs_copy(struct sst_handle *const *from, size_t n, struct sst_han
     return 0;
 }
 
-/* On the job's thread. News that were not fetched are replaced: the last report holds all there is. */
+/*
+ * On the job's thread. News that were not fetched are replaced: the last report holds all there is.
+ * The copy is made before the lock, the old list freed after it.
+ */
 static int slot_progress(void *arg, uint64_t bytes_read, struct sst_handle *const *outputs, size_t n_outputs)
 {
     struct slot *s = arg;
@@ -87,6 +102,7 @@ static int slot_progress(void *arg, uint64_t bytes_read, struct sst_handle *cons
     return 0;
 }
 
+/* Errors travel with their sentence, which is the property of this thread. */
 static void slot_run(void *arg)
 {
     struct slot *s = arg;
@@ -165,7 +181,11 @@ static int slot_new(struct executor *x, const struct compaction *c, struct manif
     return 0;
 }
 
-/* The event begins with the earlier outputs: a job that never reports must not seem to have lost them. */
+/*
+ * The event begins with the earlier outputs: a job that never reports must not seem to have lost them.
+ * Submitted under mu, so that the slot is in the list before the job can finish. The pool's lock
+ * (rank 900) may be taken under it.
+ */
 int executor_start(struct executor *x, const struct compaction *c, struct manifest_version *base)
 {
     struct slot *s = NULL;
@@ -213,7 +233,10 @@ size_t executor_running(struct executor *x)
     return n;
 }
 
-/* Hand the event over. What is copied is shared, so that a job that goes on still has it. false: no memory, later. */
+/*
+ * Hand the event over. What is copied is shared, so that a job that goes on still has it. false: no memory, later.
+ * Without memory the news stay for the next call.
+ */
 static bool slot_take_locked(struct slot *s, struct executor_event *out)
 {
     struct sst_handle **copy = NULL;
@@ -253,6 +276,10 @@ bool executor_next(struct executor *x, struct executor_event *out)
     return taken;
 }
 
+/*
+ * The jobs end at their next tick; a read or upload under way is waited for. Their events are
+ * still there to be taken.
+ */
 void executor_stop(struct executor *x)
 {
     mutex_lock(&x->mu);

@@ -44,7 +44,11 @@ int executor_new(const struct executor_config *cfg, struct executor **out);
 int executor_start(struct executor *x, const struct compaction *c, struct manifest_version *base);
 bool executor_has(struct executor *x, struct shale_ulid id); /* started, and its last event not yet taken */
 size_t executor_running(struct executor *x);
-/* true and an event (owned by the caller), or false when there is none. */
+/*
+ * true and an event (owned by the caller), or false when there is none.
+ * Events of one job come in order, and the one with finished last; between jobs there is no
+ * order.
+ */
 bool executor_next(struct executor *x, struct executor_event *out);
 /* Refuse new jobs, stop those that run and wait for them; their events can be taken. */
 void executor_stop(struct executor *x);

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The application's compaction filter as a layer of the stack (R261-R264). One filter object for
+ * each job, used by its thread alone.
+ */
+
 #include "compact/filter_iter.h"
 
 #include "base/alloc.h"
@@ -16,6 +21,7 @@ struct filter_iter {
     struct shale_buf value; /* of a row that was modified */
 };
 
+/* The new value lies in the iterator's buffer until the next row, like any borrowed value. */
 static int apply(struct filter_iter *f, struct shale_row *row)
 {
     int rc;
@@ -41,7 +47,11 @@ static int apply(struct filter_iter *f, struct shale_row *row)
     }
 }
 
-/* SHALE_END, once the filter has agreed to it. */
+/*
+ * SHALE_END, once the filter has agreed to it.
+ * Called once even if SHALE_END is asked for again; its error then makes the job fail although
+ * every row went through.
+ */
 static int filter_end(struct filter_iter *f)
 {
     int rc;
@@ -115,6 +125,11 @@ int filter_iter_new(struct iter *child, const struct shale_compaction_filter *fi
     return 0;
 }
 
+/*
+ * A filter may decide by earlier rows (an inode before its chunks); it names the key from which
+ * it needs to see them again, and the rows up to after are passed through it without being
+ * written.
+ */
 int filter_iter_resume_from(struct iter *it, struct shale_slice after, struct shale_buf *from)
 {
     struct filter_iter *f = container_of(it, struct filter_iter, base);

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The bottom of the stack: all sources merged, nothing left out, nothing cached: a compaction
+ * reads everything once and would push the readers' blocks out of the cache (R182, R184).
+ */
+
 #include "compact/input_iter.h"
 
 #include "base/alloc.h"
@@ -15,6 +20,10 @@ struct input_iter {
     size_t n_rows;
 };
 
+/*
+ * The tick comes before the first row too, so that a job that was stopped while queued reads
+ * nothing.
+ */
 static int input_next(struct iter *it, struct shale_row *out)
 {
     struct input_iter *in = container_of(it, struct input_iter, base);
@@ -43,7 +52,10 @@ static void input_close(struct iter *it)
 
 static const struct iter_ops input_ops = { .next = input_next, .seek = input_seek, .close = input_close };
 
-/* Opens the sources, newest first, into children; *n counts those that are open, also on failure. */
+/*
+ * Opens the sources, newest first, into children; *n counts those that are open, also on failure.
+ * Newest first, which decides between equal rows.
+ */
 static int open_sources(const struct input_options *opt, struct iter **children, size_t *n)
 {
     struct sst_iter_options how = { .order = ITER_ASC,

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Cuts a stream of rows into SSTs. One writer is open at a time; it streams, so memory stays
+ * small however large an SST gets. When an SST may end is explained in output_set.h.
+ *   list:    [0, n_kept) others know of them   [n_kept, n) only we do: deleted if the job fails
+ */
+
 #include "compact/output_set.h"
 
 #include "base/alloc.h"
@@ -69,7 +75,10 @@ static bool is_over(const struct output_set *o)
     return o->block_bytes > o->max_sst_size;
 }
 
-/* Whether the open SST is closed in front of row. */
+/*
+ * Whether the open SST is closed in front of row.
+ * Halved rather than doubled: max_sst_size may be any 64-bit number.
+ */
 static bool must_split(const struct output_set *o, const struct shale_row *row)
 {
     if (!is_over(o))
@@ -79,6 +88,7 @@ static bool must_split(const struct output_set *o, const struct shale_row *row)
     return o->block_bytes / 2 > o->max_sst_size && o->kind != SHALE_MERGE;
 }
 
+/* Splitting is looked at before a row is written, when it is known whether it begins a new key. */
 int output_set_add(struct output_set *o, const struct shale_row *row)
 {
     uint64_t completed = 0;
@@ -107,6 +117,7 @@ int output_set_add(struct output_set *o, const struct shale_row *row)
     return finished;
 }
 
+/* Room in the list first: after the object is durable nothing may fail, or it would be forgotten. */
 int output_set_finish(struct output_set *o)
 {
     int rc;
@@ -140,6 +151,10 @@ void output_delete(struct table_store *ts, struct shale_ulid id)
     shale_buf_fini(&name);
 }
 
+/*
+ * A finish that failed may have made the object all the same (a lost reply), so its name is
+ * deleted as well; deleting what is not there succeeds.
+ */
 void output_set_abandon(struct output_set *o)
 {
     bool may_exist = o->writer && o->closing;

@@ -28,7 +28,11 @@ struct output_set {
     size_t n_kept;             /* the first n_kept are somebody else's: abandon leaves them alone */
 };
 
-/* Begin behind earlier outputs, which are referenced. fini at any time, also after a failure. */
+/*
+ * Begin behind earlier outputs, which are referenced. fini at any time, also after a failure.
+ * job: the id of the compaction, below every id given out here, so that the collector spares the
+ * outputs as long as the compaction is recorded (R201, R318).
+ */
 int output_set_init(struct output_set *o, struct table_store *ts, uint64_t max_sst_size, struct shale_ulid job,
                     const struct shale_clock *clock, struct sst_handle *const *earlier, size_t n_earlier);
 void output_set_fini(struct output_set *o);

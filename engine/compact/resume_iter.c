@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where an interrupted job goes on (R185-R191). The cursor is the last row of the last output,
+ * found by reading that SST's last block; the stream is moved to the cursor's key, and rows up to
+ * and including the cursor are dropped.
+ *   cursor (k, 7):   k@9 k@7 | k@4 | l@3       drops k@9 and k@7, delivers k@4 and what follows
+ *                    key before k: dropped     (only seen when a filter asked to begin earlier)
+ */
+
 #include "compact/resume_iter.h"
 
 #include "base/alloc.h"
@@ -13,6 +21,7 @@ void resume_cursor_fini(struct resume_cursor *c)
     *c = (struct resume_cursor){ 0 };
 }
 
+/* Walked from the front: keys lean on those before, so the last row cannot be read by itself. */
 static int last_row(const struct block *block, int version, struct resume_cursor *out)
 {
     struct block_iter it = { 0 };
@@ -77,6 +86,7 @@ static bool was_written(const struct resume_cursor *c, const struct shale_row *r
     return cmp < 0 || (cmp == 0 && row->seq >= c->seq);
 }
 
+/* Moving is put off until the first next, so that making the stack reads nothing. */
 static int resume_next(struct iter *it, struct shale_row *out)
 {
     struct resume_iter *r = container_of(it, struct resume_iter, base);

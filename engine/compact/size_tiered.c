@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which runs to merge (R237-R245). Runs of similar size are merged with one another, so that each
+ * row is rewritten about once for every level of size, log(n) times in all:
+ *   1  all of L0 once there are min_sources of it, into a new newest run
+ *   2  else the first stretch of neighbouring runs in which none is more than threshold times the smallest, into
+ *      the id of the oldest of them
+ * A stretch must not be laid on a level that is itself full (R242): that level is merged first.
+ * Pure choice over sizes in the manifest; nothing is read. The order of proposals follows SlateDB
+ * exactly, so both schedulers choose the same.
+ */
+
 #include "compact/size_tiered.h"
 
 #include "base/alloc.h"
@@ -49,7 +60,10 @@ static bool uses_l0(const struct compaction *c, struct shale_ulid view)
     return false;
 }
 
-/* R241, for one source or destination: neither an active compaction nor an earlier proposal has it. */
+/*
+ * R241, for one source or destination: neither an active compaction nor an earlier proposal has it.
+ * A destination counts as used: two jobs must not write the same run.
+ */
 static bool run_is_free(const struct search *s, uint32_t run)
 {
     for (size_t i = 0; i < s->n_active; i++)
@@ -104,6 +118,8 @@ static bool find_l0(const struct search *s, size_t *start, uint32_t *destination
     uint32_t dest = m->n_runs ? m->runs[0].id + 1 : 0;
     uint64_t size = 0;
 
+    if (m->n_runs && m->runs[0].id == UINT32_MAX)
+        return false; /* no id is left above it: what would come out could never start, and be proposed for ever */
     if (n == 0 || m->n_l0 < s->opt->min_sources || !run_is_free(s, dest))
         return false;
     for (size_t i = m->n_l0 - n; i < m->n_l0; i++) {
@@ -118,7 +134,11 @@ static bool find_l0(const struct search *s, size_t *start, uint32_t *destination
     return true;
 }
 
-/* R240 for one start: how many runs from there belong together and may be merged. */
+/*
+ * R240 for one start: how many runs from there belong together and may be merged.
+ * The sum so far is what would be laid on the next run. A run that fails a check ends the stretch
+ * in front of it.
+ */
 static size_t extend_runs(const struct search *s, size_t start)
 {
     uint64_t least = UINT64_MAX, sum = 0;
@@ -225,7 +245,10 @@ static int destination_check(const struct manifest *m, const struct compaction *
     return 0;
 }
 
-/* Two jobs that read the same run would both bring its rows back; L0 has one watermark, so one job at a time. */
+/*
+ * Two jobs that read the same run would both bring its rows back; L0 has one watermark, so one job at a time.
+ * uses_run includes the other's destination, which may be a run that does not exist yet.
+ */
 static int overlap_check(const struct compaction *spec, const struct compaction *other)
 {
     bool shares = uses_run(other, spec->destination);

@@ -1,10 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Closing, in the reverse order of opening: make durable what was promised, stop the threads that
+ * write, answer the calls that wait, and only then free. Memtables that are not in L0 stay in the
+ * WAL and are replayed: a close costs what is
+ * pending in the WAL, and one manifest update.
+ */
+
 #include "db/db.h"
 
 #include "base/err.h"
 #include "base/log.h"
 #include "object/store_retry.h"
 
+/*
+ * Also of a handle that never came to life: every field is either zero or whole. No thread runs
+ * any more, so no lock is taken.
+ */
 void db_free(struct shale_db *db)
 {
     struct list dead;
@@ -43,7 +54,10 @@ void db_free(struct shale_db *db)
     mem_free(db);
 }
 
-/* Make what was written durable. An error is why it is not. */
+/*
+ * Make what was written durable. An error is why it is not.
+ * Without WAL only L0 is durable, so that memtables are flushed.
+ */
 static int flush_all(struct shale_db *db)
 {
     uint64_t committed, durable;
@@ -61,7 +75,10 @@ static int flush_all(struct shale_db *db)
     return shale_db_flush(db, db->opt.wal_enabled ? SHALE_FLUSH_WAL : SHALE_FLUSH_MEMTABLE);
 }
 
-/* Stop whatever runs, and wake and wait for calls that wait (H11). The retrying stores go on with one attempt each. */
+/*
+ * Stop whatever runs, and wake and wait for calls that wait (H11). The retrying stores go on with one attempt each.
+ * The memtable flusher first, as it may wait for the WAL flusher; the WAL flusher last.
+ */
 static void stop_threads(struct shale_db *db, bool abandon)
 {
     mutex_lock(&db->mu);
@@ -80,6 +97,10 @@ static void stop_threads(struct shale_db *db, bool abandon)
     worker_join(&db->wal_thread);
 }
 
+/*
+ * Each leaves db_wait_locked, sees the error and gives up mu for the last time before idle lets
+ * us go on.
+ */
 static void dismiss_waiters(struct shale_db *db)
 {
     mutex_lock(&db->mu);
@@ -116,6 +137,10 @@ static void store_last_seen(struct shale_db *db)
         log_warn("database '%s': last manifest: %s", db->root, shale_errmsg());
 }
 
+/*
+ * rc is the outcome of the flush alone. A handle that had died, with everything durable, closes
+ * with 0 (R103).
+ */
 int shale_db_close(struct shale_db *db, enum shale_close_mode mode)
 {
     bool abandon = mode == SHALE_CLOSE_ABANDON;

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What all files of db/ share: life and death of a handle, waiting, status. A handle is in one of
+ * these states, and only ever moves down:
+ *   alive      error 0
+ *   dead       error set, by the first failure that no retry mends: fenced, corrupt, refused by the store. Writes and
+ *              flushes fail with it and its sentence, reads go on, the background threads end
+ *   stopping   stop set by close: the threads end; with abandon they also give up what they are writing
+ *   closed     error SHALE_ECLOSED for whoever still waits; then the memory goes
+ */
+
 #ifdef HAVE_CONFIG_H
 #include "config.h"
 #endif
@@ -23,6 +33,10 @@ int64_t db_now_ms(const struct shale_db *db)
     return c ? c->now_ms(c->ctx) : clock_wall_ms();
 }
 
+/*
+ * The sentence is kept beside the code, as it was left on the thread that failed and each caller
+ * has to find it on its own.
+ */
 int db_alive_locked(struct shale_db *db)
 {
     return db->error ? err_set(db->error, "%s", db->error_text) : 0;
@@ -38,6 +52,7 @@ int db_alive(struct shale_db *db)
     return rc;
 }
 
+/* Every condition is woken: whoever waits has the handle's death in his predicate. */
 void db_die_locked(struct shale_db *db, int rc)
 {
     if (db->error)
@@ -54,6 +69,10 @@ void db_die_locked(struct shale_db *db, int rc)
     cond_broadcast(&db->room);
 }
 
+/*
+ * Only waits of callers go through here. Those of the background threads do not count: close
+ * joins these threads instead.
+ */
 bool db_wait_locked(struct shale_db *db, struct cond *cv, int64_t deadline_ms)
 {
     bool in_time = true;
@@ -68,6 +87,10 @@ bool db_wait_locked(struct shale_db *db, struct cond *cv, int64_t deadline_ms)
     return in_time;
 }
 
+/*
+ * Ends early on stop or death only, not on whatever else the condition is signalled for: it is
+ * the delay between two attempts.
+ */
 void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms)
 {
     int64_t deadline = clock_mono_ms() + ms;
@@ -76,16 +99,25 @@ void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms)
         ;
 }
 
+/*
+ * Without memory now is not without memory for ever, and the rows are still there. What the store
+ * says for good is final here: the retrying store below has tried already.
+ */
 bool db_may_retry(int rc)
 {
     return rc == SHALE_ETRANSIENT || rc == -ENOMEM;
 }
 
+/*
+ * Frozen tables whole, and of the active one what is not in the WAL yet: every row counts once
+ * (H25). Durable rows of the active table are bounded by l0_sst_size_bytes, which freezes it.
+ */
 uint64_t db_pending_bytes_locked(const struct shale_db *db)
 {
     return db->imm_bytes + db->active_wal_bytes;
 }
 
+/* The list is sorted, as snapshots are taken at committed_seq, which never falls. */
 uint64_t db_snapshot_min_locked(const struct shale_db *db, uint64_t none)
 {
     if (list_empty(&db->snapshots))
@@ -104,6 +136,10 @@ static void status_of_manifest(const struct manifest *m, struct shale_db_status 
         out->run_bytes += sorted_run_size(&m->runs[i]);
 }
 
+/*
+ * Counters of one moment from under mu; those of compactor and cache are read afterwards, each
+ * under its own lock.
+ */
 void shale_db_status(struct shale_db *db, struct shale_db_status *out)
 {
     struct cache_stats cache = { 0 };

@@ -19,14 +19,21 @@
 /*
  * A database handle.
  *
- * Locks: wmu (rank 20) is held by the one writer that commits a batch, or freezes the memtable; mu (rank 30) guards the
- * state and is held for moments. Neither is held across I/O or a callback. Order: manifest update (15), wmu, mu, manifest (40).
+ * Locks: wmu (rank 20) is held by the one writer that commits a batch, or freezes the memtable; mu (rank 30)
+ * guards the state and is held for moments. Neither is held across I/O or a callback. Order: manifest update (15),
+ * wmu, mu, manifest (40).
  *
- * A row's way: active memtable and WAL batch (committed) -> WAL object (durable) -> frozen memtable -> L0 SST that the
- * manifest names (flushed); the frozen memtable is dropped with that. Two threads move it: the WAL flusher and the memtable flusher.
+ * A row's way: active memtable and WAL batch (committed) -> WAL object (durable) -> frozen memtable -> L0 SST that
+ * the manifest names (flushed); the frozen memtable is dropped with that. Two threads move it: the WAL flusher and
+ * the memtable flusher.
  */
 
-/* What reads look at: immutable, shared, replaced as a whole on freeze and on each new manifest version. */
+/*
+ * What reads look at: immutable, shared, replaced as a whole on freeze and on each new manifest version.
+ * refs: an increment needs no ordering, as who has a reference has seen the view; the last
+ * decrement must come after all others, hence acq_rel. The same holds for every reference count
+ * of the engine.
+ */
 struct db_view {
     _Atomic int refs; /* relaxed to add, acq_rel to drop */
     struct manifest_version *mv;
@@ -34,7 +41,11 @@ struct db_view {
     struct memtable *tables[]; /* the active one, then frozen ones, newest first */
 };
 
-/* A frozen memtable on its way to L0. */
+/*
+ * A frozen memtable on its way to L0.
+ * Immutable but for refs and node. Ordered by age in shale_db.imms; sequence numbers of
+ * neighbours do not overlap.
+ */
 struct imm {
     struct list node;
     int refs; /* GUARDED_BY(mu): the list and the memtable flusher */
@@ -46,7 +57,11 @@ struct imm {
     struct seq_tracker tracker; /* points taken while it was active */
 };
 
-/* Rows of one batch that wait for their WAL object. They lie in table, of which this holds a reference. */
+/*
+ * Rows of one batch that wait for their WAL object. They lie in table, of which this holds a reference.
+ * The rows lie in the memtable's arena, which never moves them: the WAL object is encoded from
+ * there, without a copy.
+ */
 struct wal_batch {
     struct list node;
     struct memtable *table;
@@ -56,7 +71,11 @@ struct wal_batch {
     const struct shale_row *rows[];
 };
 
-/* GUARDED_BY(mu), all of it. */
+/*
+ * GUARDED_BY(mu), all of it.
+ * next_id moves only when an object is in the store, so next_id = last_id + 1 always; the id of
+ * the object in flight is next_id.
+ */
 struct wal_state {
     struct list pending;     /* of struct wal_batch, oldest first */
     size_t n_rows;           /* of pending */
@@ -118,6 +137,7 @@ struct shale_db {
     uint64_t l0_flushes;
 };
 
+/* Freed by its owner; the handle frees what is left at close. */
 struct shale_snapshot {
     struct list node;
     uint64_t seq;
@@ -128,9 +148,15 @@ int64_t db_now_ms(const struct shale_db *db);
 /* The handle's error with its sentence, or 0. */
 int db_alive_locked(struct shale_db *db);
 int db_alive(struct shale_db *db);
-/* The handle dies of rc, whose sentence this thread has; the first death counts. Wakes everybody. */
+/*
+ * The handle dies of rc, whose sentence this thread has; the first death counts. Wakes everybody.
+ * Never undone. REQUIRES(mu). The log's sink is called under it.
+ */
 void db_die_locked(struct shale_db *db, int rc);
-/* Wait for cv and be counted, so that close waits for us. A deadline of 0 is none; false when it has passed. */
+/*
+ * Wait for cv and be counted, so that close waits for us. A deadline of 0 is none; false when it has passed.
+ * REQUIRES(mu), which is given up while waiting; everything read before has to be read again.
+ */
 bool db_wait_locked(struct shale_db *db, struct cond *cv, int64_t deadline_ms);
 /* Wait and be awake again early when the handle stops; for background threads. */
 void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms);
@@ -155,16 +181,27 @@ int db_view_init(struct shale_db *db);
 int db_freeze_locked(struct shale_db *db, uint64_t wal_id);
 /* Whether it should be frozen (R64). REQUIRES(wmu, mu). */
 bool db_freeze_is_due_locked(const struct shale_db *db, uint64_t wal_id);
-/* A manifest version newer than ours replaces it: frozen tables that it covers are dropped. v is moved. */
+/*
+ * A manifest version newer than ours replaces it: frozen tables that it covers are dropped. v is moved.
+ * From any thread of the handle, with no lock held.
+ */
 void db_install(struct shale_db *db, struct manifest_version *v);
 void imm_unref_locked(struct imm *m, struct list *dead);
 /* Free what imm_unref_locked put on the list; without mu. */
 void imm_free_list(struct list *dead);
 
-/* replay.c: read WAL objects first..last into memtables (section 8.2). Nothing else runs yet. */
+/*
+ * replay.c: read WAL objects first..last into memtables (section 8.2). Nothing else runs yet.
+ * A missing object is SHALE_ECORRUPT, as is one that cannot be decoded: opening then fails,
+ * nothing is skipped.
+ */
 int db_replay(struct shale_db *db, uint64_t first, uint64_t last);
 
-/* wal_flush.c */
+/*
+ * wal_flush.c
+ * The body of the WAL flusher's thread; without WAL, of the timer that freezes memtables. Ends on
+ * stop or death.
+ */
 void db_wal_main(void *arg);
 /* Wait until seq is durable, asking for it. REQUIRES(mu) */
 int db_wait_durable_locked(struct shale_db *db, uint64_t seq);
@@ -174,7 +211,11 @@ void db_wal_request_locked(struct shale_db *db, uint64_t seq);
 void db_wal_append_locked(struct shale_db *db, struct wal_batch *b);
 void wal_batch_free(struct wal_batch *b);
 
-/* flush.c */
+/*
+ * flush.c
+ * The body of the memtable flusher's thread. Ends on stop, death, or its own failure, of which
+ * the handle dies.
+ */
 void db_flush_main(void *arg);
 /* Freeze and wait until all that is committed is in L0. */
 int db_flush_memtables(struct shale_db *db);

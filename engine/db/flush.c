@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memtable flusher: one thread that takes frozen tables to L0, oldest first, one at a time
+ * (R68-R84).
+ *   frozen      in imms; waits for a slot: fewer than l0_max_ssts SSTs in L0
+ *   building    build_l0: folded, retained, written and uploaded under a new id. Nothing names the object yet
+ *   uploaded    wait_until_durable: its rows must be in the WAL before a manifest may name it
+ *   published   publish: the manifest has it; db_install drops the table
+ * A failure in between leaves at most an object that nothing refers to, for the collector; the
+ * rows are still in memory and in the WAL. The upload does not wait for the WAL, only the
+ * manifest does (H32). The same thread polls the manifest while it is idle.
+ */
+
 #include "db/db.h"
 
 #include "base/clock.h"
@@ -11,7 +23,10 @@
 
 #define RETRY_MAX_MS 1000
 
-/* Wait a moment before the next attempt at something that failed with rc; false: give up. */
+/*
+ * Wait a moment before the next attempt at something that failed with rc; false: give up.
+ * Returns at once when the handle stops. REQUIRES no lock.
+ */
 static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
 {
     int64_t ms = db->opt.manifest_poll_interval_ms;
@@ -27,7 +42,11 @@ static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
     return again;
 }
 
-/* The rows of a frozen table as they go to L0 (R72): folded, and without versions that nobody can see any more. */
+/*
+ * The rows of a frozen table as they go to L0 (R72): folded, and without versions that nobody can see any more.
+ * The order is that of SlateDB: folding first, with the same barrier as retention, then dropping
+ * (R72).
+ */
 static int rows_for_l0(struct shale_db *db, const struct imm *m, uint64_t min_seq, struct iter **out)
 {
     const struct fold_options fold = { .op = db->opt.merge_operator,
@@ -45,7 +64,11 @@ static int rows_for_l0(struct shale_db *db, const struct imm *m, uint64_t min_se
     return rc;
 }
 
-/* An id that is not older than the newest L0: what the garbage collector relies on (storage format section 9.7). */
+/*
+ * An id that is not older than the newest L0: what the garbage collector relies on (storage format section 9.7).
+ * The collector deletes unreferenced SSTs older than the newest L0 by the time in their ids
+ * (R318): a clock that went back would make a new one look like garbage.
+ */
 static struct shale_ulid new_l0_id(struct shale_db *db)
 {
     int64_t now = db_now_ms(db), newest = 0;
@@ -61,6 +84,10 @@ static struct shale_ulid new_l0_id(struct shale_db *db)
     return ulid_new(now > newest ? now : newest, db->opt.seed ? &db->rng : NULL);
 }
 
+/*
+ * The flag is looked at for each row: abandoning a large table must not take as long as writing
+ * it.
+ */
 static int add_rows(struct shale_db *db, struct iter *it, struct sst_writer *w)
 {
     struct shale_row row;
@@ -76,7 +103,12 @@ static int add_rows(struct shale_db *db, struct iter *it, struct sst_writer *w)
     return rc == SHALE_END ? 0 : rc;
 }
 
-/* Write what is left of the table; *out is NULL when nothing is (H34). */
+/*
+ * Write what is left of the table; *out is NULL when nothing is (H34).
+ * min_seq is the least of what a snapshot or a durable_only read may ask for. Both only rise from
+ * here on, and a read under way looks at its own view, so computing it once at the start is safe
+ * (R72, R75).
+ */
 static int build_l0(struct shale_db *db, const struct imm *m, struct sst_handle **out)
 {
     struct sst_writer *w = NULL;
@@ -113,6 +145,7 @@ struct publish_arg {
     struct sst_handle *sst; /* NULL: none */
 };
 
+/* The view's id is the SST's: version 1 of the manifest stores no other. */
 static int push_l0(struct manifest *m, struct sst_handle *sst)
 {
     int rc = vec_reserve(&m->l0, &m->cap_l0, m->n_l0 + 1, sizeof(m->l0[0]));
@@ -125,7 +158,12 @@ static int push_l0(struct manifest *m, struct sst_handle *sst)
     return 0;
 }
 
-/* R79. Runs once for each attempt, on a fresh copy. */
+/*
+ * R79. Runs once for each attempt, on a fresh copy.
+ * Called with the update lock of the manifest store (rank 15) held, so mu (30) may be taken. The
+ * snapshot minimum is asked for here, as late as possible: a snapshot taken after it has a
+ * sequence number of at least last_l0_seq (R268).
+ */
 static int publish_edit(void *arg, struct manifest *m, uint64_t next_id)
 {
     struct publish_arg *a = arg;
@@ -156,7 +194,10 @@ static int publish_edit(void *arg, struct manifest *m, uint64_t next_id)
     return 0;
 }
 
-/* The rows of an L0 that the manifest names must be durable (storage format section 7.6). */
+/*
+ * The rows of an L0 that the manifest names must be durable (storage format section 7.6).
+ * The flusher waits on its own condition, which the WAL flusher broadcasts after each object.
+ */
 static int wait_until_durable(struct shale_db *db, uint64_t seq)
 {
     int rc = 0;
@@ -174,6 +215,10 @@ static int wait_until_durable(struct shale_db *db, uint64_t seq)
     return rc;
 }
 
+/*
+ * A table whose rows all vanished is published without an SST: the replay point and last_l0_seq
+ * move on all the same (H34).
+ */
 static int publish(struct shale_db *db, const struct imm *m, struct sst_handle *sst)
 {
     struct publish_arg arg = { .db = db, .imm = m, .sst = sst };
@@ -191,6 +236,7 @@ static int publish(struct shale_db *db, const struct imm *m, struct sst_handle *
     return 0;
 }
 
+/* Building is repeated from the table, uploading from the bytes; both leave the table alone. */
 static int flush_imm(struct shale_db *db, const struct imm *m)
 {
     struct sst_handle *sst = NULL;
@@ -207,7 +253,11 @@ static int flush_imm(struct shale_db *db, const struct imm *m)
     return rc;
 }
 
-/* Look whether somebody else changed the manifest. Only fencing is fatal. */
+/*
+ * Look whether somebody else changed the manifest. Only fencing is fatal.
+ * SHALE_EFENCED is how an idle writer learns that it was taken over. A store that does not answer
+ * is no reason to die.
+ */
 static void poll_manifest(struct shale_db *db)
 {
     struct manifest_version *v = NULL;
@@ -224,7 +274,11 @@ static void poll_manifest(struct shale_db *db)
     }
 }
 
-/* The oldest frozen table once there is a slot for it in L0 (R68), with a reference; NULL: the thread is to end. */
+/*
+ * The oldest frozen table once there is a slot for it in L0 (R68), with a reference; NULL: the thread is to end.
+ * With no slot the compactor is woken once; it wakes us by publishing. mu is let go for the
+ * call, so that its lock and ours never nest.
+ */
 static struct imm *next_imm_locked(struct shale_db *db, int64_t *next_poll_ms)
 {
     bool woken = false;
@@ -279,6 +333,10 @@ void db_flush_main(void *arg)
     mutex_unlock(&db->mu);
 }
 
+/*
+ * Two critical sections: wmu is not held while waiting, or writers would stand still for the
+ * length of an upload.
+ */
 int db_flush_memtables(struct shale_db *db)
 {
     uint64_t target;

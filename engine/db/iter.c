@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The public iterator over a scan: it owns the view, checks seeks against the range and what was
+ * returned, and makes an error permanent (R136-R138). Used by one thread at a time.
+ */
+
 #include "db/read_path.h"
 
 #include "base/err.h"
@@ -44,6 +49,10 @@ static int copy_range(struct shale_iter *it, const struct key_range *r)
     return rc;
 }
 
+/*
+ * The range is copied, since the caller's bytes need not outlive the call; an impossible range
+ * gives an iterator without rows.
+ */
 static int scan(struct shale_db *db, const struct key_range *range, const struct shale_read_options *opt,
                 struct shale_iter **out)
 {
@@ -112,6 +121,10 @@ static int fail(struct shale_iter *it, int rc)
     return rc;
 }
 
+/*
+ * The key is copied for seek, which has to refuse going back; the row itself is borrowed from
+ * below.
+ */
 int shale_iter_next(struct shale_iter *it, struct shale_row *row)
 {
     struct shale_row r;
@@ -133,6 +146,7 @@ int shale_iter_next(struct shale_iter *it, struct shale_row *row)
     return 0;
 }
 
+/* The comparison follows the direction of the scan (H6). */
 int shale_iter_seek(struct shale_iter *it, struct shale_slice key)
 {
     int rc;

@@ -1,4 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening (R93-R102, storage format 7.4), in an order on which safety rests:
+ *   1  load the manifest, or find that there is none      nothing written yet
+ *   2  list the WAL: next id                              before 3, see below
+ *   3  claim writer_epoch + 1 in the manifest             an older writer's manifest updates now fail
+ *   4  put an empty WAL object at the next id             an older writer's next WAL put now collides
+ *   5  replay up to the fence                             nothing can be added below it any more
+ *   6  start the threads
+ * An older writer may go on putting objects until 4 succeeds; each makes our put collide and the
+ * id move up, so all of them are below the fence and replayed. What it acknowledged is never lost. Listing before
+ * claiming is SlateDB's order; 4 copes with whatever was put since. Without WAL there is no fence: a writer with
+ * WAL that is taken over so notices at its next look at the manifest only.
+ */
+
 #include "db/db.h"
 
 #include "base/clock.h"
@@ -35,6 +49,7 @@ static void init_state(struct shale_db *db)
     db->put_trust_ms = PUT_TRUST_MS;
 }
 
+/* From here on db_free undoes everything, however far opening came. */
 static struct shale_db *alloc_db(const struct shale_options *opt, const char *root)
 {
     struct shale_db *db = mem_zalloc(sizeof(*db));
@@ -98,6 +113,7 @@ static int create_manifest(struct shale_db *db)
     return rc;
 }
 
+/* -ENOENT with create is no failure: creating waits until the WAL was listed. */
 static int load_manifest(struct shale_db *db, bool create, bool *fresh)
 {
     int rc = manifest_store_load_latest(db->manifests, &db->mv);
@@ -108,6 +124,10 @@ static int load_manifest(struct shale_db *db, bool create, bool *fresh)
     return *fresh ? 0 : rc;
 }
 
+/*
+ * SlateDB stores an empty string for "there is a WAL store", never which one; so only its
+ * presence can be compared (R93.4).
+ */
 static int check_manifest(struct shale_db *db)
 {
     const struct manifest *m = &db->mv->m;
@@ -120,6 +140,7 @@ static int check_manifest(struct shale_db *db)
     return 0;
 }
 
+/* Other epochs than our own must not repeat ids in a seeded run, hence the epoch in the seed. */
 static int claim_writer(struct shale_db *db)
 {
     struct manifest_version *v = NULL;
@@ -133,7 +154,11 @@ static int claim_writer(struct shale_db *db)
     return table_store_set_externals(&db->ts, &v->m);
 }
 
-/* Put an empty object where an older writer would put its next one (R93.9, R94). *id is its id. */
+/*
+ * Put an empty object where an older writer would put its next one (R93.9, R94). *id is its id.
+ * Ends because each collision is an object of a writer that is fenced in the manifest already and
+ * soon notices, or of a newer one, which refresh_as reports as SHALE_EFENCED.
+ */
 static int fence_wal(struct shale_db *db, uint64_t *id)
 {
     struct shale_buf data = SHALE_BUF_INIT;
@@ -157,7 +182,11 @@ static int fence_wal(struct shale_db *db, uint64_t *id)
     return rc;
 }
 
-/* Take the database over and bring the memtables to what was durable. next_id: first WAL id that was not listed. */
+/*
+ * Take the database over and bring the memtables to what was durable. next_id: first WAL id that was not listed.
+ * All three sequence numbers begin at what replay found: everything replayed is durable, and
+ * nothing else is committed.
+ */
 static int take_over(struct shale_db *db, uint64_t next_id)
 {
     const struct manifest *m;
@@ -191,6 +220,7 @@ static void on_published(void *arg, struct manifest_version *v)
     db_install(arg, v);
 }
 
+/* They may run, and call back into db_install, before this returns. */
 static int start_threads(struct shale_db *db)
 {
     const struct compactor_config cfg = { .store = db->store,
@@ -239,6 +269,7 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
     return rc;
 }
 
+/* The sentence is saved across closing, which may leave one of its own. */
 int shale_db_open(struct shale_store *store, const char *path, const struct shale_options *opt, bool create,
                   struct shale_db **out)
 {

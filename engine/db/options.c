@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Defaults and limits of the options, which are those of SlateDB where it has the same option.
+ * Checked once, at open: no later code asks whether a setting makes sense.
+ */
+
 #include <shale/options.h>
 
 #include "base/alloc.h"

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening without claiming anything, and unlike SlateDB's reader (R299-R305) without a checkpoint of its own: the
+ * newest manifest, and the WAL objects behind its replay point, as they are at that moment. No epoch, no fence, no
+ * thread, no write; what is committed later is not seen. Nothing protects the objects from a collector: one that
+ * goes while the WAL is read makes the attempt start over from a newer manifest, one that goes later shows as
+ * -ENOENT of the read that wanted it.
+ */
+
 #include "db/db.h"
 
 #include "base/err.h"
@@ -14,7 +22,11 @@ int db_writable(const struct shale_db *db)
     return db->opt.read_only ? err_set(-EROFS, "the database '%s' was opened for reading only", db->root) : 0;
 }
 
-/* Bring the memtables to what the manifest and the WAL objects after it say. */
+/*
+ * Bring the memtables to what the manifest and the WAL objects after it say.
+ * Everything that an earlier attempt may have set is set anew. A writer may be adding objects:
+ * those after the listing are left for the next open.
+ */
 static int load_tables(struct shale_db *db)
 {
     const struct manifest *m = &db->mv->m;

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Point reads and what all reads are made of. No lock is held while reading: the view keeps
+ * tables and SSTs alive.
+ */
+
 #include "db/db.h"
 #include "db/read_path.h"
 

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recovery: the rows of the WAL since the replay point become memtables again, with their old
+ * sequence numbers, in file order. On the thread that opens; no other one runs, and mu is taken
+ * only since freezing asserts it.
+ */
+
 #include "db/db.h"
 
 #include "base/log.h"
@@ -13,6 +19,10 @@ struct replay_arg {
     uint64_t n_rows;
 };
 
+/*
+ * Rows are inserted and counted one by one: last_seq and last_tick must cover everything that may
+ * be durable, or numbers would be used twice (H35).
+ */
 static int replay_row(void *arg, const struct shale_row *row)
 {
     struct replay_arg *a = arg;

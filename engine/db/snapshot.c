@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Snapshots: a sequence number, and an entry in the list that keeps flush and compaction from
+ * dropping what it sees (R265-R268).
+ */
+
 #include "db/db.h"
 
 #include <errno.h>
@@ -22,6 +27,7 @@ uint64_t shale_snapshot_seq(const struct shale_snapshot *s)
     return s->seq;
 }
 
+/* Versions that only it needed go with the next flush or compaction that meets them. */
 void shale_snapshot_release(struct shale_db *db, struct shale_snapshot *s)
 {
     if (!s)

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Views: what a read looks at, as one immutable object. A reader takes a reference under mu and
+ * then needs no lock, whatever is frozen, flushed or compacted meanwhile; the memtables and SSTs
+ * of its view stay until it lets go.
+ *   memtable:   active --db_freeze_locked--> frozen (imms) --db_install--> dropped, its rows are in an L0 SST
+ *               one, takes rows              oldest first, immutable        gone with the last view that has it
+ * A new view replaces the old one on each freeze and each new manifest version, in the same
+ * critical section as the change, so that no read finds a row in both or in neither.
+ */
+
 #include "db/db.h"
 
 #include "base/clock.h"
@@ -6,6 +16,7 @@
 
 #include <errno.h>
 
+/* REQUIRES(mu), or a reference already held: otherwise the last one might go at the same time. */
 struct db_view *db_view_ref(struct db_view *v)
 {
     atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
@@ -49,6 +60,11 @@ int db_view_init(struct shale_db *db)
     return 0;
 }
 
+/*
+ * max_seq is read together with the view: a view older than max_seq could lack rows below it.
+ * Rows above it that are inserted later into the same table are filtered out by the read (R135,
+ * R140).
+ */
 struct db_view *db_view_get(struct shale_db *db, const struct shale_read_options *opt, uint64_t *max_seq)
 {
     struct db_view *v;
@@ -84,6 +100,10 @@ void imm_free_list(struct list *dead)
     list_init(dead);
 }
 
+/*
+ * The second reason bounds recovery: as long as a table is active its rows keep every WAL object
+ * since the last freeze from being done with (R64).
+ */
 bool db_freeze_is_due_locked(const struct shale_db *db, uint64_t wal_id)
 {
     const struct shale_options *o = &db->opt;
@@ -98,6 +118,7 @@ bool db_freeze_is_due_locked(const struct shale_db *db, uint64_t wal_id)
                              o->filter_bits_per_key) >= o->l0_sst_size_bytes;
 }
 
+/* Takes the statistics of this moment. The writer holds wmu, so no row is added in between. */
 static struct imm *imm_new(struct shale_db *db, const struct memtable_stats *st, uint64_t wal_id)
 {
     struct imm *m = mem_zalloc(sizeof(*m));
@@ -124,6 +145,11 @@ static void hand_over_tracker(struct seq_tracker *from, struct seq_tracker *to)
     seq_tracker_init(from);
 }
 
+/*
+ * The order matters for the way back: the fields are changed first, as view_build_locked reads
+ * them, and put back when there is no memory for a view. Freezing only under wmu is what makes
+ * wal_id true: every row of WAL objects up to it was inserted before (R67, H2).
+ */
 int db_freeze_locked(struct shale_db *db, uint64_t wal_id)
 {
     struct memtable *fresh = NULL;
@@ -165,7 +191,11 @@ int db_freeze_locked(struct shale_db *db, uint64_t wal_id)
     return 0;
 }
 
-/* Take the tables that the manifest covers off the list. */
+/*
+ * Take the tables that the manifest covers off the list.
+ * Tables are flushed in order, so the covered ones are at the front. Also right when the manifest
+ * came from polling after a reply was lost.
+ */
 static void drop_covered_locked(struct shale_db *db, struct list *dead)
 {
     while (!list_empty(&db->imms)) {
@@ -181,6 +211,11 @@ static void drop_covered_locked(struct shale_db *db, struct list *dead)
     }
 }
 
+/*
+ * Called by whoever stored or found a version: the memtable flusher, the compactor, the WAL
+ * flusher after a slow put. They race, so the greater id wins and a late one is dropped. What is
+ * freed is freed after mu, since the last reference to a table may be a gigabyte to walk through.
+ */
 void db_install(struct shale_db *db, struct manifest_version *v)
 {
     struct manifest_version *old = v;
@@ -205,6 +240,10 @@ void db_install(struct shale_db *db, struct manifest_version *v)
         cond_broadcast(&db->flush_work);
         cond_broadcast(&db->durable);
         cond_broadcast(&db->flushed);
+        /*
+         * Everybody, as each waits for something else: a slot in L0, durability without WAL, a
+         * flush, room to write.
+         */
         cond_broadcast(&db->room);
     }
     mutex_unlock(&db->mu);

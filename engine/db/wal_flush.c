@@ -1,4 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The WAL flusher: one thread that turns committed batches into WAL objects (R52-R60). Life of a
+ * batch:
+ *   pending    committed and readable; db_wal_append_locked put it at the end of wal.pending
+ *   taken      moved into a wal_object, with its id = next_id; one object is in flight at a time (R56)
+ *   durable    the object is in the store: durable_seq rises to its last batch, its writers wake
+ *   lost       the put failed for good: the handle dies of it, nobody is told that the batch is durable
+ * One object in flight means no gap: an object exists only if all before it do, which replay
+ * relies on. While one is under way the next gathers, so the batch size follows the latency of
+ * the store. An object begins when somebody waits (wanted_seq), when enough is pending, or
+ * flush_interval_ms after the first row; ids are used only on success, so that a retry is of the
+ * same id.
+ */
+
 #include "db/db.h"
 
 #include "base/clock.h"
@@ -28,6 +42,7 @@ void wal_batch_free(struct wal_batch *b)
     mem_free(b);
 }
 
+/* Bytes of the encoded estimate; is_large_locked compares. */
 static uint64_t object_limit(const struct shale_db *db)
 {
     return db->opt.wal_max_bytes ? db->opt.wal_max_bytes : db->opt.l0_sst_size_bytes;
@@ -40,6 +55,10 @@ static bool is_large_locked(const struct shale_db *db)
     return sst_size_estimate(w->n_rows, w->row_bytes, db->opt.block_size, 8, UINT32_MAX, 0) >= object_limit(db);
 }
 
+/*
+ * The flusher is woken for the first batch, as its timer begins then, and when there is enough;
+ * not for each one in between.
+ */
 void db_wal_append_locked(struct shale_db *db, struct wal_batch *b)
 {
     struct wal_state *w = &db->wal;
@@ -54,6 +73,7 @@ void db_wal_append_locked(struct shale_db *db, struct wal_batch *b)
         cond_signal(&db->wal_work);
 }
 
+/* A sequence number rather than a flag: several waiters raise it, and it needs no taking back. */
 void db_wal_request_locked(struct shale_db *db, uint64_t seq)
 {
     if (db->wal.wanted_seq >= seq)
@@ -62,7 +82,11 @@ void db_wal_request_locked(struct shale_db *db, uint64_t seq)
     cond_signal(&db->wal_work);
 }
 
-/* Without WAL only an L0 SST makes rows durable; the timer would do, if there is one. REQUIRES(mu); drops it meanwhile */
+/*
+ * Without WAL only an L0 SST makes rows durable; the timer would do, if there is one. REQUIRES(mu); drops it meanwhile
+ * wmu comes before mu in rank, so mu is let go and taken again; all that was known is looked at
+ * anew behind it.
+ */
 static void request_freeze(struct shale_db *db, uint64_t seq)
 {
     if (db->opt.flush_interval_ms > 0)
@@ -77,6 +101,10 @@ static void request_freeze(struct shale_db *db, uint64_t seq)
     mutex_lock(&db->mu);
 }
 
+/*
+ * The success of a batch that is durable wins over the death of the handle: what is in the store
+ * is there, and a writer that was fenced meanwhile is replayed by its successor.
+ */
 int db_wait_durable_locked(struct shale_db *db, uint64_t seq)
 {
     int rc = 0;
@@ -95,7 +123,13 @@ int db_wait_durable_locked(struct shale_db *db, uint64_t seq)
     return rc;
 }
 
-/* Whether an object is to be begun; otherwise *deadline is when one is (0: only when asked). */
+/*
+ * Whether an object is to be begun; otherwise *deadline is when one is (0: only when asked).
+ *   wanted_seq > durable_seq    now: somebody waits, or a memtable wants to go to L0
+ *   enough is pending           now (R54)
+ *   flush_interval_ms > 0       when the oldest pending row is so old
+ *   otherwise                   when asked
+ */
 static bool is_due_locked(const struct shale_db *db, int64_t *deadline)
 {
     const struct wal_state *w = &db->wal;
@@ -128,8 +162,9 @@ static bool wait_for_work_locked(struct shale_db *db)
 }
 
 /*
- * When the last object woke several writers, they are about to write again: give them a moment to join this one, so that
- * they do not end up in two groups that take turns.
+ * When the last object woke several writers, they are about to write again: give them a moment to join this one,
+ * so that they do not end up in two groups that take turns. commit_gather_us is rounded up to whole milliseconds,
+ * which is what conditions can wait for.
  */
 static void gather_locked(struct shale_db *db)
 {
@@ -142,6 +177,10 @@ static void gather_locked(struct shale_db *db)
             return;
 }
 
+/*
+ * At least one batch, however large: a batch is never split between objects, which is what makes
+ * it atomic (storage format 7.2).
+ */
 static void take_locked(struct shale_db *db, struct wal_object *o)
 {
     struct wal_state *w = &db->wal;
@@ -163,6 +202,10 @@ static void take_locked(struct shale_db *db, struct wal_object *o)
     w->since_ms = clock_mono_ms(); /* of what stays behind, which is much: it is due at once */
 }
 
+/*
+ * Rows are read from the memtable without a lock: they are immutable once inserted, and each
+ * batch holds a reference to its table.
+ */
 static int encode(const struct shale_db *db, const struct wal_object *o, struct shale_buf *out)
 {
     const struct shale_row **rows = mem_alloc(size_mul(o->n_rows, sizeof(rows[0])));
@@ -186,6 +229,7 @@ static int encode(const struct shale_db *db, const struct wal_object *o, struct 
  * A put that took so long that a garbage collector may have removed the newer writer's fence meanwhile counts only if
  * the epoch is still ours (H1). Lost replies are the retrying store's to resolve: an object that exists is another
  * writer's.
+ * Both clocks are looked at, because a suspended machine stops the monotonic one.
  */
 static int put_once(struct shale_db *db, uint64_t id, struct shale_slice data)
 {
@@ -222,6 +266,10 @@ static bool wait_to_retry(struct shale_db *db, int rc)
     return again;
 }
 
+/*
+ * The bytes are made once: each attempt puts the same ones, so that an object found later cannot
+ * be half of one attempt and half of another.
+ */
 static int write_object(struct shale_db *db, const struct wal_object *o)
 {
     struct shale_buf data = SHALE_BUF_INIT;
@@ -241,7 +289,10 @@ static int write_object(struct shale_db *db, const struct wal_object *o)
     return rc;
 }
 
-/* The object is in the store. */
+/*
+ * The object is in the store.
+ * Batches whose table was frozen meanwhile count there (imm_bytes) until it is flushed.
+ */
 static void done_locked(struct shale_db *db, const struct wal_object *o)
 {
     struct wal_state *w = &db->wal;
@@ -269,6 +320,10 @@ static void object_free(struct wal_object *o)
         wal_batch_free(list_entry(p, struct wal_batch, node));
 }
 
+/*
+ * REQUIRES nothing; mu is held but for the write itself. The first failure ends the thread, and
+ * the handle with it.
+ */
 static void wal_main(struct shale_db *db)
 {
     struct wal_object o;
@@ -292,7 +347,12 @@ static void wal_main(struct shale_db *db)
     mutex_unlock(&db->mu);
 }
 
-/* Without WAL: the timer freezes the memtable instead. */
+/*
+ * Without WAL: the timer freezes the memtable instead.
+ * active_since_ms is 0 while the active table has no row, so that an idle handle freezes nothing.
+ * A freeze for another reason leaves it set, which makes the next one early by less than an
+ * interval.
+ */
 static void timer_main(struct shale_db *db)
 {
     mutex_lock(&db->mu);

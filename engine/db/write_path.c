@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes, on the caller's thread (R37-R51). A batch goes through these steps; nothing before
+ * "insert" has a side effect, and nothing in it can fail:
+ *   tick        its time, never before an earlier batch's (R31)
+ *   to rows     folded, sorted, expiry (mem/batch.c); outside all locks
+ *   enter       wait for room, become the one writer (wmu)
+ *   reserve     memory for every row
+ *   insert      sequence number, rows into the memtable: readers do not see them yet, committed_seq is below
+ *   publish     under mu: into the WAL queue and committed_seq, at once for readers and flushers; freeze if due
+ *   wait        if asked, until the WAL object is in the store
+ */
+
 #include "db/db.h"
 
 #include "base/clock.h"
@@ -10,13 +22,19 @@
 /* A clock that is behind the newest row by no more than this is taken to stand still; further back it is an error. */
 #define CLOCK_TOLERANCE_MS 10000
 
-/* How far now lies behind last. */
+/*
+ * How far now lies behind last.
+ * Unsigned, so that any two times can be subtracted.
+ */
 static uint64_t lag_of(int64_t last, int64_t now)
 {
     return last == SHALE_NO_TS || now >= last ? 0 : (uint64_t)last - (uint64_t)now;
 }
 
-/* Give a clock that jumped back time to catch up. REQUIRES(mu) */
+/*
+ * Give a clock that jumped back time to catch up. REQUIRES(mu)
+ * Min(10 s, twice the lag), once (R31). Woken early by close.
+ */
 static int wait_for_clock_locked(struct shale_db *db, uint64_t lag)
 {
     int64_t wait = db->clock_wait_max_ms;
@@ -31,8 +49,9 @@ static int wait_for_clock_locked(struct shale_db *db, uint64_t lag)
 }
 
 /*
- * The time of a batch, by R31: never before that of an earlier one. A clock that went back a little is held at the newest
- * time; one that went back far gets one wait.
+ * The time of a batch, by R31: never before that of an earlier one. A clock that went back a little is held at the
+ * newest time; one that went back far gets one wait. Several writers may get the same time; insert raises it once
+ * more under wmu, where last_tick is exact.
  */
 static int tick(struct shale_db *db, int64_t *out)
 {
@@ -74,7 +93,12 @@ static bool is_full_locked(const struct shale_db *db)
     return db_pending_bytes_locked(db) >= db->opt.max_unflushed_bytes;
 }
 
-/* Wait for room and become the one writer (R87-R92). On success wmu is held. */
+/*
+ * Wait for room and become the one writer (R87-R92). On success wmu is held.
+ * wmu is taken only after there was room, so that a writer that waits for it does not hold up a
+ * freeze; hence room is looked at again under it. Every wait loops on the handle's death, which
+ * close and failures broadcast (H11).
+ */
 static int enter(struct shale_db *db)
 {
     int rc;
@@ -103,7 +127,11 @@ static int enter(struct shale_db *db)
     }
 }
 
-/* What follows the insertion of a batch, all at once for readers and flushers. REQUIRES(wmu) */
+/*
+ * What follows the insertion of a batch, all at once for readers and flushers. REQUIRES(wmu)
+ * The WAL queue before committed_seq, both under mu: a row that is readable is on its way to the
+ * WAL (R48). A freeze here is still under wmu, and its table holds the whole batch.
+ */
 static void publish(struct shale_db *db, const struct shale_write_result *w, struct wal_batch *wb, uint64_t row_bytes)
 {
     mutex_lock(&db->mu);
@@ -128,6 +156,8 @@ static void publish(struct shale_db *db, const struct shale_write_result *w, str
 /*
  * Insert the rows with the next sequence number, which is taken only once nothing can fail any more: a gap would stop
  * SlateDB's flushes for ever (H3). REQUIRES(wmu)
+ * active and last_seq are stable under wmu, without mu. The assertion holds as memory was
+ * reserved and (key, seq) is new: seq was never used and a batch has one row for each key.
  */
 static int insert(struct shale_db *db, struct batch_rows *r, int64_t now, struct wal_batch *wb,
                   struct shale_write_result *out)
@@ -156,6 +186,7 @@ static int insert(struct shale_db *db, struct batch_rows *r, int64_t now, struct
     return 0;
 }
 
+/* The WAL record is allocated before entering: failing is harmless there. */
 static int commit(struct shale_db *db, struct batch_rows *r, int64_t now, struct shale_write_result *out)
 {
     struct wal_batch *wb = NULL;
@@ -246,6 +277,7 @@ int shale_db_merge(struct shale_db *db, struct shale_slice key, struct shale_sli
     return write_one(db, SHALE_MERGE, key, operand, await_durable);
 }
 
+/* committed_seq of this moment: what others write while we wait is not waited for. */
 int shale_db_flush(struct shale_db *db, enum shale_flush_kind kind)
 {
     int rc = db_writable(db);

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Data blocks, built and walked (storage format 3.2, SlateDB 0.12.1, block_iterator_v2.rs). Keys are
+ * stored as what they do not share with an earlier key, so a row can be read only together with rows
+ * before it:
+ *   V1   every key leans on the first key of the block; each row has an offset, any row can be read by itself
+ *   V2   every key leans on the row before; a restart every 16 rows, with an offset, leans on nothing
+ *        [restart row row ... row][restart row ...]   offsets point at restarts, a stretch ends where the next begins
+ * Ascending, one key buffer is carried along. Descending is the difficult part, see below. Input is
+ * untrusted: lengths are checked where rows are decoded, shared lengths against the key they lean on.
+ */
+
 #include "format/block.h"
 
 #include "base/alloc.h"
@@ -41,6 +52,11 @@ static size_t shared_with_base(const struct block_builder *b, struct shale_slice
     return row_key_common(slice_of_buf(&b->prev_key), key); /* V1: no first key yet shares nothing */
 }
 
+/*
+ * The rule of SlateDB's builder to the byte, so that both cut blocks at the same rows and files can be
+ * compared. An offset has 16 bits: a block that grew past 64 KiB on one large row takes no further
+ * restart.
+ */
 bool block_builder_would_fit(const struct block_builder *b, const struct shale_row *row)
 {
     size_t used, shared;
@@ -146,6 +162,10 @@ static inline size_t row_at(const struct block_iter *it, size_t pos, size_t limi
     return next ? (size_t)(next - base) : 0;
 }
 
+/*
+ * Offsets must ascend strictly from 0: a stretch then has a positive length and binary search
+ * terminates. The rows between the offsets are checked when they are reached.
+ */
 static int parse_envelope(struct block_iter *it)
 {
     size_t len = it->payload.len;
@@ -214,7 +234,11 @@ void block_iter_fini(struct block_iter *it)
     *it = (struct block_iter){ 0 };
 }
 
-/* Make it->key the key of a row that follows the row whose key it is now. */
+/*
+ * Make it->key the key of a row that follows the row whose key it is now.
+ * In V2 the bytes that are shared are in the buffer already, left there by the row before: only the
+ * suffix is copied.
+ */
 static inline int key_forward(struct block_iter *it, const struct row_parts *r)
 {
     struct shale_buf *key = &it->key;
@@ -256,7 +280,11 @@ static inline int read_forward(struct block_iter *it, struct shale_row *out)
     return 0;
 }
 
-/* Compare the key at offset i with key. 0 and *cmp, or SHALE_ECORRUPT. */
+/*
+ * Compare the key at offset i with key. 0 and *cmp, or SHALE_ECORRUPT.
+ * The key at an offset in two parts, neither of which is copied: what it shares with the first key (V1)
+ * and its suffix.
+ */
 static int compare_at(const struct block_iter *it, size_t i, struct shale_slice key, int *cmp)
 {
     struct row_parts r;
@@ -300,7 +328,12 @@ static int count_below(const struct block_iter *it, struct shale_slice key, bool
     return 0;
 }
 
-/* Begins at the last offset below key: the newest versions of key itself may end that stretch. */
+/*
+ * Begins at the last offset below key: the newest versions of key itself may end that stretch.
+ * Offsets do not have the versions of a key to themselves: a key that begins an offset may have newer
+ * versions at the end of the stretch before. Hence "below", and a scan of at most one stretch and what
+ * follows.
+ */
 static int seek_forward(struct block_iter *it, struct shale_slice key)
 {
     size_t below = 0;
@@ -401,6 +434,12 @@ static int load_back(struct block_iter *it)
  * Write bytes [from, length) of the key of row i into it->key, whose bytes below from are right already, or, with
  * compare, only see whether they are there. A shared length that passes what an earlier row has was refused when it was
  * decoded.
+ *   rows (V2)     shared suffix       bytes of the key of row i that
+ *   i-2             0    abcde        come from here: [0, 1)
+ *   i-1             1    xy           [1, 2)
+ *   i               2    z            [2, 3)           key "axz"
+ * Each row contributes what lies between its shared length and where a later row took over; the walk
+ * ends at from or at the restart, which shares nothing.
  */
 static bool fill_back(struct block_iter *it, size_t i, size_t from, bool compare)
 {
@@ -462,7 +501,14 @@ static bool same_key_before(struct block_iter *it)
            fill_back(it, it->group - 1, kept_from(it, it->group - 1), true);
 }
 
-/* Find the next group and make it ready. SHALE_END when no row is left. */
+/*
+ * Find the next group and make it ready. SHALE_END when no row is left.
+ *   rows:      lo ......... group ......... hi         stretches below next_offset not decoded yet
+ *                           [ one key     ]
+ * A group may reach back over several stretches; they are loaded in front until a different key shows.
+ * The key of the group just finished seeds the next one: bytes that the two rows share are right
+ * already (known).
+ */
 static int group_next(struct block_iter *it)
 {
     size_t known = 0;
@@ -516,6 +562,7 @@ static int read_backward(struct block_iter *it, struct shale_row *out)
     return 0;
 }
 
+/* Only the stretch that may contain key is decoded up to it; those below wait for next. */
 static int seek_backward(struct block_iter *it, struct shale_slice key)
 {
     size_t n = 0, upto = 0;

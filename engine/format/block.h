@@ -18,7 +18,11 @@
 #define BLOCK_V2 2
 #define BLOCK_RESTART_INTERVAL 16
 
-/* Builds version 2 blocks; version 1 exists for tests and is chosen with block_builder_init. Owned memory. */
+/*
+ * Builds version 2 blocks; version 1 exists for tests and is chosen with block_builder_init. Owned memory.
+ * Memory is kept from block to block. Offsets have 16 bits, so a block takes no restart behind
+ * its first 64 KiB.
+ */
 struct block_builder {
     struct shale_buf data;      /* encoded rows so far */
     struct shale_buf prev_key;  /* V2: key of the last row; V1: first key of the block */

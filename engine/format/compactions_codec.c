@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Encodes and decodes the list of compactions: u16be version, then a FlatBuffer. Version 1 does not
+ * store the destination: it follows from the runs, and for L0 alone is chosen anew by who reads it
+ * (compactions_place). Version 2, of later releases, is read as far as a job can be resumed from it.
+ */
+
 #include "format/compactions_codec.h"
 
 #include "base/alloc.h"
@@ -219,6 +225,7 @@ static void get_outputs(struct fb_reader *r, const struct fb_table *t, struct co
     }
 }
 
+/* Their objects stay for the collector: nobody knows here whether another worker still writes. */
 static void drop_outputs(struct compaction *c)
 {
     for (size_t i = 0; i < c->n_outputs; i++)

@@ -6,6 +6,11 @@
 
 /* The compactions object, version 1 (storage format section 9). Source: SlateDB 0.12.1, schemas/compactor.fbs. */
 
+/*
+ * Submitted -> Running -> Completed or Failed; a new owner of the list takes Running back to Submitted.
+ * Numbers as stored; an unknown one reads as Submitted. See compact/compactor.c for who moves what
+ * when.
+ */
 enum compaction_status {
     COMPACTION_SUBMITTED = 0,
     COMPACTION_RUNNING = 1,

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The five codecs in SlateDB's framings (storage format 2.3):
+ *   snappy  raw format          zlib  a zlib stream, level 6          zstd  frames, level 3
+ *   lz4     u32le length of the raw bytes | one lz4 block
+ * Unpacking takes untrusted bytes: a claimed length is believed only as far as the codec could grow the
+ * input, and never beyond max_len, so that a few bytes cannot make us allocate gigabytes.
+ */
+
 #include "format/compress.h"
 
 #include "base/alloc.h"
@@ -191,6 +199,7 @@ static int inflate_some(z_stream *z, struct shale_slice in, size_t max_len, stru
     return rc == Z_OK && z->avail_out == 0 ? 1 : malformed(SHALE_CODEC_ZLIB);
 }
 
+/* zlib does not say how long the output is: room doubles as it comes. */
 static int zlib_unpack(struct shale_slice in, size_t max_len, struct shale_buf *out)
 {
     z_stream z = { 0 };

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bloom filters: SipHash-1-3 of the key and a probe sequence by enhanced double hashing (storage format
+ * 4.4). Both must match SlateDB bit for bit: a filter that probes other bits answers "absent" for keys
+ * that are there, and a row is lost to every point read.
+ *   payload:  u16be number of probes | bits, least significant first in each byte
+ */
+
 #include "format/filter.h"
 
 #include "base/alloc.h"
@@ -24,7 +31,10 @@
         (v2) = ROTL(v2, 32);                                                                                           \
     } while (0)
 
-/* The last word: up to seven bytes at p, which end the key, and the length of the key on top. */
+/*
+ * The last word: up to seven bytes at p, which end the key, and the length of the key on top.
+ * The load from before p stays inside the key, as the key has at least eight bytes then.
+ */
 static inline uint64_t sip_tail(const uint8_t *p, size_t left, size_t len)
 {
     uint64_t w = 0;
@@ -103,6 +113,7 @@ int filter_builder_add(struct filter_builder *f, struct shale_slice key)
     return 0;
 }
 
+/* In single precision and truncated, like SlateDB: 10 bits a key give 6 probes. */
 static uint16_t probes_for(uint32_t bits_per_key)
 {
     float n = (float)bits_per_key * 0.69f;
@@ -211,6 +222,10 @@ int filter_parse(struct shale_slice payload, enum filter_format format, struct f
     return err_set(SHALE_EVERSION, "unknown filter format %d", (int)format);
 }
 
+/*
+ * A filter without bits (of a composite one without a bloom part) says nothing, so everything may be
+ * there.
+ */
 bool filter_may_contain(const struct filter *f, uint64_t hash)
 {
     struct probe s;

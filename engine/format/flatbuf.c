@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The verifying reader. Nothing is checked up front: each access checks what it touches, so that a
+ * table costs what is read of it, and a codec cannot forget a check. How a table lies in the buffer
+ * (storage format 5.4, all little-endian):
+ *   root:    u32 distance to the table
+ *   table:   i32 distance back to its vtable | fields
+ *   vtable:  u16 its own length | u16 length of the table | u16 offset of field 0 | ...     offset 0: absent
+ *   vector:  u32 n | elements             string: the same with a NUL behind it
+ * Untrusted input can neither lead outside the buffer, nor recurse deeper than FB_MAX_DEPTH, nor make
+ * us visit more than a multiple of its own length (bytes_left).
+ */
+
 #include "format/flatbuf.h"
 
 #include "base/err.h"
@@ -35,7 +47,11 @@ int fb_nomem(struct fb_reader *r)
     return r->rc;
 }
 
-/* Whether len bytes at pos may be read as objects of the given alignment; counts the visit. */
+/*
+ * Whether len bytes at pos may be read as objects of the given alignment; counts the visit.
+ * The one place where a position becomes trusted. Written so that no sum can overflow: pos is compared
+ * before len.
+ */
 static bool range_ok(struct fb_reader *r, size_t pos, size_t len, size_t align)
 {
     if (r->rc != 0)
@@ -51,7 +67,11 @@ static bool range_ok(struct fb_reader *r, size_t pos, size_t len, size_t align)
     return r->rc == 0;
 }
 
-/* Where the reference at pos leads; 0 on error. */
+/*
+ * Where the reference at pos leads; 0 on error.
+ * References point forward only and are below 4 GiB, so that the sum fits size_t; whether the target is
+ * inside is for the next range_ok.
+ */
 static size_t follow(struct fb_reader *r, size_t pos)
 {
     if (!range_ok(r, pos, 4, 4))
@@ -59,6 +79,7 @@ static size_t follow(struct fb_reader *r, size_t pos)
     return pos + get_u32le(r->data + pos);
 }
 
+/* The distance to the vtable is signed and may lead either way, as equal vtables are shared. */
 static struct fb_table table_verify(struct fb_reader *r, size_t pos, uint16_t depth)
 {
     const struct fb_table none = { 0 };
@@ -179,7 +200,10 @@ bool fb_bytes(struct fb_reader *r, const struct fb_table *t, unsigned slot, stru
     return true;
 }
 
-/* Bytes of the character at p (left > 0), or 0 when it is not UTF-8: overlong, a surrogate, too large, cut short. */
+/*
+ * Bytes of the character at p (left > 0), or 0 when it is not UTF-8: overlong, a surrogate, too large, cut short.
+ * The table of the Unicode standard (well-formed byte sequences). SlateDB's verifier refuses the same.
+ */
 static size_t utf8_len(const uint8_t *p, size_t left)
 {
     uint8_t lo = 0x80, hi = 0xbf;

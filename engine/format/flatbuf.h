@@ -91,6 +91,7 @@ typedef uint32_t fb_ref; /* 0: none */
 #define FB_VTABLE_CACHE 32
 #define FB_MAX_LEN ((size_t)INT32_MAX)
 
+/* Not more than 2 GiB, where the signed 32-bit distances of the format end: -EFBIG. */
 struct fb_builder {
     uint8_t *data; /* owned; the bytes lie at its end */
     size_t cap, used;
@@ -106,6 +107,10 @@ struct fb_builder {
 void fb_builder_init(struct fb_builder *b);
 void fb_builder_fini(struct fb_builder *b);
 
+/*
+ * A byte vector, aligned for its length word. None of the put functions may be called between
+ * fb_begin and fb_end.
+ */
 fb_ref fb_put_bytes(struct fb_builder *b, struct shale_slice s);
 fb_ref fb_put_string(struct fb_builder *b, const char *s);
 fb_ref fb_put_u32s(struct fb_builder *b, const uint32_t *v, size_t n);

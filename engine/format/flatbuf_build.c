@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The builder. The buffer grows towards lower addresses: what is written first ends up last, so
+ * children come before the tables that refer to them, and a reference counts from the end, where
+ * nothing moves:
+ *   data                                 data + cap
+ *   | free            | used: root ... children |
+ *                     ^ next object goes in front of here
+ * Padding is computed from used, that is from the end. fb_finish pads the whole to the greatest
+ * alignment seen, which makes the same objects aligned when counted from the front.
+ */
+
 #include "format/flatbuf.h"
 
 #include "base/alloc.h"
@@ -194,7 +205,11 @@ void fb_add_u8(struct fb_builder *b, unsigned slot, uint8_t v, uint8_t absent)
         *p = v;
 }
 
-/* A vtable equal to the len bytes at vt, among the last ones written; 0 when there is none. */
+/*
+ * A vtable equal to the len bytes at vt, among the last ones written; 0 when there is none.
+ * SlateDB's builder shares all equal vtables of a buffer. A ring of the last 32 finds the same ones for
+ * the few kinds of tables that our objects have, in constant time.
+ */
 static fb_ref vtable_find(const struct fb_builder *b, const uint8_t *vt, size_t len)
 {
     unsigned n = b->n_vtables < FB_VTABLE_CACHE ? b->n_vtables : FB_VTABLE_CACHE;
@@ -208,7 +223,10 @@ static fb_ref vtable_find(const struct fb_builder *b, const uint8_t *vt, size_t 
     return 0;
 }
 
-/* Writes the vtable of the table at ref, unless an equal one exists. */
+/*
+ * Writes the vtable of the table at ref, unless an equal one exists.
+ * Written right behind the fields of its table, which is in front of it in the buffer.
+ */
 static fb_ref vtable_put(struct fb_builder *b, fb_ref table)
 {
     uint8_t vt[4 + 2 * FB_MAX_SLOTS];
@@ -231,6 +249,7 @@ static fb_ref vtable_put(struct fb_builder *b, fb_ref table)
     return here(b);
 }
 
+/* The first word of a table is written as 0 and patched once the vtable has its place. */
 fb_ref fb_end(struct fb_builder *b)
 {
     fb_ref table, vtable;

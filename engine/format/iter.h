@@ -18,6 +18,10 @@
  */
 struct iter;
 
+/*
+ * A constructor that takes a child over closes it when it fails, so that callers stack iterators
+ * without unwinding.
+ */
 struct iter_ops {
     int (*next)(struct iter *it, struct shale_row *out);
     int (*seek)(struct iter *it, struct shale_slice key);

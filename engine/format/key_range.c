@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Ranges of keys with inclusive, exclusive and open bounds; no allocation, all bounds borrowed. */
+
 #include "format/key_range.h"
 
 #include "base/buf.h"
@@ -27,6 +29,7 @@ static void raise_start(struct key_range *r, enum key_bound_kind kind, struct sh
     }
 }
 
+/* Of two equal bounds the exclusive one is the narrower. */
 static void lower_end(struct key_range *r, enum key_bound_kind kind, struct shale_slice key)
 {
     int c;
@@ -68,6 +71,10 @@ struct key_range sst_view_range(const struct sst_view *v)
     return r;
 }
 
+/*
+ * The successor of a prefix: trailing 0xff bytes go, the last other byte is incremented. A prefix of
+ * nothing but 0xff has no successor, and the range no end (R151).
+ */
 int key_range_prefix(struct shale_slice prefix, struct shale_buf *end, struct key_range *out)
 {
     struct key_range r = { 0 };

@@ -6,7 +6,10 @@
 #include "format/iter.h"
 #include "format/manifest_codec.h"
 
-/* A range of keys with any bounds. The slices are borrowed. All zero is every key. */
+/*
+ * A range of keys with any bounds. The slices are borrowed. All zero is every key.
+ * Bounds may be crossed or equal: such a range is empty, which is no error.
+ */
 struct key_range {
     enum key_bound_kind from_kind, to_kind;
     struct shale_slice from, to;

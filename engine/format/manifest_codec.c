@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Encodes the manifest: u16be version 1, then a FlatBuffer. Version 1 is what SlateDB 0.12.1 reads; it
+ * has no ids for views and repeats the info of an SST wherever it is used. Nothing here decides
+ * anything: what may be in a manifest is checked when one is read (manifest_decode.c), and by who edits
+ * it.
+ */
+
 #include "format/manifest_codec.h"
 
 #include "base/alloc.h"

@@ -34,7 +34,11 @@ struct key_bound {
     struct shale_buf key;
 };
 
-/* A use of an SST: its own id (the SST's in version 1) and possibly only a part of its keys. */
+/*
+ * A use of an SST: its own id (the SST's in version 1) and possibly only a part of its keys.
+ * id is what compactions name as a source. A range hides keys of the SST, for projections of a
+ * clone.
+ */
 struct sst_view {
     struct shale_ulid id;
     struct sst_handle *sst; /* shared */
@@ -72,7 +76,13 @@ struct external_db {
     size_t n_ssts;
 };
 
-/* The state of the tree. Fields as in storage format section 6.3. */
+/*
+ * The state of the tree. Fields as in storage format section 6.3.
+ * Who may change what (storage format 6.4): the writer l0 (in front), replay_after_wal_id,
+ * wal_id_last_seen, the last_l0 fields, recent_snapshot_min_seq and tracker; the compactor runs, l0 (at
+ * its end) and l0_last_compacted; anybody checkpoints. Each epoch is its owner's. Since every change is
+ * made to the newest version, by compare and swap, nothing has to be merged.
+ */
 struct manifest {
     bool initialized;
     uint64_t writer_epoch, compactor_epoch;

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decodes versions 1 and 2 of the manifest. This is the first object that is read of a database and the
+ * root of all others, so everything that later code relies on is checked here, once: ids of runs
+ * descend, SSTs of a run ascend, first keys are there, visible ranges are sane. A database that breaks
+ * one of these is refused as a whole, since a read that bisects an unsorted run would silently miss
+ * rows.
+ *   version 1   l0 and runs hold whole SSTs; a view has the id of its SST
+ *   version 2   a list of SSTs; views name them by id, and several may name one
+ */
+
 #include "format/manifest_codec.h"
 
 #include "base/alloc.h"
@@ -50,6 +60,7 @@ static void set_fini(struct sst_set *s)
     mem_free(s->ssts);
 }
 
+/* Sorted for look-up; an id that occurs twice would make views ambiguous. */
 static void get_set(struct decoder *d)
 {
     struct fb_vector v = fb_tables_req(&d->r, &d->root, MF2_SSTS, "ssts");
@@ -130,6 +141,7 @@ static struct shale_slice view_start(const struct sst_view *v)
     return v->has_range && v->start.kind != KEY_UNBOUNDED && slice_cmp(start, first) > 0 ? start : first;
 }
 
+/* An upper bound of what the view can show: the lower of the last key and the end of the visible range. */
 static bool view_end(const struct sst_view *v, struct shale_slice *out)
 {
     const struct sst_info *i = &v->sst->info;
@@ -143,7 +155,10 @@ static bool view_end(const struct sst_view *v, struct shale_slice *out)
     return true;
 }
 
-/* Reads bisect a run, so its SSTs must ascend; neighbours may share a key whose versions are split between them. */
+/*
+ * Reads bisect a run, so its SSTs must ascend; neighbours may share a key whose versions are split between them.
+ * Equal neighbours are allowed: versions of one key may be split over two SSTs (R197).
+ */
 static void check_run(struct fb_reader *r, const struct sorted_run *run)
 {
     for (size_t i = 1; i < run->n && r->rc == 0; i++) {

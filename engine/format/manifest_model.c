@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The manifest in memory: making, copying, freeing. A manifest that is published is immutable and
+ * shared (manifest_store.h); to change one it is copied, edited and stored as the next version. Copies
+ * share the SSTs by reference, so that a copy costs as much as its lists, not as the keys of thousands
+ * of SSTs.
+ */
+
 #include "format/manifest_codec.h"
 
 #include "base/alloc.h"
@@ -43,6 +50,10 @@ void sst_handle_unref(struct sst_handle *h)
     mem_free(h);
 }
 
+/*
+ * Data, filter and index: what a compaction has to read, roughly. Cannot overflow (check_section in
+ * wire.c).
+ */
 uint64_t sst_handle_size(const struct sst_handle *h)
 {
     return h->info.index_offset + h->info.index_len;
@@ -173,6 +184,7 @@ static int copy_checkpoints(struct manifest *to, const struct manifest *from)
     return 0;
 }
 
+/* Counted before the check, so that manifest_fini frees what there is of it. */
 static int copy_externals(struct manifest *to, const struct manifest *from)
 {
     size_t n = from->n_externals;

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Row codecs V2 (current) and V0 (SST version 1), to and from bytes; drawn in row.h. Pure functions on
+ * memory the caller has checked or bounded: writers are given room, readers an end they never pass.
+ * Flags that contradict each other are refused, as SlateDB refuses them (storage format 3.3).
+ */
+
 #include "format/row.h"
 
 #include "base/bytes.h"
@@ -13,6 +19,10 @@ enum row_flags {
 
 #define ROW_SEQ_FLAGS_LEN 9
 
+/*
+ * A tombstone never has an expiry in the file: it does not expire, and under merge operands SlateDB's scans would
+ * take it into the expiry of the result (storage format 3.7).
+ */
 static uint8_t flags_of(const struct shale_row *row)
 {
     unsigned f = 0;
@@ -142,6 +152,7 @@ static const uint8_t *get_fixed(const uint8_t *p, const uint8_t *end, struct sha
     return p;
 }
 
+/* Both parts are bounded before they are added. A key without bytes is no key of any row. */
 static inline bool key_len_ok(size_t shared, size_t unshared)
 {
     size_t len = shared + unshared;
@@ -149,7 +160,10 @@ static inline bool key_len_ok(size_t shared, size_t unshared)
     return shared <= SHALE_KEY_MAX && unshared <= SHALE_KEY_MAX && len >= 1 && len <= SHALE_KEY_MAX;
 }
 
-/* The three lengths of a V2 row; nearly always three single bytes. */
+/*
+ * The three lengths of a V2 row; nearly always three single bytes.
+ * This is the hottest line of a scan: one test for the three continuation bits.
+ */
 static inline const uint8_t *get_lens(const uint8_t *p, const uint8_t *end, uint32_t len[3])
 {
     if (end - p >= 3 && ((p[0] | p[1] | p[2]) & 0x80) == 0) {

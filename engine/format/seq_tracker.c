@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pairs (sequence number, time), one a minute, for questions such as "which sequence number was current
+ * an hour ago". At most SEQ_TRACKER_MAX are kept: when full, every other one is dropped, so that old
+ * history gets coarser and the newest stays fine (R34). A point is a hint: losing one costs precision
+ * only, hence callers may ignore -ENOMEM.
+ */
+
 #include "format/seq_tracker.h"
 
 #include "base/alloc.h"
@@ -39,6 +46,11 @@ static void thin_out(struct seq_tracker *t)
     t->n = n;
 }
 
+/*
+ * The distance is measured from what this process recorded, not from what was loaded (R34); computed
+ * unsigned, as times may lie anywhere in 64 bits. Points that descend are refused: SlateDB aborts on
+ * them.
+ */
 static bool is_due(const struct seq_tracker *t, struct seq_point p)
 {
     const struct seq_point *last = t->n ? &t->points[t->n - 1] : NULL;
@@ -110,6 +122,10 @@ static size_t count_time(const struct seq_tracker *t, int64_t time_s, bool or_eq
     return lo;
 }
 
+/*
+ * Rounding up gives a time at which seq was certainly written, rounding down one at which it was
+ * perhaps not yet (R35).
+ */
 bool seq_tracker_time_of(const struct seq_tracker *t, uint64_t seq, bool round_up, int64_t *time_s)
 {
     size_t n = count_seq(t, seq, !round_up);

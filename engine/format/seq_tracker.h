@@ -24,7 +24,10 @@ struct seq_tracker {
 void seq_tracker_init(struct seq_tracker *t);
 void seq_tracker_fini(struct seq_tracker *t);
 int seq_tracker_copy(struct seq_tracker *to, const struct seq_tracker *from);
-/* Take a point when 60 s passed since the last taken; thins out when full. A point that would descend is left out. */
+/*
+ * Take a point when 60 s passed since the last taken; thins out when full. A point that would descend is left out.
+ * -ENOMEM loses the point and nothing else. time_ms is rounded down to seconds, also before 1970.
+ */
 int seq_tracker_record(struct seq_tracker *t, uint64_t seq, int64_t time_ms);
 /* Record each point of from, so that those below the last of t, and closer than 60 s, are left out. 0 or -ENOMEM. */
 int seq_tracker_merge(struct seq_tracker *t, const struct seq_tracker *from);

@@ -31,7 +31,10 @@ struct bit_writer {
     int rc;
 };
 
-/* Up to 32 bits. */
+/*
+ * Up to 32 bits.
+ * acc holds at most 7 bits that are not written plus 32 new ones.
+ */
 static void bits_put(struct bit_writer *w, uint64_t v, unsigned n)
 {
     w->acc = w->acc << n | (v & ((1ull << n) - 1));
@@ -49,6 +52,12 @@ static int bits_flush(struct bit_writer *w)
     return w->rc;
 }
 
+/*
+ *   bits      0        10 vvvvvvv    110 v*9     1110 v*12    1111 v*32
+ *   holds     0        +-63          +-255       +-2047       the rest
+ * v is two's complement. The symmetric limits are SlateDB's; -64 would fit seven bits and is written
+ * with nine all the same.
+ */
 static void put_dod(struct bit_writer *w, int64_t dod)
 {
     size_t i = 0;
@@ -174,6 +183,10 @@ static uint64_t sign_extend(uint64_t v, unsigned bits)
     return (v ^ sign) - sign;
 }
 
+/*
+ * Leading ones, up to four, choose the width. Short data ends as 0 with short_data set, which
+ * get_column looks at.
+ */
 static uint64_t get_dod(struct bit_reader *r)
 {
     unsigned ones = 0;
@@ -195,6 +208,7 @@ static void set_time(struct seq_point *p, uint64_t v)
     p->time_s = (int64_t)v;
 }
 
+/* Each column begins on a byte of its own and repeats the count, which must agree. */
 static int get_column(struct bit_reader *r, struct seq_point *p, size_t n, column_set set)
 {
     uint64_t v, delta = 0;

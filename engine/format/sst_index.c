@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The index: where each data block begins, and a key that separates it from the block before (storage
+ * format 2.5). For the last key p of a block and the first key f of the next, p <= separator <= f; the
+ * first block has an empty one. In WAL objects the keys are sequence numbers. Readers borrow the keys
+ * from the payload, which a table_index keeps.
+ */
+
 #include "format/sst_info.h"
 
 #include "base/alloc.h"
@@ -110,6 +117,10 @@ int sst_index_builder_finish(const struct sst_index_builder *b, struct shale_buf
     return rc;
 }
 
+/*
+ * The shortest prefix of next that is greater than prev_last; next itself when both are the same key,
+ * whose versions then span the two blocks. No copy is made: it borrows next.
+ */
 struct shale_slice sst_index_separator(struct shale_slice prev_last, struct shale_slice next)
 {
     size_t shared = slice_common(prev_last, next);

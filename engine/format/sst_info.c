@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The last two pieces of an SST: its info section, a FlatBuffer of which the manifest keeps a copy, and
+ * the trailer, from which reading an object begins:
+ *   ... | info FlatBuffer | u32be crc | u64be info_offset | u16be version |   end of the object
+ */
+
 #include "format/sst_info.h"
 
 #include "base/alloc.h"
@@ -63,6 +69,7 @@ void sst_trailer_encode(const struct sst_trailer *t, uint8_t out[SST_TRAILER_LEN
     put_u16be(out + 8, t->version);
 }
 
+/* Bounds what it returns: behind a good trailer the info section lies whole inside the object. */
 int sst_trailer_decode(const uint8_t in[SST_TRAILER_LEN], uint64_t object_len, struct sst_trailer *out)
 {
     struct sst_trailer t = { .info_offset = get_u64be(in), .version = get_u16be(in + 8) };

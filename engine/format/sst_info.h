@@ -66,6 +66,10 @@ struct sst_block_stats {
     uint16_t puts, deletes, merges;
 };
 
+/*
+ * Sums over all rows, old versions and tombstones included; blocks holds the same for each block,
+ * in file order.
+ */
 struct sst_stats {
     uint64_t puts, deletes, merges, raw_key_bytes, raw_value_bytes;
     struct sst_block_stats *blocks;

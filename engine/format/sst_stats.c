@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Counts of rows and bytes, for inspection only: no read depends on them. Fields are added largest
+ * first, as the builder asks, and absent ones are 0.
+ */
+
 #include "format/sst_info.h"
 
 #include "base/alloc.h"

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tables that occur in several objects: 128-bit ids, lists of them, SST info. Slot numbers are those of
+ * the schemas of SlateDB 0.12.1 (storage format 5.3) and must never change. Fields are written in the
+ * order in which its generated code writes them, so that equal models give equal bytes.
+ */
+
 #include "format/wire.h"
 
 #include "base/alloc.h"
@@ -92,6 +98,10 @@ static bool get_key(struct fb_reader *r, const struct fb_table *t, unsigned slot
     return r->rc == 0;
 }
 
+/*
+ * So that later sums (sst_handle_size, ends of sections) need no check. Whether the object is that long
+ * only reading it tells.
+ */
 static void check_section(struct fb_reader *r, uint64_t offset, uint64_t len)
 {
     if (len > UINT64_MAX - offset)

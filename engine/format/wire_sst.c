@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SSTs and their visible ranges as manifests and compactions objects hold them; what only an info section needs is in wire.c. */
+/*
+ * SSTs and their visible ranges as manifests and compactions objects hold them; what only an info section needs is in
+ * wire.c. Enum numbers and slots are those of SlateDB's schemas (storage format 5.3).
+ */
 #include "format/wire_sst.h"
 
 #include "base/alloc.h"
@@ -12,6 +15,7 @@ enum { RANGE_START, RANGE_END };
 enum { BOUND_KEY, BOUND_TYPE };
 enum { BOUND_UNBOUNDED = 1, BOUND_INCLUDED = 2, BOUND_EXCLUDED = 3 };
 
+/* Binary search over a run relies on first keys, and SlateDB aborts where one is missing. */
 static void check_keys(struct fb_reader *r, const struct sst_info *i)
 {
     if (!i->has_first || i->first.len == 0 || (i->has_last && i->last.len == 0))
@@ -20,6 +24,7 @@ static void check_keys(struct fb_reader *r, const struct sst_info *i)
         fb_fail(r, SHALE_ECORRUPT, "the first key of an SST lies behind its last");
 }
 
+/* A handle that failed half way is released here; the caller only ever gets a whole one. */
 int wire_get_sst(struct fb_reader *r, const struct fb_table *t, unsigned version_slot, struct sst_handle **out)
 {
     struct fb_table id = fb_table_req(r, t, SST_ID, "id of an SST");

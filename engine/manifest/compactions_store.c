@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The chain of compactions objects. One thread owns it (the compactor, or a tool), so it needs no
+ * lock; others add to it by the same compare-and-swap. Simpler than the manifest's: a write
+ * always follows a load by the same owner, whose manifest epoch tells first if it was replaced.
+ */
+
 #include "manifest/compactions_store.h"
 
 #include "base/alloc.h"
@@ -43,6 +49,10 @@ int compactions_store_read(struct compactions_store *s, uint64_t id, struct comp
     return rc;
 }
 
+/*
+ * -ENOENT of the newest means that the collector was quicker than we: the listing is repeated,
+ * each time finding something newer.
+ */
 int compactions_store_load(struct compactions_store *s, struct compactions *out)
 {
     struct numbered n = chain(s);
@@ -71,6 +81,7 @@ int compactions_store_load(struct compactions_store *s, struct compactions *out)
     return 0;
 }
 
+/* id moves only on success, so that -EEXIST leaves the store ready for a load and another write. */
 int compactions_store_write(struct compactions_store *s, const struct compactions *c)
 {
     struct numbered n = chain(s);

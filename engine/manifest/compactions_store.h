@@ -6,7 +6,10 @@
 
 #include <shale/object_store.h>
 
-/* The chain of compactions objects (R109-R117), used by one thread at a time. */
+/*
+ * The chain of compactions objects (R109-R117), used by one thread at a time.
+ * epoch is what load compares with; writing does not check it, since who writes has loaded.
+ */
 struct compactions_store {
     struct shale_store *store; /* borrowed */
     char *root;                /* owned */

@@ -1,4 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The chain of manifests, with one update at a time in this process and compare-and-swap against
+ * all others:
+ *   copy the newest known -> edit -> create id + 1 -> -EEXIST: somebody else did: read theirs, check epochs, again
+ * Losing a race is the normal way to learn of others' changes, so an update need not look first.
+ * Two locks: update_mu (rank 15) is held across I/O, as it exists to serialise that; mu (rank 40)
+ * is held for moments and guards what readers ask for. Versions are immutable once kept. The
+ * danger is the garbage collector: once id + 1 was collected, creating it succeeds although the
+ * chain has long moved on. Knowledge younger than TRUST_MS, far below the least age at which
+ * anything is collected, is safe; older knowledge is renewed by a listing, and a create that took
+ * long is verified by one (storage format 6.5, H1).
+ */
+
 #include "manifest/manifest_store.h"
 
 #include "base/alloc.h"
@@ -64,6 +77,11 @@ static struct moment moment_now(void)
     return (struct moment){ .wall_ms = clock_wall_ms(), .mono_ms = clock_mono_ms() };
 }
 
+/*
+ * Both clocks must agree: the monotonic one stands still while a machine sleeps, the wall clock
+ * may be set. A wall clock set back makes the difference negative, which counts as recent; the
+ * monotonic one then decides.
+ */
 static bool moment_is_recent(const struct moment *m)
 {
     struct moment now = moment_now();
@@ -117,7 +135,10 @@ struct manifest_version *manifest_store_current(struct manifest_store *s)
     return v;
 }
 
-/* Keep v (borrowed) unless a newer one is kept. */
+/*
+ * Keep v (borrowed) unless a newer one is kept. Called under update_mu. The greater id stays: a listing may have
+ * been answered before a version that this process has stored itself.
+ */
 static void keep(struct manifest_store *s, struct manifest_version *v)
 {
     struct manifest_version *old = NULL;
@@ -154,7 +175,11 @@ out:
     return rc;
 }
 
-/* REQUIRES(update_mu) */
+/*
+ * REQUIRES(update_mu)
+ * checked is the time before the listing: what was newest when it was answered was so at least
+ * then.
+ */
 static int load_latest_locked(struct manifest_store *s, struct manifest_version **out)
 {
     struct numbered n = chain(s);
@@ -187,6 +212,10 @@ int manifest_store_load_latest(struct manifest_store *s, struct manifest_version
     return rc;
 }
 
+/*
+ * An epoch that went back means that somebody restored or overwrote objects by hand. SlateDB
+ * aborts here; going on could undo what a newer owner did.
+ */
 static int check_epoch(const struct manifest_store *s, const char *who, uint64_t own, uint64_t stored)
 {
     if (own == 0 || own == stored)
@@ -198,7 +227,11 @@ static int check_epoch(const struct manifest_store *s, const char *who, uint64_t
                    own);
 }
 
-/* Whether what v holds of the epochs that role stands for is still ours. EPOCH_NONE: every claimed one. */
+/*
+ * Whether what v holds of the epochs that role stands for is still ours. EPOCH_NONE: every claimed one.
+ * What was claimed is read under mu, but compared outside: a claim is only ever made by the owner
+ * of this store, before its threads start.
+ */
 static int check_epochs(struct manifest_store *s, enum epoch_role role, const struct manifest_version *v)
 {
     uint64_t writer, compactor;
@@ -215,7 +248,11 @@ static int check_epochs(struct manifest_store *s, enum epoch_role role, const st
     return rc;
 }
 
-/* Follow the chain from v (moved), which is the newest known, by probing. REQUIRES(update_mu) */
+/*
+ * Follow the chain from v (moved), which is the newest known, by probing. REQUIRES(update_mu)
+ * Each step costs one GET, which mostly says -ENOENT at once; a LIST would cost more and grow
+ * with the chain (H21).
+ */
 static int advance_locked(struct manifest_store *s, struct manifest_version *v, struct manifest_version **out)
 {
     struct moment start = moment_now();
@@ -322,7 +359,11 @@ static int verify_create(struct manifest_store *s, const struct manifest_version
     return rc == -ENOENT || (rc == 0 && mtime_ms < own.mtime_ms) ? -EEXIST : rc;
 }
 
-/* Copy base, edit, store. 0 and the new version; MANIFEST_UNCHANGED; -EEXIST. REQUIRES(update_mu) */
+/*
+ * Copy base, edit, store. 0 and the new version; MANIFEST_UNCHANGED; -EEXIST. REQUIRES(update_mu)
+ * A create that had succeeded and is then found to be behind the chain is left where it is: below
+ * the newest id it counts for nothing.
+ */
 static int try_update(struct manifest_store *s, const struct manifest_version *base, manifest_edit_fn fn, void *arg,
                       struct manifest_version **out)
 {
@@ -352,7 +393,11 @@ static int try_update(struct manifest_store *s, const struct manifest_version *b
     return 0;
 }
 
-/* REQUIRES(update_mu) */
+/*
+ * REQUIRES(update_mu)
+ * The epoch is checked before every attempt, on the very version that is edited: a fenced process
+ * can lose the race for id + 1, but never win it unchecked.
+ */
 static int update_locked(struct manifest_store *s, enum epoch_role role, manifest_edit_fn fn, void *arg,
                          struct manifest_version **out)
 {
@@ -420,6 +465,10 @@ struct claim_arg {
     uint64_t epoch;
 };
 
+/*
+ * Called again after a lost race, on the winner's version: the epoch is then the winner's plus
+ * one.
+ */
 static int claim_edit(void *arg, struct manifest *m, uint64_t next_id)
 {
     struct claim_arg *a = arg;

@@ -17,7 +17,11 @@ struct manifest_version {
 struct manifest_version *manifest_version_ref(struct manifest_version *v);
 void manifest_version_unref(struct manifest_version *v); /* NULL is fine */
 
-/* Which epoch a process holds and must find unchanged in what it loads. */
+/*
+ * Which epoch a process holds and must find unchanged in what it loads.
+ * A process may hold both, one or none; each role looks only at its own, or at both with
+ * EPOCH_NONE.
+ */
 enum epoch_role { EPOCH_NONE, EPOCH_WRITER, EPOCH_COMPACTOR };
 
 /*
@@ -39,11 +43,14 @@ int manifest_store_load_latest(struct manifest_store *s, struct manifest_version
  */
 int manifest_store_refresh(struct manifest_store *s, struct manifest_version **out);
 /*
- * The same for one role: only its epoch is checked. The writer uses these forms, since a compactor that was overtaken must
- * not stop it (H19). EPOCH_NONE checks both.
+ * The same for one role: only its epoch is checked. The writer uses these forms, since a compactor that was
+ * overtaken must not stop it (H19). EPOCH_NONE checks both.
  */
 int manifest_store_refresh_as(struct manifest_store *s, enum epoch_role role, struct manifest_version **out);
-/* The version kept; a reference. NULL before the first load. */
+/*
+ * The version kept; a reference. NULL before the first load.
+ * No I/O; what it gives may be out of date by up to a poll interval, and is whole in itself.
+ */
 struct manifest_version *manifest_store_current(struct manifest_store *s);
 int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out);
 
@@ -51,13 +58,20 @@ int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_v
 int manifest_store_create(struct manifest_store *s, const struct manifest *m);
 
 /*
- * Compare and swap: copy the newest version, let fn edit the copy (next_id is what it will be stored as), store it as the
- * next id; when somebody else was first, read theirs, check epochs, and start over. fn returns 0, or
- * MANIFEST_UNCHANGED to leave it, or an error that ends the update. *out (may be NULL) is a reference to the version
- * that then is the newest. SHALE_EFENCED: a claimed epoch has been overtaken. -ETIMEDOUT after update_timeout_ms.
- * After a create that took long, a listing makes sure that no greater id was there (storage format section 6.5).
+ * Compare and swap: copy the newest version, let fn edit the copy (next_id is what it will be stored as), store it
+ * as the next id; when somebody else was first, read theirs, check epochs, and start over. fn returns 0, or
+ * MANIFEST_UNCHANGED to leave it, or an error that ends the update. *out (may be NULL) is a reference to the
+ * version that then is the newest. SHALE_EFENCED: a claimed epoch has been overtaken. -ETIMEDOUT after
+ * update_timeout_ms. After a create that took long, a listing makes sure that no greater id was there (storage
+ * format section 6.5).
  */
 #define MANIFEST_UNCHANGED 1
+/*
+ * fn may be called several times, each time with a fresh copy, and is called with the update lock
+ * (rank 15) held: it may take locks of higher rank for moments, and must not call the store. An
+ * edit whose earlier attempt was stored without our knowing must recognise that
+ * (MANIFEST_UNCHANGED), or be harmless twice.
+ */
 typedef int (*manifest_edit_fn)(void *arg, struct manifest *m, uint64_t next_id);
 int manifest_store_update(struct manifest_store *s, manifest_edit_fn fn, void *arg, struct manifest_version **out);
 int manifest_store_update_as(struct manifest_store *s, enum epoch_role role, manifest_edit_fn fn, void *arg,

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Chains of numbered objects, the greatest of which counts: manifests and lists of compactions
+ * (storage format 1.5). Creating the next number if absent is the only compare-and-swap there is.
+ * Names that do not parse are not part of the chain.
+ */
+
 #include "manifest/numbered.h"
 
 static int name_of(const struct numbered *n, uint64_t id, char out[PATH_NAME_MAX])
@@ -24,6 +30,10 @@ static int last_fn(void *arg, const char *name, const struct shale_object_meta *
     return 0;
 }
 
+/*
+ * A listing of the whole directory, which the collector keeps short. mtime is the store's, so two
+ * of them may be compared.
+ */
 int numbered_last(const struct numbered *n, uint64_t *id, int64_t *mtime_ms)
 {
     struct last_arg a = { .n = n };

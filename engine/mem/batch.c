@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Write batches, and what becomes of them: operations are gathered in call order, then turned
+ * into one row for each key (R40-R43).
+ *   on one key, in call order            row
+ *   put a                                value a
+ *   put a, merge b                       value ab        delete, merge b: value b
+ *   merge a, merge b                     operand ab
+ *   merge a, put b                       value b         what lies before a put or delete is forgotten
+ * Most batches come with distinct keys in ascending order, which is noticed as they are filled:
+ * then nothing is sorted. A batch belongs to one thread.
+ */
+
 #include "mem/batch.h"
 
 #include "base/alloc.h"
@@ -60,6 +72,10 @@ void shale_batch_clear(struct shale_batch *b)
     b->ascending = true;
 }
 
+/*
+ * Room is made for both before either changes. The bytes may move as they grow, so operations
+ * keep offsets.
+ */
 static int batch_add(struct shale_batch *b, enum shale_kind kind, struct shale_slice key, struct shale_slice value,
                      struct shale_ttl ttl)
 {
@@ -158,7 +174,11 @@ static struct shale_row op_row(const struct maker *mk, const struct batch_op *op
     };
 }
 
-/* Keep a folded value; out->mem may move, so that the row learns where it lies at the end. */
+/*
+ * Keep a folded value; out->mem may move, so that the row learns where it lies at the end.
+ * moved lists the rows in the order of their values in out->mem, so that one pass at the end
+ * gives each its address.
+ */
 static int keep_value(struct maker *mk, struct shale_row *row)
 {
     int rc;
@@ -174,7 +194,11 @@ static int keep_value(struct maker *mk, struct shale_row *row)
     return 0;
 }
 
-/* Lay the operands ops[0..n-1], in call order, over base (NULL: none); *row gets kind, value and expiry. */
+/*
+ * Lay the operands ops[0..n-1], in call order, over base (NULL: none); *row gets kind, value and expiry.
+ * Operands with different expiry cannot be one row, and a table holds one row for each key and
+ * sequence number: refused instead of lost (H4). The same for a value below them.
+ */
 static int fold_ops(struct maker *mk, const struct batch_op *const *ops, size_t n, const struct batch_op *base,
                     struct shale_row *row)
 {
@@ -234,6 +258,7 @@ static int op_order(const void *a, const void *b, void *arg)
     return c ? c : (*x > *y) - (*x < *y);
 }
 
+/* qsort_r is not stable; op_order falls back on addresses, which are in call order. */
 static int make_sorted(struct maker *mk)
 {
     const struct shale_batch *b = mk->b;
@@ -266,6 +291,10 @@ static int make_ascending(struct maker *mk)
     return rc;
 }
 
+/*
+ * Values that were folded lie in out->mem, all others in the batch: both must live until the rows
+ * were inserted.
+ */
 int batch_to_rows(const struct shale_batch *b, int64_t now_ms, int64_t default_ttl_ms,
                   const struct shale_merge_operator *op, struct batch_rows *out)
 {

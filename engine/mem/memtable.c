@@ -1,4 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memtable: a skip list in an arena, for one writer and any number of readers without a lock.
+ * Rows are ordered by key, then by sequence number descending, so that the first row found at
+ * (key, max_seq) is the one a reader wants.
+ *   level 2   head ------------------> n3 ---------->
+ *   level 1   head ------> n1 -------> n3 ---------->
+ *   level 0   head -> n0 -> n1 -> n2 -> n3 -> n4 ---->
+ * A node is filled in first and then linked from the lowest level up, each link by a release
+ * store; readers load links with acquire, so whoever reaches a node sees all of it. Nothing is
+ * ever unlinked or freed before the table itself, hence no reader needs protection from the
+ * writer. Readers that came before an insertion may or may not meet its row; they filter by
+ * sequence number (R133).
+ */
+
 #include "mem/memtable.h"
 
 #include "base/alloc.h"
@@ -9,8 +23,8 @@
 #include <errno.h>
 
 /*
- * Every other node reaches the next level: more levels than with fewer, but on each the search waits for one node at most, as the
- * one below is on its way meanwhile. Twenty serve a million rows well and ten million still.
+ * Every other node reaches the next level: more levels than with fewer, but on each the search waits for one node
+ * at most, as the one below is on its way meanwhile. Twenty serve a million rows well and ten million still.
  */
 #define MAX_HEIGHT 20
 
@@ -57,6 +71,7 @@ struct memtable {
     struct node *prev[MAX_HEIGHT]; /* on each level the last node before the place right behind prev[0] */
 };
 
+/* Links grow towards lower addresses from the node: link i lies i + 1 places in front of it. */
 static link_t *node_link(const struct node *n, int level)
 {
     return (link_t *)(uintptr_t)n - 1 - level;
@@ -67,6 +82,10 @@ static struct node *node_next(const struct node *n, int level)
     return atomic_load_explicit(node_link(n, level), memory_order_acquire);
 }
 
+/*
+ * Ordering by prefix agrees with ordering by key; only equal prefixes need the key's bytes, which
+ * are another cache line away.
+ */
 static uint64_t key_prefix(struct shale_slice key)
 {
     uint8_t t[8] = { 0 };
@@ -103,8 +122,9 @@ static inline int node_cmp(const struct node *n, const struct place *p)
 }
 
 /*
- * The last node before p (the head when there is none); prev, if given, gets the one on each level in use. *next is the node
- * that followed it then: reading the link again might give one that came in meanwhile and lies before p.
+ * The last node before p (the head when there is none); prev, if given, gets the one on each level in use. *next
+ * is the node that followed it then: reading the link again might give one that came in meanwhile and lies before
+ * p. bound is the node that ended the search one level up: meeting it again needs no comparison.
  */
 static struct node *find_before(const struct memtable *m, const struct place *p, struct node **prev, struct node **next)
 {
@@ -163,7 +183,10 @@ static struct arena_block *block_new(struct memtable *m, size_t total)
     return b;
 }
 
-/* Make the current block one with room for at least n bytes. */
+/*
+ * Make the current block one with room for at least n bytes.
+ * What is left of the old block is given up: at most OVERSIZE bytes of a block.
+ */
 static int arena_grow(struct memtable *m, size_t n)
 {
     size_t total = size_add(sizeof(struct arena_block), n);
@@ -180,7 +203,11 @@ static int arena_grow(struct memtable *m, size_t n)
     return 0;
 }
 
-/* A block for one node: a reserved one that is large enough, else a new one. */
+/*
+ * A block for one node: a reserved one that is large enough, else a new one.
+ * Goes to the front of the list of blocks without becoming current: the current one may still
+ * have room.
+ */
 static uint8_t *arena_own_block(struct memtable *m, size_t n)
 {
     struct arena_block **at = &m->spare;
@@ -290,6 +317,7 @@ void memtable_unref(struct memtable *m)
     mem_free(m);
 }
 
+/* Each level has half the nodes of the one below. */
 static int random_height(struct memtable *m)
 {
     uint64_t r = rng_next(&m->rng);
@@ -305,6 +333,8 @@ static int random_height(struct memtable *m)
 /*
  * Set prev to where p goes, and return what follows there. Rows that come in ascending order go right behind the one
  * before, where prev stands already.
+ * prev on the higher levels is right as well then: the node before stood there, or something
+ * before it did, and nothing lies between.
  */
 static struct node *find_place(struct memtable *m, const struct place *p)
 {
@@ -319,7 +349,11 @@ static struct node *find_place(struct memtable *m, const struct place *p)
     return next;
 }
 
-/* From the lowest level up, so that whoever finds the node on a level finds it on those below. */
+/*
+ * From the lowest level up, so that whoever finds the node on a level finds it on those below.
+ * The node's own link is set before the node can be reached, so relaxed is enough for it; the
+ * release is the store into prev.
+ */
 static void node_link_in(struct memtable *m, struct node *n, int height)
 {
     int used = atomic_load_explicit(&m->height, memory_order_relaxed);
@@ -337,6 +371,10 @@ static void node_link_in(struct memtable *m, struct node *n, int height)
 #define STAT_GET(m, f) atomic_load_explicit(&(m)->f, memory_order_relaxed)
 #define STAT_SET(m, f, v) atomic_store_explicit(&(m)->f, (v), memory_order_relaxed)
 
+/*
+ * Plain loads and stores suffice with one writer. Readers on other threads get values that may be
+ * a row apart from each other.
+ */
 static void count_row(struct memtable *m, const struct shale_row *row)
 {
     size_t n = STAT_GET(m, n_rows);
@@ -351,6 +389,7 @@ static void count_row(struct memtable *m, const struct shale_row *row)
     STAT_SET(m, n_rows, n + 1);
 }
 
+/* -EEXIST leaves prev where it found the place, which is still right for the next insertion. */
 int memtable_insert(struct memtable *m, const struct shale_row *row, const struct shale_row **stored)
 {
     struct place p = place_of(row->key, row->seq);
@@ -372,6 +411,7 @@ int memtable_insert(struct memtable *m, const struct shale_row *row, const struc
     return 0;
 }
 
+/* In place, which only replay may do: it has no readers yet. The old bytes stay in the arena, unused. */
 int memtable_replace(struct memtable *m, const struct shale_row *row)
 {
     struct place p = place_of(row->key, row->seq);
@@ -389,6 +429,10 @@ int memtable_replace(struct memtable *m, const struct shale_row *row)
     return 0;
 }
 
+/*
+ * Counts each node at its greatest height, so that no random height needs more. What is left over
+ * is used by later rows.
+ */
 int memtable_reserve(struct memtable *m, const struct shale_row *rows, size_t n)
 {
     struct arena_block **at = &m->spare;
@@ -440,6 +484,7 @@ const struct shale_row *memtable_find(const struct memtable *m, struct shale_sli
     return n && n->prefix == p.prefix && slice_eq(n->row.key, key) ? &n->row : NULL;
 }
 
+/* From the row back to its node: rows handed out by insert and find are inside nodes. */
 const struct shale_row *memtable_older(const struct shale_row *row)
 {
     const struct node *n = (const struct node *)(const void *)((const char *)row - offsetof(struct node, row));
@@ -459,7 +504,13 @@ struct memtable_iter {
     const struct node *below; /* descending: last node whose key lies before that of cur; head: none */
 };
 
-/* Descending: go to the newest version of the key that n, its oldest, has. */
+/*
+ * Descending: go to the newest version of the key that n, its oldest, has.
+ *   descending:   ... [b@7 b@4] [c@9 c@2]        keys backwards, the versions of each forwards
+ *                     below ^   cur ^ -> c@2, then the group of below
+ * The list has no links back: the node before a key is found by a search from the top, once for
+ * each key.
+ */
 static void iter_enter_key(struct memtable_iter *mi, const struct node *n)
 {
     struct place p;
@@ -520,6 +571,10 @@ static void iter_start(struct memtable_iter *mi)
         mi->cur = find_from(mi->m, r->from, r->from_kind == KEY_EXCLUDED);
 }
 
+/*
+ * cur was read before out is handed over: rows inserted behind it later are met, those before it
+ * are not.
+ */
 static int memtable_iter_next(struct iter *it, struct shale_row *out)
 {
     struct memtable_iter *mi = container_of(it, struct memtable_iter, base);
@@ -600,6 +655,10 @@ int memtable_iter_new(struct memtable *m, const struct key_range *range, enum it
 
 #define KEY_TERM_WAL 8
 
+/*
+ * Term for term that of SlateDB (R27), as freezing at the same point gives L0 SSTs of the same
+ * size.
+ */
 uint64_t sst_size_estimate(uint64_t n, uint64_t row_bytes, uint32_t block_size, uint32_t key_term,
                            uint32_t min_filter_keys, uint32_t bits_per_key)
 {

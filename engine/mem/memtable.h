@@ -28,7 +28,11 @@ int memtable_insert(struct memtable *m, const struct shale_row *row, const struc
  */
 int memtable_replace(struct memtable *m, const struct shale_row *row);
 
-/* Allocate beforehand what inserting these n rows needs, so that inserting them cannot fail. */
+/*
+ * Allocate beforehand what inserting these n rows needs, so that inserting them cannot fail.
+ * Only until the next insertion that was not among the rows. -ENOMEM leaves what was reserved for
+ * later ones.
+ */
 int memtable_reserve(struct memtable *m, const struct shale_row *rows, size_t n);
 
 struct memtable_stats {

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Merge operands of one key on their way into the operator. They arrive newest first, as
+ * iterators deliver them; the operator wants them oldest first, at most OPERANDS_BATCH at a time
+ * (R257).
+ *   arriving        9 8 7 ... (newest first)
+ *   full batches    folded without a base into results[0] (newest), results[1], ...
+ *   at the end      base + results, oldest first, in one more call
+ * The grouping is allowed as operators are associative. Used by one thread; the operator is
+ * called with no lock held.
+ */
+
 #include "mem/operands.h"
 
 #include "base/alloc.h"
@@ -37,6 +48,7 @@ static void buf_recycle(struct shale_buf *b)
         buf_clear(b);
 }
 
+/* Memory for one ordinary key is kept, what a huge one needed is returned. */
 void operands_clear(struct operands *o)
 {
     for (size_t i = 0; i < o->n_bufs; i++) {
@@ -69,7 +81,11 @@ static int no_operator(struct shale_slice key)
     return err_set(SHALE_EMERGE, "key %s has a merge operand, but there is no merge operator", hex);
 }
 
-/* One call of the operator. */
+/*
+ * One call of the operator.
+ * A result longer than a value may be is refused here, before it becomes a row that cannot be
+ * encoded.
+ */
 static int call_operator(struct operands *o, struct shale_slice key, const struct shale_slice *existing,
                          const struct shale_slice *list, size_t n, struct shale_buf *out)
 {
@@ -94,7 +110,10 @@ static int list_reserve(struct operands *o, size_t n)
     return vec_reserve(&o->list, &o->cap_list, n, sizeof(*o->list));
 }
 
-/* The current batch as slices, oldest first; list has room. */
+/*
+ * The current batch as slices, oldest first; list has room.
+ * ends[i] is where operand i, the i-th newest, stops in bytes.
+ */
 static void list_batch(struct operands *o)
 {
     for (size_t i = 0; i < o->n_ends; i++) {
@@ -104,7 +123,10 @@ static void list_batch(struct operands *o)
     }
 }
 
-/* Fold the current batch, without a base, into one more result. */
+/*
+ * Fold the current batch, without a base, into one more result.
+ * n_ends is reset only after success: a failure leaves the operands for whoever frees them.
+ */
 static int fold_batch(struct operands *o, struct shale_slice key)
 {
     int rc;
@@ -127,6 +149,10 @@ static int fold_batch(struct operands *o, struct shale_slice key)
     return 0;
 }
 
+/*
+ * The base's times count as well: the result is as new as its newest part and expires with its
+ * first (R146, R256).
+ */
 void operands_add_times(struct operands *o, const struct shale_row *row)
 {
     if (row->create_ts > o->sum.create_ts) /* SHALE_NO_TS is the least */

@@ -10,8 +10,10 @@
 #define OPERANDS_BATCH 100
 
 /*
- * Collects the merge operands of one key, newest first, and folds them. Operands are copied; whenever a batch of them is
- * full it is folded into one, so that memory holds a batch and the results so far.
+ * Collects the merge operands of one key, newest first, and folds them. Operands are copied; whenever a batch of
+ * them is full it is folded into one, so that memory holds a batch and the results so far.
+ * Reused for one key after the other; clear between them. After an error only clear and fini may
+ * follow.
  */
 struct operands {
     const struct shale_merge_operator *op; /* borrowed; NULL: adding an operand is SHALE_EMERGE */
@@ -38,8 +40,8 @@ void operands_add_times(struct operands *o, const struct shale_row *row);
 /* A single operand, as it was; borrowed until the next call. */
 struct shale_slice operands_only(const struct operands *o);
 /*
- * Fold what was added, at least one, onto existing (NULL: nothing) into out, which is replaced. Up to OPERANDS_BATCH are
- * one call of the operator.
+ * Fold what was added, at least one, onto existing (NULL: nothing) into out, which is replaced. Up to
+ * OPERANDS_BATCH are one call of the operator.
  */
 int operands_fold(struct operands *o, struct shale_slice key, const struct shale_slice *existing,
                   struct shale_buf *out);

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listing in name order without holding a whole directory: a max-heap keeps the least limit names above
+ * the last one told, and a directory with more is read again for the next window. The walk descends
+ * depth first, and since a directory's key ends in '/', the order of keys in each directory makes the
+ * order of whole names. Objects made or removed meanwhile may or may not show, which the contract
+ * allows.
+ */
+
 #include "object/dir_list.h"
 
 #include "base/alloc.h"
@@ -174,6 +182,10 @@ static int open_dir(struct walk *w, size_t len, DIR **out)
     return -err;
 }
 
+/*
+ * Reads the whole directory each time: for n names and windows of w it costs n/w passes, in exchange
+ * for bounded memory.
+ */
 static int fill_window(struct walk *w, size_t len, const char *after, struct window *win)
 {
     const struct dirent *e;
@@ -214,7 +226,11 @@ static int emit(struct walk *w)
     return rc;
 }
 
-/* The directory w->path[0..len), which is empty or ends in a slash. */
+/*
+ * The directory w->path[0..len), which is empty or ends in a slash.
+ * after is the last key of a full window and the start of the next; it is moved out of the window
+ * before that is cleared.
+ */
 static int walk_dir(struct walk *w, size_t len)
 {
     struct window win = { .limit = w->window };

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From bytes to an object in a directory:
+ *   create NAME#RANDOM -> write -> fsync file -> link to NAME (or rename over it) -> unlink staged -> fsync directory
+ * A crash before the link leaves a staged file, which no listing shows and a later sweep removes; a
+ * crash after it leaves the whole object. The directory is synced last: before put returns 0 the entry
+ * itself is durable, which is what create-if-absent promises.
+ */
+
 #include "object/dir_stage.h"
 
 #include "base/clock.h"
@@ -60,6 +68,10 @@ static bool linked_after_all(const struct staged *st)
     return fstat(st->fd, &sb) == 0 && sb.st_nlink > 1;
 }
 
+/*
+ * Some network and FUSE file systems know no hard links; renameat2 with RENAME_NOREPLACE is as
+ * exclusive.
+ */
 static bool no_links_here(int err)
 {
     return err == EPERM || err == EOPNOTSUPP || err == ENOSYS || err == EMLINK;
@@ -111,6 +123,7 @@ static bool is_staged_name(const char *name)
     return mark && mark != name && mark[1] && strspn(mark + 1, "0123456789") == strlen(mark + 1);
 }
 
+/* By its last modification: a writer still at work keeps its staged file young. */
 static bool is_stale(int dir, const char *name, int64_t now_ms, int64_t age_ms)
 {
     struct stat sb;

@@ -26,6 +26,7 @@ void staged_set_put_id(struct staged *st, const char *put_id);
 /*
  * Make the staged file durable under its final name and end it, also when this fails. With if_absent exactly one of
  * several succeeds and the others get -EEXIST. A failure to make the directory durable leaves the object visible.
+ * Which of the names is in the directory after a crash at each step is drawn in dir_stage.c.
  */
 int staged_publish(struct staged *st, const char *base, bool if_absent, bool no_link);
 void staged_abandon(struct staged *st);

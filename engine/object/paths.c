@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names of objects, made and parsed in one place. Numbers have 20 digits so that the order of names,
+ * which is the order of listings, is that of the ids (storage format 1.1). Parsing accepts what SlateDB
+ * accepts, which is more than what is written: an object that SlateDB counts must be counted here, or
+ * two writers would disagree on which is the newest.
+ */
+
 #include "object/paths.h"
 
 #include "base/err.h"

@@ -22,7 +22,10 @@ enum path_kind {
     PATH_COMPACTED, /* the only one whose ids are ULIDs */
 };
 
-/* 0 or -EINVAL with a sentence: root is no path of a database. */
+/*
+ * 0 or -EINVAL with a sentence: root is no path of a database.
+ * A root that passed once is known to fit into PATH_NAME_MAX with everything behind it.
+ */
 int path_check_root(const char *root);
 
 /* Each: 0, or -EINVAL for a bad root. */

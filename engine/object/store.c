@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The dispatcher between callers and stores: it checks names and ranges once, gives implementations
+ * empty buffers, and emulates what they lack (ranges one by one, uploads gathered in memory). A
+ * caller's buffer changes only when the call succeeds.
+ */
+
 #include "object/store.h"
 
 #include "base/alloc.h"
@@ -15,6 +21,10 @@ struct gathered_upload {
     char name[];
 };
 
+/*
+ * The set is the smallest that S3 keys, file names on every file system and URLs carry without
+ * escaping. '#' is not in it: staged files use it (dir_stage.h).
+ */
 static bool name_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("._=@:+-", c));
@@ -290,6 +300,10 @@ int shale_upload_write(struct shale_upload *u, struct shale_slice data)
     return 0;
 }
 
+/*
+ * For wrappers: unlike shale_upload_finish it does not abort after SHALE_ETRANSIENT, so that the same
+ * upload can be finished again.
+ */
 int store_upload_try_finish(struct shale_upload *u)
 {
     const struct shale_store_ops *ops = u->store->ops;

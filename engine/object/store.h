@@ -22,7 +22,10 @@ enum store_rank {
 const char *store_segment_error(const char *segment, size_t len);
 const char *store_name_error(const char *name, size_t len);
 
-/* shale_store_put with a put id (26 characters, or NULL). */
+/*
+ * shale_store_put with a put id (26 characters, or NULL).
+ * NULL asks for none. Only wrappers that repeat a put need one.
+ */
 int store_put_with_id(struct shale_store *s, const char *name, struct shale_slice data, enum shale_put_mode mode,
                       const char *put_id);
 

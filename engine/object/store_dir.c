@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A directory as a store. Reads are plain preads of immutable files; a write goes through a staged file
+ * (dir_stage.c), so that an object is there whole and durable or not at all, and create-if-absent is
+ * link(), which exactly one of many processes wins. Safe from any thread: the only state that changes
+ * is the list of directories already made durable.
+ */
+
 #include "object/store_dir.h"
 
 #include "base/alloc.h"
@@ -84,7 +91,11 @@ static int fail_write(const struct dir_store *d, const char *name, int rc)
     return err_set(code, "cannot write %s in directory %s: %s", name, d->path, shale_strerror(rc));
 }
 
-/* Opens the file of an object and tells what it is. A descriptor or -errno. */
+/*
+ * Opens the file of an object and tells what it is. A descriptor or -errno.
+ * O_NONBLOCK and the check of the type: a FIFO or device that somebody put there must neither hang nor
+ * answer.
+ */
 static int open_object(const struct dir_store *d, const char *name, struct stat *sb)
 {
     int fd, rc = 0;
@@ -251,6 +262,8 @@ static int open_ready(struct dir_store *d, const char *name, size_t len)
 /*
  * Opens the directory that name is to be written into, made if need be. The first time that this store writes into one,
  * the way there is made durable, whoever made it, and what crashed writers left is swept. A descriptor or -errno.
+ *   known as ready   open it; gone since (ENOENT): make it again
+ *   not yet known    make each missing level, fsync the way there, sweep, remember
  */
 static int open_parent(struct dir_store *d, const char *name)
 {
@@ -371,6 +384,10 @@ static int dir_upload_begin(struct shale_store *s, const char *name, struct shal
     return 0;
 }
 
+/*
+ * A short write may have happened, and repeating all of data would double bytes: so nothing here is
+ * transient.
+ */
 static int dir_upload_write(struct shale_upload *up, struct shale_slice data)
 {
     struct dir_upload *u = container_of(up, struct dir_upload, base);

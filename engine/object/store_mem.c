@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Objects in memory, for tests and memory:// URLs: a sorted array of reference-counted objects under
+ * one lock per space. Bodies are copied outside the lock, on a reference of the reader's own, so that a
+ * put or delete meanwhile does no harm.
+ */
+
 #include "object/store.h"
 
 #include "base/alloc.h"
@@ -157,7 +163,10 @@ static int mem_head(struct shale_store *s, const char *name, struct shale_object
     return 0;
 }
 
-/* Takes over the reference of *o on success, and leaves one to what it replaced there (or NULL). */
+/*
+ * Takes over the reference of *o on success, and leaves one to what it replaced there (or NULL).
+ * The array moves by one place for each new name: fine for the thousands of objects that tests make.
+ */
 static int insert_locked(struct mem_space *sp, struct mem_object **o, enum shale_put_mode mode)
 {
     size_t i = lower_bound_locked(sp, (*o)->name);

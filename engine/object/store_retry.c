@@ -1,4 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Repeats what ended in SHALE_ETRANSIENT, for ever unless limited: an unreachable store is waited for
+ * like a hard NFS mount. The rest is about not repeating what must happen once:
+ *   create-if-absent   a put id tells our own object from another writer's after a lost reply (R174)
+ *   list               goes on behind the last name told, so that no name comes twice
+ *   upload             each part is repeated by itself; finishing may find that it had happened
+ * No lock is held across a call of the inner store; mu guards the flag that ends the waiting.
+ */
+
 #include "object/store_retry.h"
 
 #include "base/alloc.h"
@@ -51,7 +60,11 @@ static struct attempts attempts_of(struct shale_store *s, const char *verb, cons
     };
 }
 
-/* False when the store was stopped. */
+/*
+ * False when the store was stopped.
+ * Stopping wakes the sleepers at once. A thread inside the inner store is not interrupted; its result
+ * counts, but there is no further attempt.
+ */
 static bool sleep_until(struct retry_store *r, int64_t deadline_ms)
 {
     bool stopped;
@@ -64,7 +77,11 @@ static bool sleep_until(struct retry_store *r, int64_t deadline_ms)
     return !stopped;
 }
 
-/* After an attempt that ended with *rc: true, having slept, when another one is due; else *rc is the result. */
+/*
+ * After an attempt that ended with *rc: true, having slept, when another one is due; else *rc is the result.
+ * The delay doubles from base_ms to cap_ms. limit_ms is looked at before sleeping, so that a call never
+ * sleeps only to give up.
+ */
 static bool again(struct attempts *a, int *rc)
 {
     const struct store_retry_options *opt = &a->r->opt;
@@ -173,7 +190,11 @@ static int retry_head(struct shale_store *s, const char *name, struct shale_obje
     return rc;
 }
 
-/* The name is taken, but perhaps by an attempt of ours whose reply was lost. */
+/*
+ * The name is taken, but perhaps by an attempt of ours whose reply was lost.
+ * -ENOENT of the head means that the object went again meanwhile: whoever made it, our put cannot be
+ * said to have succeeded.
+ */
 static int resolve_exists(struct shale_store *s, const char *name, const char *put_id)
 {
     struct shale_object_meta meta;
@@ -187,6 +208,7 @@ static int resolve_exists(struct shale_store *s, const char *name, const char *p
                    rc == 0 && !meta.put_id[0] ? " (and has no put id to tell whose it is)" : "");
 }
 
+/* On a first attempt -EEXIST is a lost race and needs no look: nothing of ours can be there yet. */
 static int retry_put(struct shale_store *s, const char *name, struct shale_slice data, enum shale_put_mode mode,
                      const char *put_id)
 {
@@ -250,11 +272,17 @@ struct relay {
 static int relay_one(void *arg, const char *name, const struct shale_object_meta *meta)
 {
     struct relay *relay = arg;
-    int rc = relay->fn(relay->arg, name, meta);
+    size_t len = strlen(name);
+    int rc;
 
+    if (len > STORE_NAME_MAX) /* of no object of ours, and there is no room to go on behind it */
+        rc = err_set(-EIO, "the store lists a name of %zu bytes", len);
+    else
+        rc = relay->fn(relay->arg, name, meta);
     relay->progress = true;
     relay->ended = rc != 0;
-    memcpy(relay->last, name, strlen(name) + 1);
+    if (len <= STORE_NAME_MAX)
+        memcpy(relay->last, name, len + 1);
     return rc;
 }
 
@@ -311,6 +339,12 @@ static int retry_upload_write(struct shale_upload *up, struct shale_slice data)
     return rc;
 }
 
+/*
+ *   rc of the last attempt     u->inner    u
+ *   0 or a permanent error     ended       freed
+ *   transient, limit reached   alive       alive: the dispatcher aborts it
+ *   transient, stopped         aborted     freed
+ */
 static int retry_upload_finish(struct shale_upload *up)
 {
     struct retry_upload *u = container_of(up, struct retry_upload, base);

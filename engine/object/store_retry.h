@@ -14,6 +14,7 @@
  *
  * Listings go on behind the last object that was passed on. An upload's parts are asked for again like the rest, which
  * the contract of upload_write makes safe.
+ * Times are of the monotonic clock. limit_ms bounds the waiting, not an attempt under way.
  */
 struct store_retry_options {
     int64_t base_ms;  /* 0: 100 */

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * URLs to stores. Paths are cleaned up by text alone, never by asking the file system: the same URL
+ * names the same database wherever and whenever it is opened.
+ */
+
 #include "object/store.h"
 
 #include "base/alloc.h"

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Folds merge operands (R255-R260). Rows of other kinds pass. From the first operand at or below
+ * the barrier, the following older rows of the same key are collected until one ends the group:
+ *   +5 +4 +3 v2 v1       base v2:   value at 5, of v2 +3 +4 +5; then v1 passes
+ *   +5 +4 +3 D2          base D2:   value at 5, of +3 +4 +5
+ *   +5 +4 | +3 (expiry)  no base:   operand at 5, of +4 +5; then the group of +3 begins
+ *   +9 +5 +4, barrier 5  +9 passes, as a reader may need the state between
+ * The result carries the newest sequence number. One row of look-ahead is kept; its bytes are the
+ * child's, which must not move before they were used.
+ */
+
 #include "read/fold_iter.h"
 
 #include "base/alloc.h"
@@ -32,6 +43,8 @@ static int joins(const struct fold_iter *f, const struct shale_row *row, uint64_
 /*
  * Collect the operands that follow first, newest to oldest. *base tells whether f->ahead is then the value or tombstone
  * they lie on; otherwise it is the next row, if there is one.
+ * first's bytes are the child's: the key is copied and the value taken over before the child
+ * moves.
  */
 static int collect(struct fold_iter *f, const struct shale_row *first, bool *base)
 {
@@ -66,7 +79,10 @@ static int collect(struct fold_iter *f, const struct shale_row *first, bool *bas
     return 0;
 }
 
-/* Turn the operands that begin with first into one row. */
+/*
+ * Turn the operands that begin with first into one row.
+ * A tombstone below counts for its times, and then there is nothing for the operands to lie on.
+ */
 static int fold_group(struct fold_iter *f, const struct shale_row *first, struct shale_row *out)
 {
     struct shale_slice existing;
@@ -123,8 +139,9 @@ static int fold_iter_next(struct iter *it, struct shale_row *out)
 }
 
 /*
- * The row ahead has left the child and stays the next one if it is not before key. Which way that is shows in its key and
- * that of the group before it; when both are the same, key either is that one or lies ahead.
+ * The row ahead has left the child and stays the next one if it is not before key. Which way that is shows in its
+ * key and that of the group before it; when both are the same, key either is that one or lies ahead. The child is
+ * already behind the row ahead, so seeking it would lose that row.
  */
 static int fold_iter_seek(struct iter *it, struct shale_slice key)
 {

@@ -8,8 +8,9 @@
 #include <stdbool.h>
 
 /*
- * Folds merge operands with the merge operator (R255-R260, SlateDB's merge-operator iterator). Without operator any operand is
- * SHALE_EMERGE. Takes over child (moved, also on failure). The child must not be deduplicated below the newest value.
+ * Folds merge operands with the merge operator (R255-R260, SlateDB's merge-operator iterator). Without operator
+ * any operand is SHALE_EMERGE. Takes over child (moved, also on failure). The child must not be deduplicated below
+ * the newest value.
  */
 struct fold_options {
     const struct shale_merge_operator *op; /* borrowed; may be NULL */

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Merges k sorted children with a binary heap: key first, then sequence number descending, then
+ * the order of the children, newest layer first (R120-R124). The same (key, sequence number) from
+ * several children comes out once, from the newest layer: a WAL replayed over an L0 that has its
+ * rows already must not show them twice. Eight bytes of each key are kept in the heap's entry,
+ * complemented for descending order, so that most comparisons touch one word.
+ */
+
 #include "read/merge_iter.h"
 
 #include "base/alloc.h"
@@ -47,7 +55,10 @@ static uint64_t order_prefix(const struct merge_iter *m, struct shale_slice key)
     return m->descending ? ~p : p;
 }
 
-/* Whether a comes out before b. */
+/*
+ * Whether a comes out before b.
+ * rank makes the order total, and the outcome independent of the heap's shape.
+ */
 static bool child_before(const struct merge_iter *m, const struct merge_child *a, const struct merge_child *b)
 {
     int c;
@@ -92,6 +103,7 @@ static int child_next(struct merge_iter *m, struct merge_child *c)
     return 0;
 }
 
+/* Children are opened on the first next or seek, in this thread, one after the other. */
 static int merge_start(struct merge_iter *m)
 {
     m->started = true;
@@ -108,7 +120,10 @@ static int merge_start(struct merge_iter *m)
     return 0;
 }
 
-/* Move the root's child on. */
+/*
+ * Move the root's child on.
+ * Only here does a child move: the row handed out last is valid until then.
+ */
 static int advance_root(struct merge_iter *m)
 {
     struct merge_child *c = m->heap[0];
@@ -131,7 +146,11 @@ static bool is_repeated(const struct merge_iter *m, const struct merge_child *c)
     return slice_eq(c->row.key, slice_of_buf(&m->last_key));
 }
 
-/* Remember what is handed out. A lone child without deduplication repeats nothing. */
+/*
+ * Remember what is handed out. A lone child without deduplication repeats nothing.
+ * The key is copied, since the child it came from moves before the copies of it in other children
+ * are compared.
+ */
 static int remember(struct merge_iter *m, const struct merge_child *c)
 {
     if (m->n == 1 && !m->dedup)
@@ -171,7 +190,11 @@ static int merge_iter_next(struct iter *it, struct shale_row *out)
     return 0;
 }
 
-/* Children whose row lies before key move there, the others stay where they are (R123). */
+/*
+ * Children whose row lies before key move there, the others stay where they are (R123).
+ * Children at or past the target keep their row: a seek in a scan that is near its target costs
+ * nothing for them.
+ */
 static int merge_iter_seek(struct iter *it, struct shale_slice key)
 {
     struct merge_iter *m = container_of(it, struct merge_iter, base);

@@ -1,4 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A point read goes down through the layers, newest first, and stops at the first value or
+ * tombstone (R142-R147): most reads never touch an object. Operands met on the way are gathered
+ * and folded at the end. Each version is judged by the same rules in every layer (take): visible,
+ * not a repetition, not expired.
+ *   GO_ON     look further down
+ *   SETTLED   *row and *value are the result
+ *   -ENOENT   settled too: a tombstone, or nothing
+ */
+
 #include "read/point_get.h"
 
 #include "base/buf.h"
@@ -20,7 +30,11 @@ struct getter {
 /* What a step says; otherwise an error. */
 enum { GO_ON = 0, SETTLED = 2 };
 
-/* The result is what was collected on top of base (NULL: nothing). SETTLED, -ENOENT or an error. */
+/*
+ * The result is what was collected on top of base (NULL: nothing). SETTLED, -ENOENT or an error.
+ * value is replaced only on success. Folding needs a buffer of its own, as a base in a memtable
+ * or block is borrowed until then.
+ */
 static int settle(struct getter *g, const struct shale_row *base)
 {
     bool on_value = base && base->kind == SHALE_PUT;
@@ -69,6 +83,7 @@ static int take(struct getter *g, const struct shale_row *version)
         if (row.kind == SHALE_MERGE)
             return GO_ON;
         row.kind = SHALE_TOMBSTONE;
+        row.expire_ts = SHALE_NO_TS; /* the operands above it do not expire with it, as in a scan */
     }
     if (row.kind != SHALE_MERGE)
         return settle(g, &row);
@@ -102,6 +117,10 @@ static int get_from_iter(struct getter *g, struct iter *it)
     return rc == SHALE_END ? GO_ON : rc;
 }
 
+/*
+ * In L0 any SST may have the key, so all are asked in order; of a run only the one or two views
+ * that cover it.
+ */
 static int get_from_ssts(struct getter *g)
 {
     const struct manifest *m = g->l->manifest;

@@ -7,7 +7,11 @@
 
 #include <shale/options.h>
 
-/* Everything a read looks at, newest layer first (R142). All borrowed while it is used. */
+/*
+ * Everything a read looks at, newest layer first (R142). All borrowed while it is used.
+ * No layer may hold an older version of a key than a layer below it (R330): reads stop at the
+ * first that settles them.
+ */
 struct read_layers {
     struct memtable *const *tables; /* active, then frozen ones newest first */
     size_t n_tables;
@@ -20,8 +24,8 @@ struct read_layers {
 };
 
 /*
- * The row of one key (R142-R147): layers are opened one by one until a value or tombstone is found. 0 and the row, whose
- * value points into value (replaced) and whose key is the caller's; -ENOENT.
+ * The row of one key (R142-R147): layers are opened one by one until a value or tombstone is found. 0 and the row,
+ * whose value points into value (replaced) and whose key is the caller's; -ENOENT.
  */
 int point_get(const struct read_layers *l, struct shale_slice key, struct shale_buf *value, struct shale_row *row);
 

@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Drops versions that nobody can see any more (R246-R252). For each key, newest to oldest:
+ *   seq > min_seq                   kept: a reader at min_seq or later may need it
+ *   an operand                      kept, and so is the next: it lies on something
+ *   the first other one             kept: the state at min_seq. All older ones are dropped (done)
+ *   expired                         a value becomes a tombstone in its place, an operand is dropped
+ *   drop_tombstones                 tombstones at the oldest end go, as nothing is below for them to hide
+ * SlateDB buffers all versions of a key; here only tombstones wait, so that a key with a million
+ * versions needs no memory.
+ */
+
 #include "read/retention_iter.h"
 
 #include "base/alloc.h"
@@ -12,8 +23,9 @@ struct held_tombstone {
 };
 
 /*
- * Versions are judged as they come, newest to oldest, and handed on at once. Only with drop_tombstones a run of tombstones
- * has to wait for what follows it: an older version of the key sets it free, the end of the key drops it.
+ * Versions are judged as they come, newest to oldest, and handed on at once. Only with drop_tombstones a run of
+ * tombstones has to wait for what follows it: an older version of the key sets it free, the end of the key drops
+ * it.
  */
 struct retention_iter {
     struct iter base;
@@ -54,7 +66,10 @@ static int enter_key(struct retention_iter *r, struct shale_slice key)
     return buf_set(&r->key, key);
 }
 
-/* Whether the row is kept (R247), as what it then is; sets done when it is the last one of its key. */
+/*
+ * Whether the row is kept (R247), as what it then is; sets done when it is the last one of its key.
+ * done is decided before the row is changed: an expired value still ends the versions below it.
+ */
 static bool keep(struct retention_iter *r, struct shale_row *row)
 {
     bool expired = row->expire_ts != SHALE_NO_TS && row->expire_ts <= r->opt.clock_tick;
@@ -84,7 +99,10 @@ static int hold(struct retention_iter *r, const struct shale_row *row)
     return 0;
 }
 
-/* The next of the held tombstones and the row that set them free. */
+/*
+ * The next of the held tombstones and the row that set them free.
+ * behind borrows from the child, which has not moved since.
+ */
 static void release(struct retention_iter *r, struct shale_row *out)
 {
     const struct held_tombstone *t;

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rows of a sorted run: its SSTs lie one behind the other, so at most one is open (two while a
+ * shared key is read backwards). Those before the range are found by bisection and never opened.
+ * Neighbours may share a boundary key whose versions SlateDB split between them (R197, R331).
+ */
+
 #include "read/run_iter.h"
 
 #include "base/alloc.h"
@@ -7,11 +13,13 @@
 #include <errno.h>
 
 /*
- * The range shrinks from the side where the iterator began: by a seek, and in descending order by every key that SSTs share.
+ * The range shrinks from the side where the iterator began: by a seek, and in descending order by every key that
+ * SSTs share.
  *
- * Ascending, the SSTs are read one behind the other; the versions of a key at a boundary lie newest first already. Descending,
- * an SST whose first key the one before it may have, too, is read down to that key (without it). Then the key is looked up in
- * all the SSTs that share it, from the first to the last of them; then come the keys below it.
+ * Ascending, the SSTs are read one behind the other; the versions of a key at a boundary lie newest first already.
+ * Descending, an SST whose first key the one before it may have, too, is read down to that key (without it). Then
+ * the key is looked up in all the SSTs that share it, from the first to the last of them; then come the keys below
+ * it.
  */
 struct run_iter {
     struct iter base;
@@ -37,7 +45,10 @@ static bool first_key(const struct sst_view *v, struct shale_slice *key)
     return r.from_kind != KEY_UNBOUNDED;
 }
 
-/* How many SSTs begin before key; or_at: or with it. */
+/*
+ * How many SSTs begin before key; or_at: or with it.
+ * A view without a known first key sorts before everything: it may hold any key.
+ */
 static size_t count_before(const struct sorted_run *run, struct shale_slice key, bool or_at)
 {
     size_t lo = 0, hi = run->n;
@@ -125,7 +136,10 @@ static int asc_seek(struct iter *it, struct shale_slice key)
     return r->cur ? iter_seek(r->cur, key) : 0;
 }
 
-/* Whether an SST and the one before it may both have key, which is the first of the former. */
+/*
+ * Whether an SST and the one before it may both have key, which is the first of the former.
+ * Without a last key on record (written before SlateDB kept it) any key may be in the SST before.
+ */
 static bool may_share(const struct run_iter *r, size_t i, struct shale_slice key)
 {
     struct key_range here = sst_view_range(&r->run->ssts[i]), before;
@@ -158,7 +172,12 @@ static int desc_open_group(struct run_iter *r, struct shale_slice key)
     return sst_iter_new(r->ts, &r->run->ssts[r->group_at], &point, &r->opt, &r->cur);
 }
 
-/* What was open has ended: go on to the next, opening it when it belongs to a shared key. */
+/*
+ * What was open has ended: go on to the next, opening it when it belongs to a shared key.
+ *   body      SST pos-1 without its first key, if that may be shared
+ *   group     that key, in SSTs group_low .. pos-1, from the lowest: newest versions first
+ *   next      pos = group_low + 1, with the key excluded from now on
+ */
 static int desc_advance(struct run_iter *r)
 {
     struct shale_slice first;

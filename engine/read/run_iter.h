@@ -11,7 +11,10 @@
 int run_iter_new(struct table_store *ts, const struct sorted_run *run, const struct key_range *range,
                  const struct sst_iter_options *opt, struct iter **out);
 
-/* The SSTs *first..*end-1 of a run are those that can have a key of range; none when they are equal. */
+/*
+ * The SSTs *first..*end-1 of a run are those that can have a key of range; none when they are equal.
+ * By bisection over the first keys of the views; nothing is read.
+ */
 void run_covering(const struct sorted_run *run, const struct key_range *range, size_t *first, size_t *end);
 
 #endif

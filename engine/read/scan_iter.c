@@ -1,4 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A scan is a stack of iterators (R148-R155):
+ *   tombstones out
+ *     fold operands onto values, across different expiry
+ *       drop what has expired, if asked
+ *         merge, newest version of each key and the operands above it
+ *           visible: sequence numbers up to max_seq, one for each child
+ *             memtables | L0 SSTs | runs
+ * Visibility comes first: a tombstone above max_seq must not hide the value below it (R140).
+ */
+
 #include "base/alloc.h"
 #include "read/fold_iter.h"
 #include "read/merge_iter.h"
@@ -67,6 +78,7 @@ struct scan_parts {
     size_t n;
 };
 
+/* it is moved, also on failure. */
 static int add_child(struct scan_parts *p, struct iter *it)
 {
     int rc = visible_iter_new(it, p->l->max_seq, &p->children[p->n]);
@@ -89,6 +101,7 @@ static int add_tables(struct scan_parts *p)
     return rc;
 }
 
+/* The copy of the view is counted before the iterator is made, so that closing finds it. */
 static int add_l0(struct scan_parts *p)
 {
     const struct manifest *m = p->l->manifest;

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Hides rows above a sequence number. With no limit it is left out altogether. */
+
 #include "read/visible_iter.h"
 
 #include "base/alloc.h"

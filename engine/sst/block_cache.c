@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The block cache: least recently used, in shards by hash so that readers on many threads rarely
+ * meet. Each shard has a hash table and two lists (data blocks; indexes and filters), both under
+ * its own lock. Limits are global: atomics count bytes, and whoever goes over the limit evicts
+ * until it fits, taking the shards in turn; so one large item need not fit into a sixteenth.
+ * Items are reference-counted: eviction drops the cache's reference, readers keep theirs.
+ *   used         bytes kept and reserved. Raised before an item is put in, so it may be over the limit for a moment
+ *   used_by[c]   bytes kept of one class. Only a hint, which class to evict from
+ * Both are relaxed: they count, and publish nothing; items are handed over under the shard's
+ * lock.
+ */
+
 #include "sst/block_cache.h"
 
 #include "base/alloc.h"
@@ -60,6 +72,7 @@ void cache_item_unref(struct cache_item *item)
         item->free(item);
 }
 
+/* Offsets and ids are far from random in their low bits; both halves of the hash are used. */
 static uint64_t mix(uint64_t x)
 {
     x ^= x >> 32;
@@ -99,7 +112,10 @@ static struct cache_entry *find_locked(struct cache_shard *s, struct cache_key k
     return e;
 }
 
-/* More buckets when the chains get long; without memory they stay as they are. */
+/*
+ * More buckets when the chains get long; without memory they stay as they are.
+ * Never shrinks: the number of entries is bounded by the byte limit.
+ */
 static void grow_locked(struct cache_shard *s)
 {
     size_t n = s->n_buckets * 2;
@@ -146,7 +162,11 @@ static struct cache_entry *take_oldest(struct cache_shard *s, enum cache_class c
     return e;
 }
 
-/* Drop one entry of the class; the shards take turns. Returns whether there was one. */
+/*
+ * Drop one entry of the class; the shards take turns. Returns whether there was one.
+ * The entry is out of its shard when its bytes are subtracted, so no two threads subtract the
+ * same. The last reference may be ours: the item is freed outside the lock.
+ */
 static bool evict_class(struct block_cache *c, enum cache_class class)
 {
     size_t hand = atomic_fetch_add_explicit(&c->hand, 1, memory_order_relaxed);
@@ -172,7 +192,11 @@ static bool evict_one(struct block_cache *c)
     return evict_class(c, first) || evict_class(c, first == CLASS_META ? CLASS_BLOCK : CLASS_META);
 }
 
-/* Count charge as used, throwing out what is in the way. False when that did not help. */
+/*
+ * Count charge as used, throwing out what is in the way. False when that did not help.
+ * First counted, then made true: of two threads that reserve at once, each sees the other's
+ * bytes. False only when everything in the cache is on its way in by others.
+ */
 static bool reserve(struct block_cache *c, size_t charge)
 {
     atomic_fetch_add_explicit(&c->used, charge, memory_order_relaxed);
@@ -255,7 +279,11 @@ struct cache_item *block_cache_get(struct block_cache *c, struct cache_key key)
     return item;
 }
 
-/* Link e unless its key is there already. */
+/*
+ * Link e unless its key is there already.
+ * An equal key is there when two readers missed at once; both hold the same bytes, and the older
+ * item stays.
+ */
 static bool insert(struct block_cache *c, struct cache_entry *e)
 {
     struct cache_shard *s = shard_of(c, e->hash);
@@ -290,6 +318,7 @@ static bool has_key(struct block_cache *c, struct cache_key key, uint64_t hash)
     return found;
 }
 
+/* The first look spares copying and evicting for what is there already. */
 void block_cache_put(struct block_cache *c, struct cache_key key, struct cache_item *item, bool high)
 {
     struct cache_entry *e;

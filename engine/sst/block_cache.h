@@ -19,6 +19,10 @@ struct cache_item {
 struct cache_item *cache_item_ref(struct cache_item *item);
 void cache_item_unref(struct cache_item *item); /* NULL is fine */
 
+/*
+ * Unique for ever: ids of SSTs are never used twice, so nothing in the cache has to be
+ * invalidated (R172).
+ */
 struct cache_key {
     struct shale_ulid sst;
     uint64_t offset; /* in the object */

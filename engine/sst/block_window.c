@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Read-ahead for one iterator: neighbouring blocks are asked for together, in the direction of
+ * travel, as many as fit the byte budget, which counts what compressed blocks become. Blocks behind the current window are let go when the
+ * next is loaded; those the iterator still walks have a reference of their own.
+ */
+
 #include "sst/block_window.h"
 
 #include "base/alloc.h"
@@ -24,6 +30,10 @@ void block_window_fini(struct block_window *w)
     w->cap = 0;
 }
 
+/*
+ * As stored, compressed. The last block ends where the filter would begin (storage format 2.1).
+ * Offsets ascend strictly (sst_index_decode), so no length is negative or 0.
+ */
 static uint64_t stored_len(const struct block_window *w, size_t i)
 {
     const struct sst_index *x = &w->index->x;
@@ -43,7 +53,10 @@ static uint64_t budget(const struct block_window *w)
     return w->expansion == 0 && stored > FIRST_BYTES ? FIRST_BYTES : stored;
 }
 
-/* How many blocks from i on, in the given direction and not past end, to read. */
+/*
+ * How many blocks from i on, in the given direction and not past end, to read. At least one, whatever its size; end
+ * itself may be taken.
+ */
 static size_t count_blocks(const struct block_window *w, size_t i, size_t end, enum iter_order order)
 {
     uint64_t sum = stored_len(w, i), max = budget(w);
@@ -71,6 +84,7 @@ static void note_expansion(struct block_window *w)
     w->expansion = stored > 0 && decoded > stored ? (decoded + stored - 1) / stored : 1;
 }
 
+/* w->n is 0 while reading, so that after a failure the window holds nothing. */
 static int load(struct block_window *w, size_t i, size_t lo, size_t hi, enum iter_order order)
 {
     size_t n = count_blocks(w, i, order == ITER_ASC ? hi : lo, order);

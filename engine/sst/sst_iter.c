@@ -1,4 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rows of one SST in a key range, in either direction (R125-R130). Binary search over the index's
+ * separators gives the blocks lo..hi that can hold keys of the range; the rows of each come from
+ * a block_iter, the blocks through a block_window.
+ *   ST_NEW     nothing was read; seeks only narrow the range
+ *   ST_OPEN    block number at is current, rows walks it
+ *   ST_DONE    next gives SHALE_END, again and again
+ *   ST_FAILED  next gives the same error, again and again
+ * Within a block no key is compared with the range but at its edges (edge, leading): inner blocks
+ * lie wholly inside. One key may span several blocks; ascending that needs nothing, descending it
+ * needs the key_group below, since its newest version lies in the first of them.
+ */
+
 #include "sst/sst_iter.h"
 
 #include "base/alloc.h"
@@ -114,7 +127,11 @@ static int fail_in_block(struct sst_iter *it, size_t number, int rc)
     return fail(it, rc);
 }
 
-/* The number of blocks whose separator is below key, or also at it. */
+/*
+ * The number of blocks whose separator is below key, or also at it.
+ * Separators need not be keys: a separator s of block i says p <= s <= f for the last key p
+ * before and the first key f of the block.
+ */
 static size_t count_below(const struct sst_iter *it, struct shale_slice key, bool or_equal)
 {
     const struct sst_index *x = index_of(it);
@@ -156,7 +173,10 @@ static bool find_blocks(struct sst_iter *it)
     return n > 0 && it->lo <= it->hi;
 }
 
-/* Make b, block number i, the current one; takes the reference. */
+/*
+ * Make b, block number i, the current one; takes the reference.
+ * The row iterator is reused, with its buffers, for every block.
+ */
 static int enter_block(struct sst_iter *it, size_t i, struct block *b)
 {
     int rc;
@@ -190,7 +210,11 @@ static int seek_in_block(struct sst_iter *it, struct shale_slice key)
     return rc < 0 ? fail_in_block(it, it->at, rc) : 0;
 }
 
-/* Begin at the near end of the range. */
+/*
+ * Begin at the near end of the range.
+ * leading: an excluded bound may have rows of its key in the first block, which are passed over;
+ * otherwise seek_in_block has gone behind them already.
+ */
 static int position(struct sst_iter *it)
 {
     const struct key_range *r = &it->range;
@@ -204,7 +228,11 @@ static int position(struct sst_iter *it)
     return rc;
 }
 
-/* Whether the filter leaves a chance that the one key of the range is there. 1, 0 or an error. */
+/*
+ * Whether the filter leaves a chance that the one key of the range is there. 1, 0 or an error.
+ * Before the index: for most SSTs that lack the key it saves reading the index, and always the
+ * block.
+ */
 static int ask_filter(struct sst_iter *it)
 {
     struct table_filter *f = NULL;
@@ -217,7 +245,11 @@ static int ask_filter(struct sst_iter *it)
     return rc;
 }
 
-/* 0 when there is a current block, SHALE_END or an error otherwise. */
+/*
+ * 0 when there is a current block, SHALE_END or an error otherwise.
+ * What the first next costs is here, so that iterators over SSTs which a merge never reaches cost
+ * nothing.
+ */
 static int start(struct sst_iter *it)
 {
     int rc = 1;
@@ -250,6 +282,7 @@ static int not_open(struct sst_iter *it)
     return it->state == ST_DONE ? SHALE_END : it->failure;
 }
 
+/* it->last borrows from the block, which stays until the next call. */
 static int asc_next(struct iter *base, struct shale_row *out)
 {
     struct sst_iter *it = self(base);
@@ -296,6 +329,11 @@ static int group_enter_block(struct sst_iter *it, size_t i, struct block *b)
 /*
  * The row that the descent came upon has a key which equals the separator of its block: newer versions may lie in the
  * blocks before. Read all versions ascending, from the first block that can hold one.
+ *   blocks:   first          ...         at
+ *             k@9 k@8 | k@7 k@6 | k@5 a-later-key     separators of the 2nd and 3rd are k
+ * The descent arrives at block at from the right and finds k@5 first, though k@9 has to come
+ * first. So all blocks that can hold k are read ascending, then the descent goes on in front of k
+ * in block first.
  */
 static int group_begin(struct sst_iter *it, struct shale_slice key)
 {
@@ -314,6 +352,7 @@ static int group_begin(struct sst_iter *it, struct shale_slice key)
     return group_enter_block(it, first, g->first);
 }
 
+/* The block in which the descent stands is there already, the others come through the window. */
 static int group_next_block(struct sst_iter *it)
 {
     struct key_group *g = &it->group;
@@ -352,7 +391,11 @@ static int group_next(struct sst_iter *it, struct shale_row *out)
     return rc;
 }
 
-/* Go on below the group's key, in the block where it begins. */
+/*
+ * Go on below the group's key, in the block where it begins.
+ * The range shrinks by the key that is done with, so that the rest of its block is passed over as
+ * lying behind the end.
+ */
 static int group_end(struct sst_iter *it)
 {
     struct key_group *g = &it->group;
@@ -373,7 +416,11 @@ static int group_end(struct sst_iter *it)
     return seek_in_block(it, it->range.to);
 }
 
-/* The next row, or what to do to get one: 0 with *given false means ask again. */
+/*
+ * The next row, or what to do to get one: 0 with *given false means ask again.
+ * A group begins only where the key equals the separator: otherwise no block before can have the
+ * key (storage format 2.5).
+ */
 static int desc_step(struct sst_iter *it, struct shale_row *out, bool *given)
 {
     int rc;
@@ -422,6 +469,10 @@ static int jump(struct sst_iter *it, size_t i, struct shale_slice key)
     return rc < 0 ? rc : seek_in_block(it, key);
 }
 
+/*
+ * Never to a block before the current one, even if the separator says so: rows that were passed
+ * do not come again.
+ */
 static int asc_seek(struct iter *base, struct shale_slice key)
 {
     struct sst_iter *it = self(base);
@@ -506,6 +557,10 @@ static int own_bound(struct shale_buf *buf, struct shale_slice *bound)
     return rc;
 }
 
+/*
+ * Nothing is read here. The intersection borrows from both ranges; own_bound then copies what is
+ * left of them.
+ */
 int sst_iter_new(struct table_store *ts, const struct sst_view *view, const struct key_range *range,
                  const struct sst_iter_options *opt, struct iter **out)
 {

@@ -5,6 +5,10 @@
 #include "format/key_range.h"
 #include "sst/table_store.h"
 
+/*
+ * read_ahead_bytes bounds what one iterator holds: about one window of stored blocks, and the
+ * decoded ones.
+ */
 struct sst_iter_options {
     enum iter_order order;
     bool fill_cache;

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SST objects without a manifest: WAL objects and single files. One is read from its end
+ * (trailer, info), or decoded whole from memory by replay. Everything comes from outside:
+ * sections must lie below the info section (section_info_decode) and blocks below the filter
+ * (sst_index_decode) before anything is addressed by them.
+ */
+
 #include "sst/table_store.h"
 
 #include "base/alloc.h"
@@ -39,7 +46,12 @@ static int read_range(struct shale_store *store, const char *name, uint64_t offs
     return rc;
 }
 
-/* Info and version from the end of an object; reads again when the guess was too short. */
+/*
+ * Info and version from the end of an object; reads again when the guess was too short.
+ * One read in nearly all cases: the guess holds trailer and info of an SST with keys of up to a
+ * kilobyte or two. object_len is what head said; an object never changes, so it cannot have
+ * shrunk since.
+ */
 static int read_meta(struct shale_store *store, const char *name, uint64_t object_len, struct sst_trailer *trailer,
                      struct sst_info *info)
 {
@@ -71,6 +83,10 @@ out:
     return rc;
 }
 
+/*
+ * For an object of no bytes: an info that says WAL, without index, which table_index_read
+ * understands.
+ */
 static int open_object(struct shale_store *store, const char *name, struct shale_ulid id, bool may_be_empty,
                        struct sst_handle **out)
 {
@@ -136,6 +152,7 @@ static struct shale_slice part_of(const struct scan *s, uint64_t offset, uint64_
     return slice_of(s->object.data + offset, (size_t)len);
 }
 
+/* Sections are slices of the object: nothing is copied unless it is compressed. */
 static int scan_open(struct scan *s)
 {
     struct sst_part part = { .object = s->name, .kind = "info" };
@@ -193,6 +210,10 @@ static int scan_block(struct scan *s, size_t i)
     return rc == SHALE_END ? 0 : part_err_add(rc, &part);
 }
 
+/*
+ * Rows go out as they are decoded; a corrupt block behind good ones fails the scan after their
+ * rows were told, so the caller must not publish before the end.
+ */
 int sst_scan_object(struct shale_slice object, const char *name, sst_row_fn fn, void *arg)
 {
     struct scan s = { .object = object, .name = name, .fn = fn, .arg = arg };

@@ -1,4 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sections, the unit in which an SST is stored and checked:
+ *   payload, as it is or compressed | u32be CRC-32 of these bytes
+ * The checksum covers the stored form and is checked before a decompressor sees the bytes: these
+ * are then corrupt only if they were written so.
+ */
+
 #include "sst/sst_section.h"
 
 #include "base/alloc.h"
@@ -51,6 +58,7 @@ static size_t raw_bound(enum shale_codec codec, size_t len)
     return bound < RAW_MAX ? bound : (size_t)RAW_MAX;
 }
 
+/* A section of no bytes does not exist: even an empty index has a root. */
 int section_check(const struct sst_part *part, struct shale_slice stored, struct shale_slice *payload)
 {
     struct shale_slice p;
@@ -103,6 +111,10 @@ int section_encode(struct shale_slice raw, enum shale_codec codec, struct shale_
     return rc < 0 ? rc : section_seal(out, start);
 }
 
+/*
+ * The info section is the last one, so every other lies below its offset. Overlaps among them do
+ * no harm.
+ */
 static bool info_fits(const struct sst_info *i, uint64_t end)
 {
     return section_fits(i->index_offset, i->index_len, end) && section_fits(i->filter_offset, i->filter_len, end) &&

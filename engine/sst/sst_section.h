@@ -7,7 +7,10 @@
 /* The stored form of a section: payload, perhaps compressed, and its checksum (storage format section 2.2). */
 #define SECTION_CRC_LEN 4
 
-/* Which part of which object, for error messages. */
+/*
+ * Which part of which object, for error messages.
+ * Borrowed by every error message about the part; made on the stack where a part is read.
+ */
 struct sst_part {
     const char *object;
     const char *kind; /* "block", "index", ... */

@@ -1,4 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes a compacted SST as a stream (storage format 2.8):
+ *   rows -> block_builder -> section (compress, checksum) -> pending -> object store
+ *           index entry, filter hash and counts are kept aside until the end
+ *   [block 0][block 1]...[filter?][index][stats][info][trailer]
+ * An object of up to SMALL_MAX bytes stays in pending and becomes one conditional put, which may
+ * be repeated; a larger one is begun as an upload as soon as it is known to be larger, and goes
+ * out in pieces while rows come in. Block boundaries are SlateDB's to the row. One thread; no
+ * locks.
+ *   open      rows are taken
+ *   sealed    all bytes made; only putting them is left, and may be repeated after SHALE_ETRANSIENT
+ *   failed    bytes are missing; every call returns the error
+ */
+
 #include "sst/sst_writer.h"
 
 #include "base/alloc.h"
@@ -94,7 +108,11 @@ bool sst_writer_is_empty(const struct sst_writer *w)
     return w->n_rows == 0;
 }
 
-/* Remember that the object cannot be completed. Trying again is of no use, so nobody shall be told to. */
+/*
+ * Remember that the object cannot be completed. Trying again is of no use, so nobody shall be told to.
+ * An object that can never be completed must not look transient, or flush would repeat the same
+ * doomed call for ever; it starts over with a new writer instead.
+ */
 static int writer_fail(struct sst_writer *w, int rc)
 {
     shale_upload_abort(w->upload);
@@ -108,7 +126,11 @@ static int already_failed(const struct sst_writer *w)
     return err_set(w->failed, "%s: writing it failed before", writer_name(w));
 }
 
-/* Hand what has gathered to the store. */
+/*
+ * Hand what has gathered to the store.
+ * Bytes leave pending only when the store took them: written + pending.len is the offset of the
+ * next byte at any time.
+ */
 static int write_pending(struct sst_writer *w)
 {
     int rc = 0;
@@ -132,7 +154,11 @@ static int write_if_much(struct sst_writer *w, size_t len)
     return w->pending.len > 0 && size_add(w->pending.len, len) > bound ? write_pending(w) : 0;
 }
 
-/* The payload in w->raw becomes a section; *len is its stored length. */
+/*
+ * The payload in w->raw becomes a section; *len is its stored length.
+ * raw.len is an upper guess of what is added; a codec may add a little, which the buffer's growth
+ * takes.
+ */
 static int put_section(struct sst_writer *w, enum shale_codec codec, uint64_t *len)
 {
     uint64_t start = writer_offset(w);
@@ -146,6 +172,10 @@ static int put_section(struct sst_writer *w, enum shale_codec codec, uint64_t *l
     return 0;
 }
 
+/*
+ * Room for the block's counts comes first: nothing may fail between writing the block and
+ * recording it.
+ */
 static int end_block(struct sst_writer *w, uint64_t *stored_len)
 {
     int rc;
@@ -166,7 +196,10 @@ static int end_block(struct sst_writer *w, uint64_t *stored_len)
     return 0;
 }
 
-/* The index tells a first block by an empty key, and others by what separates them from the block before. */
+/*
+ * The index tells a first block by an empty key, and others by what separates them from the block before.
+ * The separator is made before last is overwritten by the new block's first key.
+ */
 static int begin_block(struct sst_writer *w, struct shale_slice first_key)
 {
     struct shale_slice sep = slice_of(NULL, 0);
@@ -176,6 +209,10 @@ static int begin_block(struct sst_writer *w, struct shale_slice first_key)
     return sst_index_builder_add(&w->index, writer_offset(w), sep);
 }
 
+/*
+ * Rows out of order would make an SST in which bisection misses keys: refused here, whoever made
+ * the mistake.
+ */
 static int check_row(const struct sst_writer *w, const struct shale_row *row)
 {
     int c;
@@ -216,6 +253,7 @@ static void count_row(struct sst_writer *w, const struct shale_row *row)
     w->n_rows++;
 }
 
+/* Order: end the old block, index the new one, add. stored_len > 0 says that a block was ended. */
 static int add_row(struct sst_writer *w, const struct shale_row *row, uint64_t *stored_len)
 {
     int rc = 0;
@@ -264,6 +302,7 @@ static bool wants_filter(const struct sst_writer *w)
     return w->filter.n > 0 && w->n_rows >= f->min_filter_keys && w->filter.n <= UINT32_MAX / f->filter_bits_per_key;
 }
 
+/* Counted in rows, like SlateDB: several versions of a key set the same bits again. */
 static int put_filter(struct sst_writer *w)
 {
     int rc;
@@ -317,7 +356,10 @@ static int put_info(struct sst_writer *w)
     return shale_buf_append(&w->pending, bytes, sizeof(bytes));
 }
 
-/* All that follows the rows. */
+/*
+ * All that follows the rows.
+ * Each offset in info is taken when its section begins.
+ */
 static int seal(struct sst_writer *w)
 {
     uint64_t len;
@@ -341,7 +383,10 @@ static int seal(struct sst_writer *w)
     return rc;
 }
 
-/* Whether the object that is there already holds just our bytes: then an earlier attempt had succeeded after all. */
+/*
+ * Whether the object that is there already holds just our bytes: then an earlier attempt had succeeded after all.
+ * After a lost reply the same id with the same bytes can only be ours: ids are random.
+ */
 static bool is_there(struct sst_writer *w)
 {
     struct shale_buf found = SHALE_BUF_INIT;
@@ -352,6 +397,7 @@ static bool is_there(struct sst_writer *w)
     return same;
 }
 
+/* The upload overwrites, as stores have no conditional upload; the id is nobody else's. */
 static int publish(struct sst_writer *w)
 {
     struct shale_upload *u;
@@ -378,6 +424,7 @@ static void fill_cache(struct sst_writer *w, const struct sst_handle *h)
         table_cache_filter(w->ts, h, slice_of_buf(&w->filter_payload));
 }
 
+/* The handle is made before the object is visible: afterwards nothing may fail. */
 int sst_writer_finish(struct sst_writer *w, struct sst_handle **out)
 {
     struct sst_handle *h = NULL;

@@ -5,8 +5,10 @@
 #include "sst/table_store.h"
 
 /*
- * Rows in, a compacted SST out (storage format section 2.8). Rows come key ascending, newest version first; keys are checked.
- * Bytes stream to the store, so memory stays within a few MiB; a small object is one conditional put. One thread.
+ * Rows in, a compacted SST out (storage format section 2.8). Rows come key ascending, newest version first; keys
+ * are checked. Bytes stream to the store, so memory stays within a few MiB; a small object is one conditional put.
+ * One thread.
+ * Between blocks the writer can be given up at any time: nothing is visible before finish.
  */
 struct sst_writer;
 
@@ -20,9 +22,10 @@ int sst_writer_new(struct table_store *ts, struct shale_ulid id, bool cache, str
 int sst_writer_add(struct sst_writer *w, const struct shale_row *row, uint64_t *block_bytes);
 bool sst_writer_is_empty(const struct sst_writer *w);
 /*
- * Write the rest; when it returns 0 the object is durable and *out describes it. A writer without rows is -EINVAL: such an
- * SST must never be referenced. Ends the writer only on success. After SHALE_ETRANSIENT it may be tried again, which
- * puts the same bytes; when they had begun to stream (an object of more than some MiB) they are gone, and it is -EIO.
+ * Write the rest; when it returns 0 the object is durable and *out describes it. A writer without rows is -EINVAL:
+ * such an SST must never be referenced. Ends the writer only on success. After SHALE_ETRANSIENT it may be tried
+ * again, which puts the same bytes; when they had begun to stream (an object of more than some MiB) they are gone,
+ * and it is -EIO.
  */
 int sst_writer_finish(struct sst_writer *w, struct sst_handle **out);
 /* Frees the writer; an unfinished object never appears. NULL is fine. */

@@ -1,4 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the parts of an SST: index, filter, stats, blocks; through the block cache where they
+ * have a place in it. The way of a part:
+ *   cache? -> range read -> checksum -> decompress -> parse -> cache -> reference for the caller
+ * Two threads that miss at the same time read twice; the cache keeps the first. No lock is held
+ * across a read. Errors name the object and the part.
+ */
+
 #include "sst/table_store.h"
 
 #include "base/alloc.h"
@@ -45,6 +53,7 @@ static int store_failed(int rc, const struct sst_part *part)
 /*
  * What the cache has at offset, when it is of the wanted type. (A corrupt index could point at the place of another
  * part; the function that frees an item tells what it is.)
+ * WAL objects are read once, at recovery, and would only push out what is useful.
  */
 static struct cache_item *cache_find(struct table_store *ts, const struct sst_source *src, uint64_t offset,
                                      void (*type)(struct cache_item *))
@@ -68,7 +77,11 @@ static void cache_keep(struct table_store *ts, const struct sst_source *src, uin
         block_cache_put(ts->cache, (struct cache_key){ .sst = src->sst->id, .offset = offset }, item, high);
 }
 
-/* Read one section and replace out by its payload. */
+/*
+ * Read one section and replace out by its payload.
+ * len comes from a manifest or an info section, hence the check; that the object is as long as it
+ * says only the store can tell (-ERANGE).
+ */
 static int read_section(struct table_store *ts, const struct sst_source *src, const char *kind, uint64_t offset,
                         uint64_t len, struct shale_buf *out)
 {
@@ -139,6 +152,7 @@ static struct table_index *index_new(void)
     return i;
 }
 
+/* The charge counts what the index takes in memory, which is more than its payload. */
 static int index_parse(const struct sst_info *info, struct table_index *i)
 {
     int rc = sst_index_decode(slice_of_buf(&i->payload), info->filter_offset, &i->x);
@@ -307,6 +321,7 @@ struct block_run {
     size_t first, n;
 };
 
+/*   have:  B . . B . B         runs: [1, 2] and [4] */
 static size_t find_runs(struct block *const *have, size_t first, size_t n, struct block_run *runs)
 {
     size_t n_runs = 0;
@@ -322,7 +337,10 @@ static size_t find_runs(struct block *const *have, size_t first, size_t n, struc
     return n_runs;
 }
 
-/* Cut the bytes of a run into blocks, which replace NULLs in out (whose first is block first of the run). */
+/*
+ * Cut the bytes of a run into blocks, which replace NULLs in out (whose first is block first of the run).
+ * On failure the blocks made so far stay in out, for table_blocks_read to drop with the rest.
+ */
 static int decode_run(const struct part_reader *r, const struct sst_index *x, const struct block_run *run,
                       struct shale_slice bytes, bool fill, struct shale_buf *scratch, struct block **out)
 {
@@ -345,7 +363,10 @@ static int decode_run(const struct part_reader *r, const struct sst_index *x, co
     return 0;
 }
 
-/* Read all runs at once. */
+/*
+ * Read all runs at once.
+ * A single run, the usual case, needs no arrays.
+ */
 static int fetch_runs(const struct part_reader *r, const struct sst_index *x, const struct block_run *runs,
                       size_t n_runs, struct shale_range_get *gets)
 {
@@ -374,7 +395,10 @@ static int fetch_runs(const struct part_reader *r, const struct sst_index *x, co
     return rc;
 }
 
-/* Fill the holes of out. */
+/*
+ * Fill the holes of out.
+ * Compressed blocks share one scratch buffer; each block is copied out of it at its exact size.
+ */
 static int read_missing(struct table_store *ts, const struct sst_source *src, const struct sst_index *x, size_t first,
                         size_t n, bool fill, struct block **out)
 {
@@ -444,6 +468,10 @@ void table_cache_block(struct table_store *ts, struct shale_ulid id, uint64_t of
     block_unref(b);
 }
 
+/*
+ * Parsed from a copy: an index that cannot be parsed here would be found on reading as well, so
+ * failures are dropped.
+ */
 void table_cache_index(struct table_store *ts, const struct sst_handle *h, struct shale_slice payload)
 {
     struct sst_source src = sst_source_compacted(h);

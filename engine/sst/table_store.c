@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where SSTs lie. Most are under the database's own root; those of a clone's parents are under
+ * theirs, as the manifest's external databases say (storage format 8.4). The map is small and
+ * searched by bisection under mu, which is held for moments only.
+ */
+
 #include "sst/table_store.h"
 
 #include "base/alloc.h"
@@ -44,7 +50,10 @@ void table_store_fini(struct table_store *ts)
     *ts = (struct table_store){ 0 };
 }
 
-/* By id, and the one that wins first. */
+/*
+ * By id, and the one that wins first.
+ * A later entry of the list wins, as in the map that SlateDB fills from it.
+ */
 static int external_cmp(const void *pa, const void *pb)
 {
     const struct external_sst *a = pa, *b = pb;
@@ -101,6 +110,10 @@ static size_t externals_settle(struct external_sst *list, size_t n)
     return kept;
 }
 
+/*
+ * Built anew and swapped in. Old entries are kept, since a reader may still hold an older
+ * manifest.
+ */
 int table_store_set_externals(struct table_store *ts, const struct manifest *m)
 {
     size_t n_new = count_externals(m), n = 0;

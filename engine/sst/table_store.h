@@ -10,7 +10,10 @@
 
 #include <shale/object_store.h>
 
-/* How SSTs are written. */
+/*
+ * How SSTs are written.
+ * Of what is written from now on. Every SST describes itself, so reading asks nothing of it.
+ */
 struct sst_format {
     enum shale_codec codec;
     uint32_t block_size;

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Encodes WAL objects (storage format 7.1): an SST whose rows are in commit order rather than key
+ * order, whose index has sequence numbers for keys, and which has neither filter nor stats.
+ *   [block 0][block 1]...[index][info][trailer]       info: first = u64be sequence number, type WAL
+ */
+
 #include "sst/sst_writer.h"
 
 #include "base/alloc.h"
@@ -105,6 +111,7 @@ static int put_end(struct wal_sst *w)
     return shale_buf_append(w->out, bytes, sizeof(bytes));
 }
 
+/* On failure out is as it was, so that a retry may append to it again. */
 int wal_sst_encode(const struct sst_format *format, const struct shale_row *const *rows, size_t n,
                    struct shale_buf *out)
 {

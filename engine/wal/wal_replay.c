@@ -1,4 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads the WAL back (R97-R102): objects first..last in order, several on their way at once,
+ * since each costs a round trip. Reader threads of a pool fetch whole objects into slots; the
+ * calling thread takes them in id order and decodes.
+ *   ids      done ... next ........ asked - 1 | asked ...
+ *                     [ in slots, id % 8      ]
+ * Slots are never shared by two ids, as at most MAX_AHEAD are between next and asked. A slot is
+ * the reader's from ask to ready, the caller's before and after; ready is set under mu, which
+ * hands the rest of it over. Any missing id is an error: the writer leaves no gap, so a hole
+ * means lost commits.
+ */
+
 #include "wal/wal_replay.h"
 
 #include "base/alloc.h"
@@ -22,6 +34,7 @@ struct find {
     uint64_t from, last;
 };
 
+/* Names that are not WAL ids are skipped, as SlateDB does. */
 static int find_name(void *arg, const char *name, const struct shale_object_meta *meta)
 {
     struct find *f = arg;
@@ -33,6 +46,10 @@ static int find_name(void *arg, const char *name, const struct shale_object_meta
     return 0;
 }
 
+/*
+ * A listing from from on, not of the whole log: objects below may be many and are about to be
+ * collected.
+ */
 int wal_find_last(struct table_store *ts, uint64_t from, uint64_t *last)
 {
     struct find f = { .ts = ts, .from = from };
@@ -89,6 +106,10 @@ static bool stopped(struct replay *r)
     return stop;
 }
 
+/*
+ * Once stopped, queued jobs return at once, so that pool_free need not wait for reads nobody
+ * wants.
+ */
 static void read_object(void *arg)
 {
     struct slot *s = arg;
@@ -127,6 +148,7 @@ static bool may_ask(const struct replay *r, uint64_t next)
     return r->asked == next || r->held + (r->n_ahead + 1) * r->largest <= AHEAD_BYTES;
 }
 
+/* Without a pool (a single object) the read happens here, on the caller's thread. */
 static int ask(struct replay *r, uint64_t id)
 {
     struct slot *s = slot_of(r, id);
@@ -146,6 +168,7 @@ static int ask(struct replay *r, uint64_t id)
     return rc;
 }
 
+/* Always for a slot that was asked for: may_ask lets at least one through. */
 static void wait_ready(struct replay *r, struct slot *s)
 {
     mutex_lock(&r->mu);
@@ -166,6 +189,7 @@ static int read_failed(const struct replay *r, const struct slot *s)
     return err_set(s->rc, "%s: %s", (const char *)s->name.data, s->why ? s->why : shale_strerror(s->rc));
 }
 
+/* The memory is given back before end is called, which may do much (freezing a table). */
 static int replay_object(struct replay *r, uint64_t id, const struct wal_replay_fns *fns)
 {
     struct slot *s = slot_of(r, id);

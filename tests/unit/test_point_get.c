@@ -462,6 +462,7 @@ static void expired_rows_are_hidden_on_request(void **state)
         assert_int_equal(rc, cases[i].value ? 0 : -ENOENT);
         if (rc == 0) {
             assert_true(slice_eq(slice_of_buf(&value), slice_str(cases[i].value)));
+            assert_true(row.expire_ts == SHALE_NO_TS || cases[i].now == SHALE_NO_TS || row.expire_ts > cases[i].now);
             snprintf(want, sizeof(want), "key1=%s", cases[i].value);
         }
         expect_scan(scan(&f, &everything, ITER_ASC), want);

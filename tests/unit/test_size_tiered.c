@@ -48,6 +48,7 @@ static const struct {
       "-d c b a > 11" },
     { "the destination is taken", "d:1 c:1 b:1 a:1 10:2", "*z > 11", 0, 0, 0, "" },
     { "L0 SSTs under way", "f:1 e:1 d:1 c:1 b:1 a:1", "*d c b a > 0", 2, 0, 0, "" },
+    { "no run id is left", "d:1 c:1 b:1 a:1 4294967295:2", "", 0, 0, 0, "" },
     { "nothing", "", "", 0, 0, 0, "" },
     { "no sources allowed", "b:1 a:1 1:1 0:1", "", 1, 0, 0, "" },
     { "runs without bytes", "3:0 2:0 1:0 0:0", "", 0, 0, 0, "-3 2 1 0 > 0" },

@@ -361,6 +361,31 @@ static void what_the_callback_returns_is_not_retried(void **state)
     assert_int_equal(calls, 1);
 }
 
+static int list_one_long_name(struct shale_store *s, const char *prefix, const char *start_after, shale_list_fn fn,
+                              void *arg)
+{
+    struct shale_object_meta meta = { 0 };
+    char name[4096];
+
+    (void)s, (void)prefix, (void)start_after;
+    memset(name, 'x', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    return fn(arg, name, &meta);
+}
+
+static void a_listed_name_that_is_too_long_is_an_error(void **state)
+{
+    static const struct shale_store_ops ops = { .scheme = "long", .list = list_one_long_name };
+    struct shale_store inner = { .ops = &ops }, *s = NULL;
+    int calls = 0;
+
+    (void)state;
+    assert_int_equal(store_retry_new(&inner, NULL, &s), 0);
+    assert_int_equal(shale_store_list(s, "", NULL, stop_with_transient, &calls), -EIO);
+    assert_int_equal(calls, 0);
+    shale_store_close(s);
+}
+
 static void only_ranges_that_failed_are_asked_for_again(void **state)
 {
     struct fixture *f = *state;
@@ -559,6 +584,7 @@ int main(void)
         T(an_object_deleted_before_it_was_looked_at, setup),
         T(a_head_that_fails_for_good_leaves_it_open, setup),
         T(a_listing_goes_on_where_it_broke_off, setup),
+        T(a_listed_name_that_is_too_long_is_an_error, setup),
         T(what_the_callback_returns_is_not_retried, setup),
         T(only_ranges_that_failed_are_asked_for_again, setup),
         T(delays_double_up_to_the_cap, setup),

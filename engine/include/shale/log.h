@@ -15,7 +15,10 @@ enum shale_log_level {
     SHALE_LOG_DEBUG = 3,
 };
 
-/* One line without newline, never a secret or user bytes. May be called from any thread, several at once. */
+/*
+ * One line without newline, never a secret or user bytes. May be called from any thread, several at once.
+ * Called with internal locks held: it must not call this library, and should return soon.
+ */
 typedef void (*shale_log_fn)(void *ctx, enum shale_log_level level, const char *line);
 
 /* Where lines go, for the whole process; fn NULL (the default) drops them. Lines above max_level are not formatted. */

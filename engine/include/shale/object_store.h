@@ -23,12 +23,21 @@ struct shale_store;
 
 #define SHALE_PUT_ID_LEN 26
 
+/*
+ * For one name size and mtime never change while the object exists. Ages are differences of
+ * mtime_ms to the caller's clock: hosts' clocks are expected to agree within minutes.
+ */
 struct shale_object_meta {
     uint64_t size;
     int64_t mtime_ms;                  /* when it was created, Unix time */
     char put_id[SHALE_PUT_ID_LEN + 1]; /* of the put that made it; "" when it had none, is not kept, and in listings */
 };
 
+/*
+ * Create-if-absent is all the coordination the engine needs of a store: not a listing that is up
+ * to date, no rename, no locks. A store that cannot do it atomically must not be used for a
+ * database.
+ */
 enum shale_put_mode {
     SHALE_PUT_OVERWRITE,
     SHALE_PUT_IF_ABSENT, /* -EEXIST when an object of that name exists; exactly one of many racing calls wins */
@@ -37,7 +46,11 @@ enum shale_put_mode {
 /* Receives one object of a listing. Return 0 to go on; anything else ends the listing, which returns that value. */
 typedef int (*shale_list_fn)(void *arg, const char *name, const struct shale_object_meta *meta);
 
-/* One of several ranges to read at once. */
+/*
+ * One of several ranges to read at once.
+ * rc and out are set for each range on its own, so that some may fail; out of a failed one is as
+ * it was.
+ */
 struct shale_range_get {
     const char *name;
     uint64_t offset;
@@ -84,6 +97,7 @@ struct shale_store {
     const struct shale_store_ops *ops;
 };
 
+/* One thread at a time uses an upload; different uploads of one store may run at once. */
 struct shale_upload {
     struct shale_store *store;
 };
@@ -99,6 +113,7 @@ struct shale_upload {
  */
 SHALE_API int shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
 
+/* A store of this process alone, gone when the last handle on it is closed. For tests. */
 SHALE_API int shale_store_memory(struct shale_store **out);
 /* dir: the directory that stands for the bucket. -ENOENT when it is missing and create is false; -ENOTDIR. */
 SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_store **out);
@@ -111,8 +126,12 @@ SHALE_API int shale_store_get(struct shale_store *s, const char *name, struct sh
 /* Exactly len bytes from offset replace out. -ENOENT; -ERANGE when the object is shorter; -EINVAL when len is 0. */
 SHALE_API int shale_store_get_range(struct shale_store *s, const char *name, uint64_t offset, uint64_t len,
                                     struct shale_buf *out);
-/* Read n ranges, at once where the store can. 0 when each has its rc; r[i].rc tells. */
+/*
+ * Read n ranges, at once where the store can. 0 when each has its rc; r[i].rc tells.
+ * A negative result (-EINVAL or -ERANGE for an impossible range, -ENOMEM) leaves every out as it was.
+ */
 SHALE_API int shale_store_get_ranges(struct shale_store *s, struct shale_range_get *r, size_t n);
+/* Size, time and put id without the body. -ENOENT when there is none. */
 SHALE_API int shale_store_head(struct shale_store *s, const char *name, struct shale_object_meta *out);
 /* When it returns 0 the object is durable and visible, whole. -EEXIST: see the mode. */
 SHALE_API int shale_store_put(struct shale_store *s, const char *name, struct shale_slice data,

@@ -11,6 +11,10 @@ extern "C" {
 
 struct shale_store;
 
+/*
+ * Codes are stored in SSTs; each SST says which it uses, so that a database may mix them. A codec
+ * is applied to every section but the info.
+ */
 enum shale_codec {
     SHALE_CODEC_NONE = 0,
     SHALE_CODEC_SNAPPY = 1,
@@ -29,6 +33,9 @@ SHALE_API const char *shale_codec_name(enum shale_codec codec);
  * it is again an operand (or, when a read asked for it, what the reader gets). Must be associative, and the same
  * wherever the database is opened. Called from several threads, with no lock held.
  * Returns 0 or a negative error; an error fails the read, flush or compaction with SHALE_EMERGE.
+ * Operands arrive in batches of at most 100, so that for longer lists results are merged again:
+ * associativity is not optional. key and operands are borrowed for the call; out is empty on
+ * entry.
  */
 struct shale_merge_operator {
     const char *name;
@@ -44,6 +51,10 @@ enum shale_filter_decision {
     SHALE_FILTER_TOMBSTONE = 3, /* make it a tombstone, without expiry */
 };
 
+/*
+ * Fixed for the whole job, also when it is resumed by another process; then with the values of
+ * that moment.
+ */
 struct shale_filter_context {
     uint32_t destination;       /* id of the run that is written */
     bool is_last_run;           /* nothing older lies below it */
@@ -54,6 +65,9 @@ struct shale_filter_context {
 /*
  * Sees every row that a compaction is about to write: retained, merged, in key order, newest version first. One filter
  * is created for each job and used by one thread. An error of any call fails the job before its result is published.
+ * Dropping or changing a row whose sequence number is above retention_min_seq changes what open
+ * snapshots see. A dropped row uncovers older versions of its key that lie in runs outside of the
+ * job; SHALE_FILTER_TOMBSTONE does not.
  */
 struct shale_compaction_filter {
     void *ctx;
@@ -63,18 +77,27 @@ struct shale_compaction_filter {
     int (*end)(void *filter);      /* after the last row of a job that went well so far */
     void (*destroy)(void *filter); /* always */
     /*
-     * Optional, for a filter that decides by rows before: a job that was interrupted goes on behind key after. Replace from
-     * (empty on entry) with the key from which decide has to see rows again; what it answers up to after is not used.
+     * Optional, for a filter that decides by rows before: a job that was interrupted goes on behind key after. Replace
+     * from (empty on entry) with the key from which decide has to see rows again; what it answers up to after is not
+     * used.
      */
     int (*resume_from)(void *filter, struct shale_slice after, struct shale_buf *from);
 };
 
-/* Milliseconds since the Unix epoch. Called from any thread. */
+/*
+ * Milliseconds since the Unix epoch. Called from any thread.
+ * May go back: the engine holds its own time at the newest it has seen, and refuses writes when
+ * the clock is more than ten seconds behind (SHALE_ECLOCK).
+ */
 struct shale_clock {
     int64_t (*now_ms)(void *ctx);
     void *ctx;
 };
 
+/*
+ * Ranges: poll_interval_ms from 1; max_sst_size from 1; max_concurrent 1 to 1024, each with a
+ * thread; min_sources from 1; max_sources from min_sources; include_size_threshold above 0.
+ */
 struct shale_compactor_options {
     bool enabled;                    /* true; run one in this process */
     int64_t poll_interval_ms;        /* 5000; between looks for something to do, beside being woken by a flush */
@@ -88,6 +111,10 @@ struct shale_compactor_options {
 /*
  * Settings of a database handle. Start from shale_options_init; sizes are bytes. Pointers are borrowed until the
  * handle is closed.
+ * Memory is about: max_unflushed_bytes, one more memtable of l0_sst_size_bytes,
+ * block_cache_bytes, and for each compaction that runs some tens of MiB of read-ahead. Ranges,
+ * where not said: times 0 (polls and timeouts 1) to 2^52; counts and sizes from 1;
+ * filter_bits_per_key 1 to 1000; l0_sst_size_bytes to 64 GiB.
  */
 struct shale_options {
     int64_t flush_interval_ms;          /* 100; longest time a row waits for its WAL object; 0: only when asked */
@@ -116,6 +143,7 @@ struct shale_options {
     uint64_t seed;                      /* 0: random ids from the kernel; else ids follow from the seed (tests) */
 };
 
+/* Sets every field to the default named above. An all-zero struct is not valid. */
 SHALE_API void shale_options_init(struct shale_options *opt);
 /* 0, or -EINVAL with a sentence that names the field, what it is and what it may be. */
 SHALE_API int shale_options_check(const struct shale_options *opt);

@@ -35,7 +35,10 @@ struct shale_iter;
 SHALE_API int shale_db_open(struct shale_store *store, const char *path, const struct shale_options *opt, bool create,
                             struct shale_db **out);
 
-/* How to close: what is not durable yet is written first, or given up. */
+/*
+ * How to close: what is not durable yet is written first, or given up.
+ * SHALE_CLOSE_ABANDON leaves what a crash would leave.
+ */
 enum shale_close_mode { SHALE_CLOSE_FLUSH, SHALE_CLOSE_ABANDON };
 
 /*
@@ -44,7 +47,13 @@ enum shale_close_mode { SHALE_CLOSE_FLUSH, SHALE_CLOSE_ABANDON };
  */
 SHALE_API int shale_db_close(struct shale_db *db, enum shale_close_mode mode);
 
-/* When a row expires. */
+/*
+ * When a row expires.
+ *   DEFAULT   default_ttl_ms after the write; a delete never expires
+ *   NONE      never
+ *   AFTER     ms after the write; a sum that overflows is never
+ *   AT        at that time
+ */
 enum shale_ttl_kind { SHALE_TTL_DEFAULT, SHALE_TTL_NONE, SHALE_TTL_AFTER, SHALE_TTL_AT };
 
 struct shale_ttl {
@@ -73,6 +82,10 @@ SHALE_API int shale_batch_delete(struct shale_batch *b, struct shale_slice key);
 SHALE_API size_t shale_batch_count(const struct shale_batch *b); /* operations */
 SHALE_API size_t shale_batch_bytes(const struct shale_batch *b); /* keys and values */
 
+/*
+ * The batch's sequence number, greater than that of every batch committed before, and its time in
+ * milliseconds since the Unix epoch, not less than theirs.
+ */
 struct shale_write_result {
     uint64_t seq;
     int64_t create_ts;
@@ -87,7 +100,10 @@ struct shale_write_result {
 SHALE_API int shale_db_write(struct shale_db *db, struct shale_batch *b, bool await_durable,
                              struct shale_write_result *out);
 
-/* A batch of one. */
+/*
+ * A batch of one.
+ * Default expiry. To choose another, use a batch. -EINVAL for the length of a key or value.
+ */
 SHALE_API int shale_db_put(struct shale_db *db, struct shale_slice key, struct shale_slice value, bool await_durable);
 SHALE_API int shale_db_delete(struct shale_db *db, struct shale_slice key, bool await_durable);
 SHALE_API int shale_db_merge(struct shale_db *db, struct shale_slice key, struct shale_slice operand,
@@ -101,6 +117,7 @@ enum shale_flush_kind {
 /* -EINVAL for a WAL flush of a database opened without WAL. */
 SHALE_API int shale_db_flush(struct shale_db *db, enum shale_flush_kind kind);
 
+/* All zero is the default. durable_only and snapshot together: what both allow. */
 struct shale_read_options {
     bool durable_only;                   /* only what is in the store */
     bool descending;                     /* scans: greatest key first */
@@ -128,6 +145,8 @@ struct shale_key_range {
 /*
  * Keys and values of one moment, in key order (or reverse). The range is copied; a range that cannot hold a key gives
  * nothing. opt may be NULL. The prefix form gives the keys that begin with it.
+ * The iterator keeps memtables and the list of SSTs of its moment in memory until it is closed.
+ * An object that a collector took meanwhile shows as -ENOENT.
  */
 SHALE_API int shale_db_scan(struct shale_db *db, const struct shale_key_range *range,
                             const struct shale_read_options *opt, struct shale_iter **out);
@@ -143,11 +162,19 @@ SHALE_API int shale_iter_next(struct shale_iter *it, struct shale_row *row);
 SHALE_API int shale_iter_seek(struct shale_iter *it, struct shale_slice key);
 SHALE_API void shale_iter_close(struct shale_iter *it); /* NULL is fine */
 
-/* Pins what is committed now; reads with it see nothing else until it is released. */
+/*
+ * Pins what is committed now; reads with it see nothing else until it is released.
+ * In memory only, and only in this process. Keeps old versions from being dropped by flushes and
+ * compactions, so it should not be held for long. -ENOMEM.
+ */
 SHALE_API int shale_db_snapshot(struct shale_db *db, struct shale_snapshot **out);
 SHALE_API uint64_t shale_snapshot_seq(const struct shale_snapshot *s);
 SHALE_API void shale_snapshot_release(struct shale_db *db, struct shale_snapshot *s); /* NULL is fine */
 
+/*
+ * Bytes of L0 and runs are data, filters and indexes. The counters begin at 0 when the handle is
+ * opened.
+ */
 struct shale_db_status {
     int error;               /* 0 while alive; else what the handle died of */
     uint64_t committed_seq;  /* newest that reads see */
@@ -169,6 +196,7 @@ struct shale_db_status {
     uint64_t cache_bytes, cache_hits, cache_misses;
 };
 
+/* Any thread, also once the handle is dead. Does no I/O. */
 SHALE_API void shale_db_status(struct shale_db *db, struct shale_db_status *out);
 
 /* Library version as "0.1.0". */

@@ -38,7 +38,10 @@ SHALE_API int shale_buf_append(struct shale_buf *b, const void *data, size_t len
 /* Free the bytes and become empty. */
 SHALE_API void shale_buf_fini(struct shale_buf *b);
 
-/* What a row says about its key. */
+/*
+ * What a row says about its key.
+ * A read shows SHALE_PUT only.
+ */
 enum shale_kind {
     SHALE_PUT = 0,       /* the value of the key */
     SHALE_TOMBSTONE = 1, /* the key has no value */
@@ -58,6 +61,7 @@ struct shale_row {
     enum shale_kind kind;
 };
 
+/* Longest key and value in bytes; a key has at least one byte. */
 #define SHALE_KEY_MAX 65535u
 #define SHALE_VALUE_MAX UINT32_MAX
 
