@@ -5,15 +5,6 @@
 
 #include <errno.h>
 
-const char *fs_counter_name(enum fs_counter c)
-{
-    static const char *const names[FS_N_COUNTERS] = { [FS_COUNT_INODES] = "inodes",
-                                                      [FS_COUNT_BYTES] = "bytes",
-                                                      [FS_COUNT_DEAD] = "dead bytes" };
-
-    return names[c];
-}
-
 void txn_init(struct txn *t, struct fs *fs)
 {
     *t = (struct txn){ .fs = fs };

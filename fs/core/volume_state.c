@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What every part of an open volume asks of the whole: is the engine still alive, make everything durable. A dead engine (fenced,
+ * or met with what no retry mends) is remembered here once somebody has met it, so that later calls fail without asking it.
+ */
+#include "fs/core/volume_state.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+
+const char *fs_counter_name(enum fs_counter c)
+{
+    static const char *const names[FS_N_COUNTERS] = { [FS_COUNT_INODES] = "inodes",
+                                                      [FS_COUNT_BYTES] = "bytes",
+                                                      [FS_COUNT_DEAD] = "dead bytes" };
+
+    return names[c];
+}
+
+int fs_error(struct fs *fs)
+{
+    return atomic_load_explicit(&fs->error, memory_order_relaxed);
+}
+
+int volume_note_error(struct fs *fs, int rc)
+{
+    struct shale_db_status st;
+    int alive = 0;
+
+    if (rc >= 0 || fs_error(fs) < 0)
+        return rc < 0 ? -EIO : rc;
+    shale_db_status(fs->db, &st);
+    if (st.error == 0)
+        return rc;
+    /* Of several threads that meet it, one says so. */
+    if (atomic_compare_exchange_strong_explicit(&fs->error, &alive, st.error, memory_order_relaxed, memory_order_relaxed))
+        log_error("the volume can no longer be written: %s: %s", shale_strerror(st.error), shale_errmsg());
+    return -EIO;
+}
+
+int volume_alive(struct fs *fs)
+{
+    return fs_error(fs) < 0 ? -EIO : 0;
+}
+
+int volume_commit(struct fs *fs)
+{
+    uint64_t n;
+    int rc;
+
+    if (fs->opt.read_only)
+        return 0;
+    mutex_lock(&fs->dirty_mu);
+    n = fs->n_changes;
+    mutex_unlock(&fs->dirty_mu);
+    /* The engine has nothing against flushing nothing when it is dead. */
+    rc = volume_alive(fs);
+    if (rc == 0)
+        rc = volume_note_error(fs, shale_db_flush(fs->db, SHALE_FLUSH_WAL));
+    if (rc < 0)
+        return rc;
+    mutex_lock(&fs->dirty_mu);
+    if (n > fs->n_committed)
+        fs->n_committed = n;
+    mutex_unlock(&fs->dirty_mu);
+    return 0;
+}
