@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/db_fixture.h"
 
+#include <stdio.h>
+
 #include "base/ulid.h"
 
 #include <stdlib.h>
