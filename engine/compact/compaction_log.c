@@ -28,8 +28,8 @@ static int load_to_take_over(struct compaction_log *log, uint64_t epoch, bool tr
     if (rc < 0 && rc != -ENOENT)
         return rc;
     if (stored.compactor_epoch > epoch || (stored.compactor_epoch == epoch && !tried)) {
-        rc = err_set(SHALE_EFENCED, "the compactions object has epoch %" PRIu64 ", claimed was %" PRIu64,
-                     stored.compactor_epoch, epoch);
+        rc = err_set(SHALE_EFENCED, "another compactor (epoch %" PRIu64 ", ours is %" PRIu64 ") owns the database '%s'",
+                     stored.compactor_epoch, epoch, log->store.root);
         compactions_fini(&stored);
         return rc;
     }

@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "object/store_retry.h"
 
+#include <stdio.h>
+
 /*
  * Also of a handle that never came to life: every field is either zero or whole. No thread runs
  * any more, so no lock is taken.
@@ -144,12 +146,15 @@ static void store_last_seen(struct shale_db *db)
 int shale_db_close(struct shale_db *db, enum shale_close_mode mode)
 {
     bool abandon = mode == SHALE_CLOSE_ABANDON;
+    char why[DB_ERROR_TEXT_MAX];
     int error, rc = 0;
 
     if (!db)
         return 0;
     if (!abandon)
         rc = flush_all(db);
+    /* Its sentence, or that of the failure which the caller is about to report; not what the threads' end leaves. */
+    snprintf(why, sizeof(why), "%s", shale_errmsg());
     mutex_lock(&db->mu);
     error = db->error;
     mutex_unlock(&db->mu);
@@ -162,5 +167,5 @@ int shale_db_close(struct shale_db *db, enum shale_close_mode mode)
     else
         log_error("database '%s' closed with rows that are not in the store: %s", db->root, shale_strerror(rc));
     db_free(db);
-    return rc;
+    return err_set(rc, "%s", why);
 }

@@ -24,7 +24,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 
 #define CLOCK_WAIT_MAX_MS 10000
 /* Far below the 300 s at which a garbage collector begins to remove what is not needed. */
@@ -273,7 +272,6 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
 int shale_db_open(struct shale_store *store, const char *path, const struct shale_options *opt, bool create,
                   struct shale_db **out)
 {
-    char why[DB_ERROR_TEXT_MAX];
     struct shale_db *db;
     int rc = shale_options_check(opt);
 
@@ -291,9 +289,8 @@ int shale_db_open(struct shale_store *store, const char *path, const struct shal
         rc = db->opt.read_only ? 0 : start_threads(db);
     }
     if (rc < 0) {
-        snprintf(why, sizeof(why), "%s", shale_errmsg());
         (void)shale_db_close(db, SHALE_CLOSE_ABANDON); /* nothing is lost: nothing was written through it */
-        return err_set(rc, "%s", why);
+        return rc;
     }
     *out = db;
     return 0;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/db_fixture.h"
 
+#include <stdio.h>
+
 #include "base/ulid.h"
 
 #include <stdlib.h>
@@ -375,6 +377,22 @@ static void status_tells_the_state(void **state)
     assert_true(s.cache_bytes > 0);
 }
 
+static void closing_keeps_the_sentence_of_what_failed_before(void **state)
+{
+    struct db_fixture *f = *state;
+    char sentence[1024];
+
+    fixture_open(f);
+    check_err(-EINVAL, put_text(f->db, "", "v", false));
+    snprintf(sentence, sizeof(sentence), "%s", shale_errmsg());
+    assert_true(sentence[0]);
+    fixture_crash(f);
+    assert_string_equal(shale_errmsg(), sentence);
+    fixture_open(f);
+    fixture_close(f);
+    assert_string_equal(shale_errmsg(), sentence);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +413,7 @@ int main(void)
         T(an_iterator_shows_one_moment),
         T(snapshots_pin_what_was_committed),
         T(status_tells_the_state),
+        T(closing_keeps_the_sentence_of_what_failed_before),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
