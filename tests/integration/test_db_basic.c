@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/db_fixture.h"
 
-#include <stdio.h>
-
 #include "base/ulid.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* What a single handle promises: reads, batches, scans, options, ids of a new database. */
