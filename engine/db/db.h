@@ -68,6 +68,7 @@ struct wal_state {
     uint64_t objects;        /* written by this handle */
     uint32_t n_waiters;      /* durable writes and flushes that wait since the last object */
     uint32_t last_woken;     /* so many waited for the last object */
+    int64_t sure_mono_ms, sure_wall_ms; /* nobody else was the writer at that time */
 };
 
 #define DB_ERROR_TEXT_MAX 512
@@ -83,7 +84,7 @@ struct shale_db {
     struct compactor *compactor;
     uint64_t writer_epoch;
     int64_t clock_wait_max_ms; /* longest wait for a clock that went back */
-    int64_t put_trust_ms;      /* a WAL put that took longer is followed by a look at the epoch */
+    int64_t put_trust_ms;      /* so long after the last look at the epoch a WAL put is followed by one */
     struct worker wal_thread, flush_thread;
     struct rng rng;            /* of the memtable flusher, when opt.seed is set */
 
@@ -170,6 +171,8 @@ void db_wal_main(void *arg);
 int db_wait_durable_locked(struct shale_db *db, uint64_t seq);
 /* Ask for what is committed to be made durable. */
 void db_wal_request_locked(struct shale_db *db, uint64_t seq);
+/* The epoch was found ours by a look that began then. */
+void db_wal_trust(struct shale_db *db, int64_t mono_ms, int64_t wall_ms);
 /* A batch joins the pending ones (moved). */
 void db_wal_append_locked(struct shale_db *db, struct wal_batch *b);
 void wal_batch_free(struct wal_batch *b);

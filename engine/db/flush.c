@@ -210,10 +210,12 @@ static int flush_imm(struct shale_db *db, const struct imm *m)
 /* Look whether somebody else changed the manifest. Only fencing is fatal. */
 static void poll_manifest(struct shale_db *db)
 {
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
     struct manifest_version *v = NULL;
     int rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
 
     if (rc == 0) {
+        db_wal_trust(db, mono, wall);
         db_install(db, v);
     } else if (rc == SHALE_EFENCED) {
         mutex_lock(&db->mu);

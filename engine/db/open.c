@@ -161,11 +161,13 @@ static int fence_wal(struct shale_db *db, uint64_t *id)
 static int take_over(struct shale_db *db, uint64_t next_id)
 {
     const struct manifest *m;
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
     uint64_t last;
     int rc = claim_writer(db);
 
     if (rc < 0)
         return rc;
+    db_wal_trust(db, mono, wall);
     m = &db->mv->m;
     if (next_id <= m->replay_after_wal_id)
         next_id = m->replay_after_wal_id + 1;
