@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "base/sync.h"
 #include "compact/compactor.h"
+#include "compact/gc.h"
 #include "manifest/manifest_store.h"
 #include "mem/batch.h"
 #include "mem/memtable.h"
@@ -71,6 +72,14 @@ struct wal_state {
     int64_t sure_mono_ms, sure_wall_ms; /* nobody else was the writer at that time */
 };
 
+/* Collecting garbage; one run at a time, of the collector's thread or of a caller. */
+struct gc_state {
+    struct worker thread;
+    struct cond idle;        /* a run has ended; also wakes the thread to end */
+    bool running;            /* GUARDED_BY(mu) */
+    struct gc_memory memory; /* of whoever runs */
+};
+
 #define DB_ERROR_TEXT_MAX 512
 
 struct shale_db {
@@ -116,6 +125,8 @@ struct shale_db {
     struct seq_tracker tracker;
     struct wal_state wal;
     struct list snapshots;     /* of struct shale_snapshot, seq ascending */
+    struct list checkpoints;   /* of struct checkpoint_wait */
+    struct gc_state gc;
     uint64_t l0_flushes;
 };
 
@@ -186,6 +197,17 @@ int db_flush_memtables(struct shale_db *db);
 int db_open_read_only(struct shale_db *db);
 /* 0, or -EROFS with a sentence. */
 int db_writable(const struct shale_db *db);
+
+/*
+ * checkpoint.c: checkpoints that wait for rows to get into L0 ride in the manifest update that brings them there
+ * (R271). attach is a part of its edit, for rows up to seq; settle tells those who wait that v, which was stored, has
+ * them.
+ */
+int db_checkpoint_attach(struct shale_db *db, struct manifest *m, uint64_t seq, uint64_t next_id);
+void db_checkpoint_settle(struct shale_db *db, const struct manifest_version *v);
+
+/* collector.c */
+void db_gc_main(void *arg);
 
 /* open.c, close.c */
 void db_free(struct shale_db *db);
