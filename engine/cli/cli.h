@@ -4,7 +4,7 @@
 
 #include "cli/text.h"
 
-#include <shale/shale.h>
+#include <shale/admin.h>
 #include <stdatomic.h>
 
 /* Exit status of the program. */
@@ -14,6 +14,14 @@ enum cli_exit { CLI_OK = 0, CLI_NOT_FOUND = 1, CLI_ERROR = 2 };
 struct cli_clock {
     struct shale_clock clock; /* clock.ctx is this struct */
     _Atomic int64_t ms;       /* relaxed: one thread sets it between operations */
+};
+
+/* Options of checkpoint, clone and gc. Texts are borrowed. */
+struct cli_admin_options {
+    const char *name, *only;
+    bool has_lifetime, has_source, has_checkpoint, has_min_age, flush, dry_run;
+    uint64_t lifetime_s, min_age_s;
+    struct shale_uuid source, checkpoint;
 };
 
 /* A parsed command line. */
@@ -32,16 +40,18 @@ struct cli {
 
     size_t digest;
     bool bare, reader, keep_going;
+    const char *from_text; /* --from: a key, or for clone a path; borrowed */
     struct shale_buf from, to;
     bool has_from, has_to;
     uint64_t id;
     bool has_id;
     const char *expected;
     uint64_t gets;
+    struct cli_admin_options admin;
 };
 
 struct cli_command {
-    const char *name;
+    const char *name; /* one word or two */
     const char *args;    /* shown in help */
     const char *help;
     int min_args, max_args; /* behind the URL; max -1: any number */
@@ -76,6 +86,12 @@ int cmd_apply(struct cli *c);
 int cmd_check(struct cli *c);
 int cmd_manifest(struct cli *c);
 int cmd_compactions(struct cli *c);
+int cmd_checkpoint_create(struct cli *c);
+int cmd_checkpoint_list(struct cli *c);
+int cmd_checkpoint_refresh(struct cli *c);
+int cmd_checkpoint_delete(struct cli *c);
+int cmd_clone(struct cli *c);
+int cmd_gc(struct cli *c);
 
 /* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);
@@ -85,5 +101,12 @@ int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out);
 int cli_print_objects(struct cli *c, FILE *out);
 /* Print all rows of an iterator, and count them. Closes it. */
 int cli_print_scan(struct shale_iter *it, bool bare, size_t digest, FILE *out, uint64_t *n);
+
+/* 0 or -EINVAL with a sentence. */
+int cli_parse_uuid(const char *text, struct shale_uuid *out);
+/* Once the stores are open. */
+struct shale_admin_options cli_admin(const struct cli *c);
+/* before, id and manifest id. */
+void cli_print_checkpoint(const char *before, const struct shale_checkpoint *cp);
 
 #endif

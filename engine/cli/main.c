@@ -17,6 +17,13 @@ const struct cli_command cli_commands[] = {
     { "check", "URL", "verify every SST, and with --expected the rows", 0, 0, cmd_check },
     { "manifest", "URL", "the newest manifest as JSON", 0, 0, cmd_manifest },
     { "compactions", "URL", "the newest compactions object as JSON; null when there is none", 0, 0, cmd_compactions },
+    { "checkpoint create", "URL", "keep the present state from gc; prints id and manifest id", 0, 0,
+      cmd_checkpoint_create },
+    { "checkpoint list", "URL", "the checkpoints as JSON", 0, 0, cmd_checkpoint_list },
+    { "checkpoint refresh", "URL ID", "it expires --lifetime-s from now; without, never", 1, 1, cmd_checkpoint_refresh },
+    { "checkpoint delete", "URL ID", "let go of it", 1, 1, cmd_checkpoint_delete },
+    { "clone", "URL", "make a database that begins as another one is, or was at a checkpoint", 0, 0, cmd_clone },
+    { "gc", "URL", "collect garbage once", 0, 0, cmd_gc },
     { NULL, NULL, NULL, 0, 0, NULL },
 };
 

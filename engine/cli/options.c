@@ -35,6 +35,14 @@ enum {
     OPT_ID,
     OPT_EXPECTED,
     OPT_GETS,
+    OPT_NAME,
+    OPT_LIFETIME_S,
+    OPT_SOURCE,
+    OPT_FLUSH,
+    OPT_CHECKPOINT,
+    OPT_MIN_AGE_S,
+    OPT_ONLY,
+    OPT_DRY_RUN,
 };
 
 static const struct option long_options[] = {
@@ -62,6 +70,14 @@ static const struct option long_options[] = {
     { "id", required_argument, NULL, OPT_ID },
     { "expected", required_argument, NULL, OPT_EXPECTED },
     { "gets", required_argument, NULL, OPT_GETS },
+    { "name", required_argument, NULL, OPT_NAME },
+    { "lifetime-s", required_argument, NULL, OPT_LIFETIME_S },
+    { "source", required_argument, NULL, OPT_SOURCE },
+    { "flush", no_argument, NULL, OPT_FLUSH },
+    { "checkpoint", required_argument, NULL, OPT_CHECKPOINT },
+    { "min-age-s", required_argument, NULL, OPT_MIN_AGE_S },
+    { "only", required_argument, NULL, OPT_ONLY },
+    { "dry-run", no_argument, NULL, OPT_DRY_RUN },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },
     { NULL, 0, NULL, 0 },
@@ -85,7 +101,12 @@ static const char usage_options[] =
     "  rows   --digest[=N]\n"
     "  apply  --keep-going (after an error)\n"
     "  check  --expected FILE (compare with these rows) --gets N (keys to look up singly, 1000)\n"
-    "  manifest, compactions  --id N (an older one)\n";
+    "  manifest, compactions  --id N (an older one)\n"
+    "  checkpoint create      --name TEXT --lifetime-s N --source ID --flush (open it and flush everything first)\n"
+    "  checkpoint list        --name TEXT (only those; '' is without)\n"
+    "  checkpoint refresh     --lifetime-s N\n"
+    "  clone                  --from PATH (in the same store) --checkpoint ID\n"
+    "  gc                     --min-age-s N (300) --only manifest,wal,compacted,compactions --dry-run (print the names)\n";
 
 static void print_help(FILE *out)
 {
@@ -205,8 +226,8 @@ static int set_view_option(struct cli *c, int opt, const char *arg)
         c->digest = (size_t)n;
         return rc;
     case OPT_FROM:
-        c->has_from = strcmp(arg, "-") != 0;
-        return text_parse_cell(arg, &c->from);
+        c->from_text = arg;
+        return 0;
     case OPT_TO:
         c->has_to = strcmp(arg, "-") != 0;
         return text_parse_cell(arg, &c->to);
@@ -225,6 +246,43 @@ static int set_view_option(struct cli *c, int opt, const char *arg)
     default:
         return text_parse_u64(arg, "--gets", UINT64_MAX, &c->gets);
     }
+}
+
+static int set_admin_option(struct cli_admin_options *a, int opt, const char *arg)
+{
+    switch (opt) {
+    case OPT_NAME:
+        a->name = arg;
+        return 0;
+    case OPT_LIFETIME_S:
+        a->has_lifetime = true;
+        return text_parse_u64(arg, "--lifetime-s", UINT64_MAX, &a->lifetime_s);
+    case OPT_SOURCE:
+        a->has_source = true;
+        return cli_parse_uuid(arg, &a->source);
+    case OPT_FLUSH:
+        a->flush = true;
+        return 0;
+    case OPT_CHECKPOINT:
+        a->has_checkpoint = true;
+        return cli_parse_uuid(arg, &a->checkpoint);
+    case OPT_MIN_AGE_S:
+        a->has_min_age = true;
+        return text_parse_u64(arg, "--min-age-s", INT64_MAX / 1000, &a->min_age_s);
+    case OPT_ONLY:
+        a->only = arg;
+        return 0;
+    default:
+        a->dry_run = true;
+        return 0;
+    }
+}
+
+static int set_option(struct cli *c, int opt, const char *arg)
+{
+    if (opt >= OPT_NAME && opt <= OPT_DRY_RUN)
+        return set_admin_option(&c->admin, opt, arg);
+    return opt <= OPT_WAL_URL ? set_open_option(c, opt, arg) : set_view_option(c, opt, arg);
 }
 
 static int64_t clock_now(void *ctx)
@@ -268,15 +326,39 @@ static void parse_options(struct cli *c, int argc, char **argv)
         }
         if (opt == '?')
             exit(CLI_ERROR); /* getopt has said why */
-        rc = opt <= OPT_WAL_URL ? set_open_option(c, opt, optarg) : set_view_option(c, opt, optarg);
+        rc = set_option(c, opt, optarg);
     }
     if (rc < 0)
         bad_usage(shale_errmsg());
 }
 
+/* The command, of one word or two; *n_words of argv are its name. */
+static const struct cli_command *find_command(char **argv, int n, int *n_words)
+{
+    const struct cli_command *cmd = cli_find_command(argv[0]);
+    char two[64];
+
+    *n_words = 1;
+    if (cmd || n < 2)
+        return cmd;
+    *n_words = 2;
+    return (size_t)snprintf(two, sizeof(two), "%s %s", argv[0], argv[1]) < sizeof(two) ? cli_find_command(two) : NULL;
+}
+
+static void check_args(const struct cli *c, const struct cli_command *cmd)
+{
+    char text[160];
+
+    if (c->n_args >= cmd->min_args && (cmd->max_args < 0 || c->n_args <= cmd->max_args))
+        return;
+    snprintf(text, sizeof(text), "usage: shale %s %s", cmd->name, cmd->args);
+    bad_usage(text);
+}
+
 const struct cli_command *cli_parse(struct cli *c, int argc, char **argv)
 {
     const struct cli_command *cmd;
+    int n_words;
     char text[160];
 
     set_defaults(c);
@@ -284,17 +366,18 @@ const struct cli_command *cli_parse(struct cli *c, int argc, char **argv)
     if (optind >= argc)
         bad_usage("which command?");
     c->command = argv[optind];
-    cmd = cli_find_command(c->command);
+    cmd = find_command(argv + optind, argc - optind, &n_words);
     if (!cmd) {
         snprintf(text, sizeof(text), "there is no command '%.64s'", c->command);
         bad_usage(text);
     }
-    c->n_args = argc - optind - 2;
-    if (c->n_args < cmd->min_args || (cmd->max_args >= 0 && c->n_args > cmd->max_args)) {
-        snprintf(text, sizeof(text), "usage: shale %s %s", cmd->name, cmd->args);
-        bad_usage(text);
-    }
-    c->url = argv[optind + 1];
-    c->args = argv + optind + 2;
+    c->command = cmd->name;
+    c->n_args = argc - optind - n_words - 1;
+    check_args(c, cmd);
+    c->url = argv[optind + n_words];
+    c->args = argv + optind + n_words + 1;
+    c->has_from = c->from_text && cmd->run != cmd_clone && strcmp(c->from_text, "-") != 0;
+    if (c->has_from && text_parse_cell(c->from_text, &c->from) < 0)
+        bad_usage(shale_errmsg());
     return cmd;
 }
