@@ -275,9 +275,9 @@ static int confirm_wal(void *arg, const struct sweep_object *o)
     if (rc == 0 && data.len > 0) /* later versions of SlateDB fence with no bytes at all */
         rc = sst_scan_object(slice_of_buf(&data), o->name, stop_at_row, NULL);
     shale_buf_fini(&data);
-    if (rc == -ENOENT || rc == SHALE_ECORRUPT)
-        return 1; /* whatever it is, nobody reads it */
-    return rc < 0 ? rc : rc == HAS_ROWS;
+    if (rc == SHALE_ECORRUPT || rc == SHALE_EVERSION)
+        return 0; /* for all we know it is one */
+    return rc < 0 && rc != -ENOENT ? rc : rc == HAS_ROWS;
 }
 
 /* ---- SSTs ---- */
