@@ -63,6 +63,8 @@ int cli_open_reader(struct cli *c, struct shale_db **out)
     int rc = cli_open_store(c, false);
 
     c->opt.read_only = true;
+    if (c->admin.has_checkpoint)
+        c->opt.checkpoint = &c->admin.checkpoint;
     return rc < 0 ? rc : shale_db_open(c->store, c->path, &c->opt, false, out);
 }
 

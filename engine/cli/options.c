@@ -98,6 +98,7 @@ static const char usage_options[] =
     "  --compactor (run one meanwhile)   --max-sst-size BYTES (of its outputs)   --min-sources N (for one compaction)\n"
     "Options of some\n"
     "  dump   --from HEX --to HEX (exclusive) --bare (key and value) --digest[=N] (SHA-256 of cells over N bytes, 1024)\n"
+    "  dump, get  --checkpoint ID (what it holds)\n"
     "  rows   --digest[=N]\n"
     "  apply  --keep-going (after an error)\n"
     "  check  --expected FILE (compare with these rows) --gets N (keys to look up singly, 1000)\n"

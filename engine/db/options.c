@@ -141,6 +141,8 @@ int shale_options_check(const struct shale_options *opt)
     if (!(c->include_size_threshold > 0))
         return err_set(-EINVAL, "option compactor.include_size_threshold is %g; it must be above 0",
                        c->include_size_threshold);
+    if (opt->checkpoint && !opt->read_only)
+        return err_set(-EINVAL, "option checkpoint is for reading only");
     if (opt->merge_operator && !opt->merge_operator->merge)
         return err_set(-EINVAL, "option merge_operator has no merge function");
     if (opt->compaction_filter && (!opt->compaction_filter->create || !opt->compaction_filter->decide))

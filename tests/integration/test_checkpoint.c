@@ -10,7 +10,7 @@
 #include <shale/admin.h>
 #include <stdio.h>
 
-/* Checkpoints (R269-R275). What one holds is looked at through a clone. */
+/* Checkpoints (R269-R275). What one holds is looked at through a clone, and by a reader (R303). */
 
 static struct shale_admin_options admin_of(struct db_fixture *f)
 {
@@ -21,12 +21,18 @@ static void check_held(struct db_fixture *f, const struct shale_checkpoint *c, c
 {
     struct shale_admin_options a = admin_of(f);
     char path[64] = "t/clone-", *end = path + strlen(path);
+    struct shale_options opt = f->opt;
     struct shale_db *db = NULL;
 
     uuid_format(c->id, end);
     check_ok(shale_clone(f->store, path, FIXTURE_ROOT, &c->id, &a));
     check_integrity(f->mem, path);
     check_ok(shale_db_open(f->store, path, &f->opt, false, &db));
+    check_scan(db, NULL, rows);
+    check_ok(shale_db_close(db, SHALE_CLOSE_FLUSH));
+    opt.read_only = true;
+    opt.checkpoint = &c->id;
+    check_ok(shale_db_open(f->store, FIXTURE_ROOT, &opt, false, &db));
     check_scan(db, NULL, rows);
     check_ok(shale_db_close(db, SHALE_CLOSE_FLUSH));
 }
@@ -261,6 +267,14 @@ static void none_of_nothing(void **state)
     check_err(-ENOENT, shale_checkpoint_list(f->store, FIXTURE_ROOT, &a, NULL, list_fn, NULL));
     check_err(-ENOENT, shale_checkpoint_delete(f->store, FIXTURE_ROOT, &a, (struct shale_uuid){ 1, 2 }));
     check_err(-EINVAL, shale_checkpoint_create(f->store, "/x", &a, NULL, &c));
+    f->opt.checkpoint = &(struct shale_uuid){ 1, 2 };
+    check_err(-EINVAL, shale_db_open(f->store, FIXTURE_ROOT, &f->opt, true, &f->db));
+    f->opt.checkpoint = NULL;
+    fixture_open(f);
+    fixture_close(f);
+    f->opt.checkpoint = &(struct shale_uuid){ 1, 2 };
+    f->opt.read_only = true;
+    check_err(-ENOENT, shale_db_open(f->store, FIXTURE_ROOT, &f->opt, false, &f->db));
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)

@@ -118,6 +118,7 @@ struct shale_options {
     int64_t default_ttl_ms;             /* 0; time to live of rows written without one; 0: for ever */
     bool wal_enabled;                   /* true; without it only a memtable flush makes rows durable */
     bool read_only;                     /* false; claim nothing and write nothing: what was durable at the open is seen */
+    const struct shale_uuid *checkpoint; /* NULL; with read_only: see what this checkpoint holds, -ENOENT if there is none */
     bool read_expired;                  /* true, as SlateDB: reads show expired rows until they are compacted away */
     struct shale_compactor_options compactor;
     struct shale_collector_options gc;
