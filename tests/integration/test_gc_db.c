@@ -510,13 +510,13 @@ static void clone_main(void *arg)
 static void write_round(struct shale_db *db, int round)
 {
     struct shale_batch *b = NULL;
-    char key[8], value[8];
+    char key[16], value[16];
 
     check_ok(shale_batch_new(&b));
-    snprintf(value, sizeof(value), "%07d", round);
+    snprintf(value, sizeof(value), "%d", round);
     for (int i = 0; i < KEYS; i++) {
         snprintf(key, sizeof(key), "k%d", i);
-        check_ok(shale_batch_put(b, slice_str(key), slice_of((const uint8_t *)value, sizeof(value)), SHALE_TTL_INIT));
+        check_ok(shale_batch_put(b, slice_str(key), slice_of((const uint8_t *)value, strlen(value) + 1), SHALE_TTL_INIT));
     }
     check_ok(shale_db_write(db, b, true, NULL));
     shale_batch_free(b);
