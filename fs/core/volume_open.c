@@ -57,6 +57,7 @@ static void db_options(const struct fs *fs, struct shale_options *opt)
     opt->block_size = fs->volume.block_bytes;
     opt->codec = fs->volume.codec;
     opt->merge_operator = &fs_merge_operator;
+    opt->gc.enabled = true;
     opt->read_only = fs->opt.read_only;
     opt->compactor.enabled = !fs->opt.read_only;
     opt->compactor.max_concurrent = COMPACTIONS;
