@@ -4,7 +4,7 @@
 
 #include "cli/text.h"
 
-#include <shale/shale.h>
+#include <shale/admin.h>
 #include <stdatomic.h>
 
 /* Exit status of the program. */
@@ -26,6 +26,14 @@ struct cli_compact {
     uint64_t kill_after;
 };
 
+/* Options of checkpoint, clone and gc. Texts are borrowed. */
+struct cli_admin_options {
+    const char *name, *only;
+    bool has_lifetime, has_source, has_checkpoint, has_min_age, flush, dry_run;
+    uint64_t lifetime_s, min_age_s;
+    struct shale_uuid source, checkpoint;
+};
+
 /* A parsed command line. */
 struct cli {
     const char *command;
@@ -42,6 +50,7 @@ struct cli {
 
     size_t digest;
     bool bare, reader, keep_going;
+    const char *from_text; /* --from: a key, or for clone a path; borrowed */
     struct shale_buf from, to;
     bool has_from, has_to;
     uint64_t id;
@@ -49,22 +58,19 @@ struct cli {
     const char *expected;
     uint64_t gets;
     struct cli_compact compact;
+    struct cli_admin_options admin;
 };
 
 struct cli_command {
-    const char *name;
+    const char *name; /* one word or two */
     const char *args;    /* shown in help */
     const char *help;
     int min_args, max_args; /* behind the URL; max -1: any number */
     int (*run)(struct cli *c);
 };
 
-/* NULL when there is none of that name. */
-const struct cli_command *cli_find_command(const char *name);
-extern const struct cli_command cli_commands[]; /* ends with a NULL name */
-
 /* Fill c from the arguments; prints help or what is wrong and exits when there is nothing to run. */
-const struct cli_command *cli_parse(struct cli *c, int argc, char **argv);
+const struct cli_command *cli_parse(struct cli *c, const struct cli_command *commands, int argc, char **argv);
 
 /* Open the store of the URL. create makes a missing directory. 0 or an error with a sentence. */
 int cli_open_store(struct cli *c, bool create);
@@ -88,6 +94,12 @@ int cmd_check(struct cli *c);
 int cmd_manifest(struct cli *c);
 int cmd_compactions(struct cli *c);
 int cmd_compact(struct cli *c);
+int cmd_checkpoint_create(struct cli *c);
+int cmd_checkpoint_list(struct cli *c);
+int cmd_checkpoint_refresh(struct cli *c);
+int cmd_checkpoint_delete(struct cli *c);
+int cmd_clone(struct cli *c);
+int cmd_gc(struct cli *c);
 
 /* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);
@@ -95,9 +107,14 @@ int cli_merge_operator(const char *name, const struct shale_merge_operator **op)
 int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out);
 /* Decode every SST under wal/ and compacted/ and print its rows; out NULL: only decode. */
 int cli_print_objects(struct cli *c, FILE *out);
-/* The numbers of --runs, separated by commas; text is taken apart. */
-int cli_parse_runs(char *text, struct cli_compact *out);
 /* Print all rows of an iterator, and count them. Closes it. */
 int cli_print_scan(struct shale_iter *it, bool bare, size_t digest, FILE *out, uint64_t *n);
+
+/* 0 or -EINVAL with a sentence. */
+int cli_parse_uuid(const char *text, struct shale_uuid *out);
+/* Once the stores are open. */
+struct shale_admin_options cli_admin(const struct cli *c);
+/* before, id and manifest id. */
+void cli_print_checkpoint(const char *before, const struct shale_checkpoint *cp);
 
 #endif

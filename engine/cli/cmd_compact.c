@@ -396,23 +396,3 @@ int cmd_compact(struct cli *c)
     mem_free(c->compact.runs);
     return status;
 }
-
-/* "2,1" */
-int cli_parse_runs(char *text, struct cli_compact *out)
-{
-    size_t cap = 0;
-    char *word;
-
-    out->n_runs = 0;
-    while ((word = strsep(&text, ",")) != NULL) {
-        uint64_t n;
-        int rc = text_parse_u64(word, "--runs", UINT32_MAX, &n);
-
-        if (rc == 0)
-            rc = vec_reserve(&out->runs, &cap, out->n_runs + 1, sizeof(*out->runs));
-        if (rc < 0)
-            return rc;
-        out->runs[out->n_runs++] = (uint32_t)n;
-    }
-    return 0;
-}

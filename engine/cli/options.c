@@ -45,6 +45,14 @@ enum {
     OPT_ID,
     OPT_EXPECTED,
     OPT_GETS,
+    OPT_NAME,
+    OPT_LIFETIME_S,
+    OPT_SOURCE,
+    OPT_FLUSH,
+    OPT_CHECKPOINT,
+    OPT_MIN_AGE_S,
+    OPT_ONLY,
+    OPT_DRY_RUN,
 };
 
 static const struct option long_options[] = {
@@ -82,6 +90,14 @@ static const struct option long_options[] = {
     { "id", required_argument, NULL, OPT_ID },
     { "expected", required_argument, NULL, OPT_EXPECTED },
     { "gets", required_argument, NULL, OPT_GETS },
+    { "name", required_argument, NULL, OPT_NAME },
+    { "lifetime-s", required_argument, NULL, OPT_LIFETIME_S },
+    { "source", required_argument, NULL, OPT_SOURCE },
+    { "flush", no_argument, NULL, OPT_FLUSH },
+    { "checkpoint", required_argument, NULL, OPT_CHECKPOINT },
+    { "min-age-s", required_argument, NULL, OPT_MIN_AGE_S },
+    { "only", required_argument, NULL, OPT_ONLY },
+    { "dry-run", no_argument, NULL, OPT_DRY_RUN },
     { "help", no_argument, NULL, 'h' },
     { "version", no_argument, NULL, 'V' },
     { NULL, 0, NULL, 0 },
@@ -109,17 +125,23 @@ static const char usage_options[] =
     "  --watch (go on until a signal)   --max-sst-size, --codec, --block-size, ... as above\n"
     "Options of some\n"
     "  dump   --from HEX --to HEX (exclusive) --bare (key and value) --digest[=N] (SHA-256 of cells over N bytes, 1024)\n"
+    "  dump, get  --checkpoint ID (what it holds)\n"
     "  rows   --digest[=N]\n"
     "  apply  --keep-going (after an error)\n"
     "  check  --expected FILE (compare with these rows) --gets N (keys to look up singly, 1000)\n"
-    "  manifest, compactions  --id N (an older one)\n";
+    "  manifest, compactions  --id N (an older one)\n"
+    "  checkpoint create      --name TEXT --lifetime-s N --source ID --flush (open it and flush everything first)\n"
+    "  checkpoint list        --name TEXT (only those; '' is without)\n"
+    "  checkpoint refresh     --lifetime-s N\n"
+    "  clone                  --from PATH (in the same store) --checkpoint ID\n"
+    "  gc                     --min-age-s N (300) --only manifest,wal,compacted,compactions --dry-run (print the names)\n";
 
-static void print_help(FILE *out)
+static void print_help(const struct cli_command *commands, FILE *out)
 {
     fputs("Usage: shale COMMAND URL [ARGUMENT...] [OPTION...]\n\n"
           "Looks into and works on a database in the format of SlateDB 0.12.1.\n\n",
           out);
-    for (const struct cli_command *cmd = cli_commands; cmd->name; cmd++) {
+    for (const struct cli_command *cmd = commands; cmd->name; cmd++) {
         char head[64];
 
         snprintf(head, sizeof(head), "%s %s", cmd->name, cmd->args);
@@ -217,6 +239,26 @@ static int set_open_option(struct cli *c, int opt, const char *arg)
     }
 }
 
+/* "2,1" */
+static int parse_runs(char *text, struct cli_compact *out)
+{
+    size_t cap = 0;
+    char *word;
+
+    out->n_runs = 0;
+    while ((word = strsep(&text, ",")) != NULL) {
+        uint64_t n;
+        int rc = text_parse_u64(word, "--runs", UINT32_MAX, &n);
+
+        if (rc == 0)
+            rc = vec_reserve(&out->runs, &cap, out->n_runs + 1, sizeof(*out->runs));
+        if (rc < 0)
+            return rc;
+        out->runs[out->n_runs++] = (uint32_t)n;
+    }
+    return 0;
+}
+
 /* Options of compact. */
 static int set_compact_option(struct cli *c, int opt, char *arg)
 {
@@ -231,7 +273,7 @@ static int set_compact_option(struct cli *c, int opt, char *arg)
     case OPT_L0_OLDEST:
         return parse_u32(arg, "--l0-oldest", &a->l0_oldest);
     case OPT_RUNS:
-        return cli_parse_runs(arg, a);
+        return parse_runs(arg, a);
     case OPT_SPEC:
         a->spec = arg;
         return 0;
@@ -268,8 +310,8 @@ static int set_view_option(struct cli *c, int opt, const char *arg)
         c->digest = (size_t)n;
         return rc;
     case OPT_FROM:
-        c->has_from = strcmp(arg, "-") != 0;
-        return text_parse_cell(arg, &c->from);
+        c->from_text = arg;
+        return 0;
     case OPT_TO:
         c->has_to = strcmp(arg, "-") != 0;
         return text_parse_cell(arg, &c->to);
@@ -288,6 +330,45 @@ static int set_view_option(struct cli *c, int opt, const char *arg)
     default:
         return text_parse_u64(arg, "--gets", UINT64_MAX, &c->gets);
     }
+}
+
+static int set_admin_option(struct cli_admin_options *a, int opt, const char *arg)
+{
+    switch (opt) {
+    case OPT_NAME:
+        a->name = arg;
+        return 0;
+    case OPT_LIFETIME_S:
+        a->has_lifetime = true;
+        return text_parse_u64(arg, "--lifetime-s", UINT64_MAX, &a->lifetime_s);
+    case OPT_SOURCE:
+        a->has_source = true;
+        return cli_parse_uuid(arg, &a->source);
+    case OPT_FLUSH:
+        a->flush = true;
+        return 0;
+    case OPT_CHECKPOINT:
+        a->has_checkpoint = true;
+        return cli_parse_uuid(arg, &a->checkpoint);
+    case OPT_MIN_AGE_S:
+        a->has_min_age = true;
+        return text_parse_u64(arg, "--min-age-s", INT64_MAX / 1000, &a->min_age_s);
+    case OPT_ONLY:
+        a->only = arg;
+        return 0;
+    default:
+        a->dry_run = true;
+        return 0;
+    }
+}
+
+static int set_option(struct cli *c, int opt, char *arg)
+{
+    if (opt >= OPT_NAME && opt <= OPT_DRY_RUN)
+        return set_admin_option(&c->admin, opt, arg);
+    if (opt <= OPT_WAL_URL)
+        return set_open_option(c, opt, arg);
+    return opt <= OPT_WATCH ? set_compact_option(c, opt, arg) : set_view_option(c, opt, arg);
 }
 
 static int64_t clock_now(void *ctx)
@@ -316,13 +397,13 @@ static void bad_usage(const char *sentence)
     exit(CLI_ERROR);
 }
 
-static void parse_options(struct cli *c, int argc, char **argv)
+static void parse_options(struct cli *c, const struct cli_command *commands, int argc, char **argv)
 {
     int opt, rc = 0;
 
     while (rc == 0 && (opt = getopt_long(argc, argv, "hV", long_options, NULL)) != -1) {
         if (opt == 'h') {
-            print_help(stdout);
+            print_help(commands, stdout);
             exit(CLI_OK);
         }
         if (opt == 'V') {
@@ -331,36 +412,66 @@ static void parse_options(struct cli *c, int argc, char **argv)
         }
         if (opt == '?')
             exit(CLI_ERROR); /* getopt has said why */
-        if (opt <= OPT_WAL_URL)
-            rc = set_open_option(c, opt, optarg);
-        else
-            rc = opt <= OPT_WATCH ? set_compact_option(c, opt, optarg) : set_view_option(c, opt, optarg);
+        rc = set_option(c, opt, optarg);
     }
     if (rc < 0)
         bad_usage(shale_errmsg());
 }
 
-const struct cli_command *cli_parse(struct cli *c, int argc, char **argv)
+static const struct cli_command *find_name(const struct cli_command *commands, const char *name)
+{
+    for (; commands->name; commands++)
+        if (strcmp(commands->name, name) == 0)
+            return commands;
+    return NULL;
+}
+
+/* The command, of one word or two; *n_words of argv are its name. */
+static const struct cli_command *find_command(const struct cli_command *commands, char **argv, int n, int *n_words)
+{
+    const struct cli_command *cmd = find_name(commands, argv[0]);
+    char two[64];
+
+    *n_words = 1;
+    if (cmd || n < 2)
+        return cmd;
+    *n_words = 2;
+    return (size_t)snprintf(two, sizeof(two), "%s %s", argv[0], argv[1]) < sizeof(two) ? find_name(commands, two) : NULL;
+}
+
+static void check_args(const struct cli *c, const struct cli_command *cmd)
+{
+    char text[160];
+
+    if (c->n_args >= cmd->min_args && (cmd->max_args < 0 || c->n_args <= cmd->max_args))
+        return;
+    snprintf(text, sizeof(text), "usage: shale %s %s", cmd->name, cmd->args);
+    bad_usage(text);
+}
+
+const struct cli_command *cli_parse(struct cli *c, const struct cli_command *commands, int argc, char **argv)
 {
     const struct cli_command *cmd;
+    int n_words;
     char text[160];
 
     set_defaults(c);
-    parse_options(c, argc, argv);
+    parse_options(c, commands, argc, argv);
     if (optind >= argc)
         bad_usage("which command?");
     c->command = argv[optind];
-    cmd = cli_find_command(c->command);
+    cmd = find_command(commands, argv + optind, argc - optind, &n_words);
     if (!cmd) {
         snprintf(text, sizeof(text), "there is no command '%.64s'", c->command);
         bad_usage(text);
     }
-    c->n_args = argc - optind - 2;
-    if (c->n_args < cmd->min_args || (cmd->max_args >= 0 && c->n_args > cmd->max_args)) {
-        snprintf(text, sizeof(text), "usage: shale %s %s", cmd->name, cmd->args);
-        bad_usage(text);
-    }
-    c->url = argv[optind + 1];
-    c->args = argv + optind + 2;
+    c->command = cmd->name;
+    c->n_args = argc - optind - n_words - 1;
+    check_args(c, cmd);
+    c->url = argv[optind + n_words];
+    c->args = argv + optind + n_words + 1;
+    c->has_from = c->from_text && cmd->run != cmd_clone && strcmp(c->from_text, "-") != 0;
+    if (c->has_from && text_parse_cell(c->from_text, &c->from) < 0)
+        bad_usage(shale_errmsg());
     return cmd;
 }

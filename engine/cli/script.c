@@ -291,6 +291,31 @@ static int do_status(struct script *s)
     return 0;
 }
 
+static int do_checkpoint(struct script *s)
+{
+    struct shale_checkpoint_options opt = { 0 };
+    struct shale_checkpoint cp;
+    uint64_t seconds;
+    int rc = 0;
+
+    for (int i = 1; rc == 0 && i < s->n; i++) {
+        if (strncmp(s->words[i], "name=", 5) == 0) {
+            opt.name = s->words[i] + 5;
+        } else if (strncmp(s->words[i], "lifetime_s=", 11) == 0) {
+            rc = text_parse_u64(s->words[i] + 11, "lifetime_s", INT64_MAX / 1000, &seconds);
+            opt.has_lifetime = true;
+            opt.lifetime_ms = rc < 0 ? 0 : (int64_t)seconds * 1000;
+        } else {
+            rc = err_set(-EINVAL, "unknown option %s", s->words[i]);
+        }
+    }
+    if (rc == 0)
+        rc = shale_db_checkpoint(s->db, SHALE_CHECKPOINT_ALL, &opt, &cp);
+    if (rc == 0)
+        cli_print_checkpoint("ok ", &cp);
+    return rc;
+}
+
 static int do_crash(struct script *s)
 {
     puts("ok");
@@ -304,7 +329,7 @@ static const struct verb verbs[] = {
     { "get", 2, do_get },         { "scan", 1, do_scan },         { "snapshot", 2, do_snapshot },
     { "drop", 2, do_drop },       { "clock", 2, do_clock },       { "snapshot-scan", 2, do_snapshot_scan },
     { "advance", 2, do_advance }, { "sleep", 2, do_sleep },       { "reopen", 1, do_reopen },
-    { "crash", 1, do_crash },      { "status", 1, do_status },
+    { "crash", 1, do_crash },     { "status", 1, do_status },     { "checkpoint", 1, do_checkpoint },
 };
 
 /* One line that is not empty: its words are in s. */

@@ -44,6 +44,8 @@ void db_free(struct shale_db *db)
     block_cache_free(db->cache);
     shale_store_close(db->wal_store);
     shale_store_close(db->store);
+    gc_memory_fini(&db->gc.memory);
+    cond_fini(&db->gc.idle);
     cond_fini(&db->idle);
     cond_fini(&db->room);
     cond_fini(&db->flushed);
@@ -88,11 +90,13 @@ static void stop_threads(struct shale_db *db, bool abandon)
     db->stop = true;
     cond_broadcast(&db->wal_work);
     cond_broadcast(&db->flush_work);
+    cond_broadcast(&db->gc.idle);
     mutex_unlock(&db->mu);
     if (db->store)
         store_retry_stop(db->store);
     if (db->wal_store)
         store_retry_stop(db->wal_store);
+    worker_join(&db->gc.thread);
     worker_join(&db->flush_thread);
     compactor_stop(db->compactor);
     db->compactor = NULL;

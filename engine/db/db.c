@@ -67,6 +67,7 @@ void db_die_locked(struct shale_db *db, int rc)
     cond_broadcast(&db->durable);
     cond_broadcast(&db->flushed);
     cond_broadcast(&db->room);
+    cond_broadcast(&db->gc.idle);
 }
 
 /*

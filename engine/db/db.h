@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "base/sync.h"
 #include "compact/compactor.h"
+#include "compact/gc.h"
 #include "manifest/manifest_store.h"
 #include "mem/batch.h"
 #include "mem/memtable.h"
@@ -87,6 +88,15 @@ struct wal_state {
     uint64_t objects;        /* written by this handle */
     uint32_t n_waiters;      /* durable writes and flushes that wait since the last object */
     uint32_t last_woken;     /* so many waited for the last object */
+    int64_t sure_mono_ms, sure_wall_ms; /* nobody else was the writer at that time */
+};
+
+/* Collecting garbage; one run at a time, of the collector's thread or of a caller. */
+struct gc_state {
+    struct worker thread;
+    struct cond idle;        /* a run has ended; also wakes the thread to end */
+    bool running;            /* GUARDED_BY(mu) */
+    struct gc_memory memory; /* of whoever runs */
 };
 
 #define DB_ERROR_TEXT_MAX 512
@@ -102,7 +112,7 @@ struct shale_db {
     struct compactor *compactor;
     uint64_t writer_epoch;
     int64_t clock_wait_max_ms; /* longest wait for a clock that went back */
-    int64_t put_trust_ms;      /* a WAL put that took longer is followed by a look at the epoch */
+    int64_t put_trust_ms;      /* so long after the last look at the epoch a WAL put is followed by one */
     struct worker wal_thread, flush_thread;
     struct rng rng;            /* of the memtable flusher, when opt.seed is set */
 
@@ -134,6 +144,8 @@ struct shale_db {
     struct seq_tracker tracker;
     struct wal_state wal;
     struct list snapshots;     /* of struct shale_snapshot, seq ascending */
+    struct list checkpoints;   /* of struct checkpoint_wait */
+    struct gc_state gc;
     uint64_t l0_flushes;
 };
 
@@ -207,6 +219,8 @@ void db_wal_main(void *arg);
 int db_wait_durable_locked(struct shale_db *db, uint64_t seq);
 /* Ask for what is committed to be made durable. */
 void db_wal_request_locked(struct shale_db *db, uint64_t seq);
+/* The epoch was found ours by a look that began then. */
+void db_wal_trust(struct shale_db *db, int64_t mono_ms, int64_t wall_ms);
 /* A batch joins the pending ones (moved). */
 void db_wal_append_locked(struct shale_db *db, struct wal_batch *b);
 void wal_batch_free(struct wal_batch *b);
@@ -224,6 +238,17 @@ int db_flush_memtables(struct shale_db *db);
 int db_open_read_only(struct shale_db *db);
 /* 0, or -EROFS with a sentence. */
 int db_writable(const struct shale_db *db);
+
+/*
+ * checkpoint.c: checkpoints that wait for rows to get into L0 ride in the manifest update that brings them there
+ * (R271). attach is a part of its edit, for rows up to seq; settle tells those who wait that v, which was stored, has
+ * them.
+ */
+int db_checkpoint_attach(struct shale_db *db, struct manifest *m, uint64_t seq, uint64_t next_id);
+void db_checkpoint_settle(struct shale_db *db, const struct manifest_version *v);
+
+/* collector.c */
+void db_gc_main(void *arg);
 
 /* open.c, close.c */
 void db_free(struct shale_db *db);

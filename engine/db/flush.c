@@ -170,7 +170,6 @@ static int publish_edit(void *arg, struct manifest *m, uint64_t next_id)
     const struct imm *i = a->imm;
     int rc;
 
-    (void)next_id;
     if (m->last_l0_seq >= i->last_seq)
         return MANIFEST_UNCHANGED; /* an earlier attempt was stored without our knowing */
     if (a->sst) {
@@ -191,7 +190,7 @@ static int publish_edit(void *arg, struct manifest *m, uint64_t next_id)
     if (a->db->wal.next_id - 1 > m->wal_id_last_seen)
         m->wal_id_last_seen = a->db->wal.next_id - 1;
     mutex_unlock(&a->db->mu);
-    return 0;
+    return db_checkpoint_attach(a->db, m, i->last_seq, next_id);
 }
 
 /*
@@ -230,6 +229,7 @@ static int publish(struct shale_db *db, const struct imm *m, struct sst_handle *
     } while (rc < 0 && wait_to_retry(db, rc, "manifest update"));
     if (rc < 0)
         return rc;
+    db_checkpoint_settle(db, v);
     db_install(db, v);
     if (db->compactor)
         compactor_wake(db->compactor);
@@ -260,10 +260,12 @@ static int flush_imm(struct shale_db *db, const struct imm *m)
  */
 static void poll_manifest(struct shale_db *db)
 {
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
     struct manifest_version *v = NULL;
     int rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
 
     if (rc == 0) {
+        db_wal_trust(db, mono, wall);
         db_install(db, v);
     } else if (rc == SHALE_EFENCED) {
         mutex_lock(&db->mu);

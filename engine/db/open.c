@@ -39,9 +39,11 @@ static void init_state(struct shale_db *db)
     cond_init(&db->flushed);
     cond_init(&db->room);
     cond_init(&db->idle);
+    cond_init(&db->gc.idle);
     list_init(&db->imms);
     list_init(&db->wal.pending);
     list_init(&db->snapshots);
+    list_init(&db->checkpoints);
     seq_tracker_init(&db->tracker);
     db->last_tick = SHALE_NO_TS;
     db->clock_wait_max_ms = CLOCK_WAIT_MAX_MS;
@@ -189,11 +191,13 @@ static int fence_wal(struct shale_db *db, uint64_t *id)
 static int take_over(struct shale_db *db, uint64_t next_id)
 {
     const struct manifest *m;
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
     uint64_t last;
     int rc = claim_writer(db);
 
     if (rc < 0)
         return rc;
+    db_wal_trust(db, mono, wall);
     m = &db->mv->m;
     if (next_id <= m->replay_after_wal_id)
         next_id = m->replay_after_wal_id + 1;
@@ -239,6 +243,8 @@ static int start_threads(struct shale_db *db)
         rc = worker_start(&db->wal_thread, "shale-wal", db_wal_main, db);
     if (rc == 0)
         rc = worker_start(&db->flush_thread, "shale-flush", db_flush_main, db);
+    if (rc == 0 && db->opt.gc.enabled && db->opt.gc.interval_ms > 0)
+        rc = worker_start(&db->gc.thread, "shale-gc", db_gc_main, db);
     return rc;
 }
 

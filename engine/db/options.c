@@ -62,6 +62,14 @@ void shale_options_init(struct shale_options *opt)
             .max_sources = 8,
             .include_size_threshold = 4.0,
         },
+        .gc = {
+            .interval_ms = 60000,
+            .manifest_min_age_ms = 300000,
+            .wal_min_age_ms = 300000,
+            .compacted_min_age_ms = 300000,
+            .compactions_min_age_ms = 300000,
+            .fence_age_ms = 86400000,
+        },
     };
 }
 
@@ -94,6 +102,12 @@ static int check_times(const struct shale_options *opt)
         { "manifest_update_timeout_ms", opt->manifest_update_timeout_ms, 1 },
         { "default_ttl_ms", opt->default_ttl_ms, 0 },
         { "compactor.poll_interval_ms", opt->compactor.poll_interval_ms, 1 },
+        { "gc.interval_ms", opt->gc.interval_ms, 0 },
+        { "gc.manifest_min_age_ms", opt->gc.manifest_min_age_ms, 0 },
+        { "gc.wal_min_age_ms", opt->gc.wal_min_age_ms, 0 },
+        { "gc.compacted_min_age_ms", opt->gc.compacted_min_age_ms, 0 },
+        { "gc.compactions_min_age_ms", opt->gc.compactions_min_age_ms, 0 },
+        { "gc.fence_age_ms", opt->gc.fence_age_ms, 0 },
     };
     const int64_t max = (int64_t)1 << 52; /* sums with a time stay far from overflow */
 
@@ -132,6 +146,8 @@ int shale_options_check(const struct shale_options *opt)
     if (!(c->include_size_threshold > 0))
         return err_set(-EINVAL, "option compactor.include_size_threshold is %g; it must be above 0",
                        c->include_size_threshold);
+    if (opt->checkpoint && !opt->read_only)
+        return err_set(-EINVAL, "option checkpoint is for reading only");
     if (opt->merge_operator && !opt->merge_operator->merge)
         return err_set(-EINVAL, "option merge_operator has no merge function");
     if (opt->compaction_filter && (!opt->compaction_filter->create || !opt->compaction_filter->decide))

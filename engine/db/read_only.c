@@ -10,6 +10,7 @@
 #include "db/db.h"
 
 #include "base/err.h"
+#include "manifest/checkpoint.h"
 #include "wal/wal_replay.h"
 
 #include <errno.h>
@@ -38,6 +39,8 @@ static int load_tables(struct shale_db *db)
     db->last_tick = m->last_l0_clock_tick;
     if (rc == 0)
         rc = wal_find_last(&db->ts, m->replay_after_wal_id, &last);
+    if (db->opt.checkpoint && last > m->wal_id_last_seen)
+        last = m->wal_id_last_seen; /* R303 */
     if (rc == 0)
         rc = db_view_init(db);
     if (rc == 0)
@@ -72,11 +75,32 @@ static int drop_tables(struct shale_db *db)
     return 0;
 }
 
+/* Put the version that the checkpoint holds in place of the newest one. */
+static int load_checkpoint(struct shale_db *db)
+{
+    const struct checkpoint *c = checkpoint_find(&db->mv->m, *db->opt.checkpoint);
+    struct manifest_version *v = NULL;
+    char text[UUID_TEXT_LEN + 1];
+    int rc;
+
+    uuid_format(*db->opt.checkpoint, text);
+    if (!c)
+        return err_set(-ENOENT, "the database '%s' has no checkpoint %s", db->root, text);
+    rc = manifest_store_read(db->manifests, c->manifest_id, &v);
+    if (rc < 0)
+        return err_add(rc, "checkpoint %s", text);
+    manifest_version_unref(db->mv);
+    db->mv = v;
+    return 0;
+}
+
 int db_open_read_only(struct shale_db *db)
 {
-    int rc = load_tables(db);
+    int rc = db->opt.checkpoint ? load_checkpoint(db) : 0;
 
-    for (int i = 0; rc == SHALE_ECORRUPT && i < ATTEMPTS_MAX; i++) {
+    if (rc == 0)
+        rc = load_tables(db);
+    for (int i = 0; rc == SHALE_ECORRUPT && !db->opt.checkpoint && i < ATTEMPTS_MAX; i++) {
         struct manifest_version *v = NULL;
         bool moved;
 

@@ -225,10 +225,31 @@ static int encode(const struct shale_db *db, const struct wal_object *o, struct 
     return rc;
 }
 
+/* Nobody but us was the writer at that time. */
+void db_wal_trust(struct shale_db *db, int64_t mono_ms, int64_t wall_ms)
+{
+    mutex_lock(&db->mu);
+    db->wal.sure_mono_ms = mono_ms;
+    db->wal.sure_wall_ms = wall_ms;
+    mutex_unlock(&db->mu);
+}
+
+static bool is_recent(struct shale_db *db)
+{
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
+    bool recent;
+
+    mutex_lock(&db->mu);
+    recent = mono - db->wal.sure_mono_ms <= db->put_trust_ms && wall - db->wal.sure_wall_ms <= db->put_trust_ms;
+    mutex_unlock(&db->mu);
+    return recent;
+}
+
 /*
- * A put that took so long that a garbage collector may have removed the newer writer's fence meanwhile counts only if
- * the epoch is still ours (H1). Lost replies are the retrying store's to resolve: an object that exists is another
- * writer's.
+ * When the epoch was last known to be ours so long ago that a garbage collector may have removed a newer writer's fence
+ * meanwhile, be it that the put took long or that this process slept, a put counts only if it still is (H1). Otherwise
+ * the fence would be there, and the put have failed. Lost replies are the retrying store's to resolve: an object that
+ * exists is another writer's.
  * Both clocks are looked at, because a suspended machine stops the monotonic one.
  */
 static int put_once(struct shale_db *db, uint64_t id, struct shale_slice data)
@@ -243,11 +264,15 @@ static int put_once(struct shale_db *db, uint64_t id, struct shale_slice data)
     if (rc == -EEXIST)
         return err_set(SHALE_EFENCED, "WAL object %" PRIu64 " of '%s' exists: a newer writer owns the database", id,
                        db->root);
-    if (rc < 0 || (clock_mono_ms() - mono <= db->put_trust_ms && clock_wall_ms() - wall <= db->put_trust_ms))
-        return rc;
-    rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
+    if (rc == 0 && !is_recent(db)) {
+        mono = clock_mono_ms();
+        wall = clock_wall_ms();
+        rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
+        if (rc == 0)
+            db_install(db, v);
+    }
     if (rc == 0)
-        db_install(db, v);
+        db_wal_trust(db, mono, wall);
     return rc;
 }
 

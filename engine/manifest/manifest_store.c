@@ -35,8 +35,17 @@ struct moment {
     int64_t wall_ms, mono_ms;
 };
 
+/* The versions that are alive. It lives as long as the store or one of them does. */
+struct manifest_registry {
+    _Atomic int refs; /* relaxed to add, acq_rel to drop */
+    struct mutex mu;  /* rank 45 */
+    struct list versions; /* GUARDED_BY(mu) */
+    size_t n;             /* GUARDED_BY(mu) */
+};
+
 struct manifest_store {
     struct shale_store *store; /* borrowed */
+    struct manifest_registry *held; /* shared with the versions */
     char *root;                /* owned */
     int64_t timeout_ms;
     struct mutex update_mu; /* rank 15; serialises what reads or writes the chain, held across I/O */
@@ -46,16 +55,73 @@ struct manifest_store {
     uint64_t writer_epoch, compactor_epoch;      /* GUARDED_BY(mu); claimed, 0: not */
 };
 
+static struct manifest_registry *registry_new(void)
+{
+    struct manifest_registry *r = mem_zalloc(sizeof(*r));
+
+    if (!r)
+        return NULL;
+    atomic_init(&r->refs, 1);
+    mutex_init(&r->mu, 45, "manifest versions");
+    list_init(&r->versions);
+    return r;
+}
+
+static void registry_unref(struct manifest_registry *r)
+{
+    if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    mutex_fini(&r->mu);
+    mem_free(r);
+}
+
+/* When v is complete: others look at it from here on. */
+static void registry_add(struct manifest_registry *r, struct manifest_version *v)
+{
+    atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    v->held = r;
+    mutex_lock(&r->mu);
+    list_append(&r->versions, &v->node);
+    r->n++;
+    mutex_unlock(&r->mu);
+}
+
+static void registry_remove(struct manifest_version *v)
+{
+    struct manifest_registry *r = v->held;
+
+    if (!r)
+        return; /* was never complete */
+    mutex_lock(&r->mu);
+    list_remove(&v->node);
+    r->n--;
+    mutex_unlock(&r->mu);
+    registry_unref(r);
+}
+
 struct manifest_version *manifest_version_ref(struct manifest_version *v)
 {
     atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
     return v;
 }
 
+/* A reference unless the last one is gone, and v about to leave the registry, whose lock the caller has. */
+static bool version_try_ref(struct manifest_version *v)
+{
+    int refs = atomic_load_explicit(&v->refs, memory_order_relaxed);
+
+    while (refs > 0)
+        if (atomic_compare_exchange_weak_explicit(&v->refs, &refs, refs + 1, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return true;
+    return false;
+}
+
 void manifest_version_unref(struct manifest_version *v)
 {
     if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
         return;
+    registry_remove(v);
     manifest_fini(&v->m);
     mem_free(v);
 }
@@ -70,6 +136,29 @@ static struct manifest_version *version_new(uint64_t id)
     v->id = id;
     manifest_init(&v->m);
     return v;
+}
+
+int manifest_store_held(struct manifest_store *s, struct manifest_version ***out, size_t *n)
+{
+    struct manifest_registry *r = s->held;
+    struct manifest_version **list;
+    size_t k = 0;
+
+    mutex_lock(&r->mu);
+    list = mem_calloc(r->n, sizeof(struct manifest_version *));
+    if (list)
+        list_for_each(p, &r->versions) {
+            struct manifest_version *v = list_entry(p, struct manifest_version, node);
+
+            if (version_try_ref(v))
+                list[k++] = v;
+        }
+    mutex_unlock(&r->mu);
+    if (!list)
+        return -ENOMEM;
+    *out = list;
+    *n = k;
+    return 0;
 }
 
 static struct moment moment_now(void)
@@ -104,7 +193,10 @@ int manifest_store_new(struct shale_store *store, const char *root, int64_t upda
     s->store = store;
     s->timeout_ms = update_timeout_ms;
     s->root = mem_strdup(root);
-    if (!s->root) {
+    s->held = registry_new();
+    if (!s->root || !s->held) {
+        registry_unref(s->held);
+        mem_free(s->root);
         mem_free(s);
         return -ENOMEM;
     }
@@ -119,6 +211,7 @@ void manifest_store_free(struct manifest_store *s)
     if (!s)
         return;
     manifest_version_unref(s->current);
+    registry_unref(s->held);
     mutex_fini(&s->mu);
     mutex_fini(&s->update_mu);
     mem_free(s->root);
@@ -167,6 +260,7 @@ int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_v
         err_add(rc, "manifest %" PRIu64 " under '%s'", id, s->root);
         goto out;
     }
+    registry_add(s->held, v);
     *out = v;
     v = NULL;
 out:
@@ -333,6 +427,7 @@ int manifest_store_create(struct manifest_store *s, const struct manifest *m)
     if (rc == 0)
         rc = put_version(s, v);
     if (rc == 0) {
+        registry_add(s->held, v);
         keep(s, v);
         s->checked = moment_now();
     }
@@ -388,6 +483,7 @@ static int try_update(struct manifest_store *s, const struct manifest_version *b
         return rc;
     }
     s->checked = start;
+    registry_add(s->held, v);
     keep(s, v);
     *out = v;
     return 0;

@@ -2,6 +2,7 @@
 #ifndef MANIFEST_MANIFEST_STORE_H
 #define MANIFEST_MANIFEST_STORE_H
 
+#include "base/list.h"
 #include "base/sync.h"
 #include "format/compactions_codec.h"
 
@@ -12,6 +13,8 @@ struct manifest_version {
     _Atomic int refs; /* relaxed to add, acq_rel to drop */
     uint64_t id;
     struct manifest m;
+    struct list node;               /* in held, GUARDED_BY its lock */
+    struct manifest_registry *held; /* shared */
 };
 
 struct manifest_version *manifest_version_ref(struct manifest_version *v);
@@ -53,6 +56,12 @@ int manifest_store_refresh_as(struct manifest_store *s, enum epoch_role role, st
  */
 struct manifest_version *manifest_store_current(struct manifest_store *s);
 int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out);
+/*
+ * A reference to every version of this store that somebody in this process holds: readers' views, compactions, the
+ * version kept. Asked after loading the newest version, it misses none that a reader may come to use later, but for
+ * newer ones. *out is an array (free) of *n.
+ */
+int manifest_store_held(struct manifest_store *s, struct manifest_version ***out, size_t *n);
 
 /* Write version 1; -EEXIST when there is a manifest already. */
 int manifest_store_create(struct manifest_store *s, const struct manifest *m);

@@ -51,6 +51,7 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
     opt->codec = fs->volume.codec;
     opt->merge_operator = &fs_merge_operator;
     opt->compaction_filter = &fs->filter.filter;
+    opt->gc.enabled = true;
     opt->read_only = fs->opt.read_only;
     opt->compactor.enabled = !fs->opt.read_only;
     opt->compactor.max_concurrent = COMPACTIONS;

@@ -5,6 +5,7 @@
 Every case is a function of one seed, printed when it fails; --seed and --only run it again.
 """
 import argparse
+import json
 import os
 import random
 import re
@@ -73,10 +74,17 @@ class Ring:
         where = "file://%s/db" % root
         if os.path.isdir(root + ".wal"):
             args += ["--wal-url", "file://%s.wal/db" % root]
-        return self.run([self.shale, command, where] + args, **kw)
+        return self.run([self.shale, *command.split(), where] + args, **kw)
 
     def theirs(self, command, root, *args, **kw):
-        return self.run([self.slatedb, command, "--root", root] + list(args), **kw)
+        return self.run([self.slatedb, *command.split(), "--root", root] + list(args), **kw)
+
+    def ours_at(self, command, root, path, *args):
+        return self.run([self.shale, *command.split(), "file://%s/%s" % (root, path)] + list(args))
+
+    def objects(self, root, kind):
+        path = os.path.join(root, "db", kind)
+        return set(os.listdir(path)) if os.path.isdir(path) else set()
 
     def expect_equal_views(self, root, op):
         """Every way to look at a database gives the same with both programs."""
@@ -347,6 +355,109 @@ def our_compaction(ring, r):
     return len(before.splitlines())
 
 
+def lived_in(ring, r, op):
+    """A database of SlateDB with compactions, and how to write on."""
+    root = ring.dir("lived-in")
+    how = settings(r) + ["--merge-op", op]
+    ring.theirs("gen-random", root, "--seed", str(r.getrandbits(32)), "--ops", "200", "--expected", root + ".rows",
+                "--max-value", "3000", "--keys", "60", "--merge", "--short-keys", "--compact", *how)
+    return root, how
+
+
+def write_on(ring, r, root, how):
+    write = r.choice((ring.ours, ring.theirs))
+    write("apply", root, write_script(ring, r, "--ops", "40", "--merge"), *how)
+
+
+def flush(ring, r, root):
+    uuid = r.choice((ring.ours, ring.theirs))("checkpoint create", root, "--flush").split()[0]
+    r.choice((ring.ours, ring.theirs))("checkpoint delete", root, uuid)
+
+
+def checkpoints(ring, r):
+    """Checkpoints and clones that one makes are listed and read by the other, and cloned on."""
+    op = r.choice(("append", "sum"))
+    root, how = lived_in(ring, r, op)
+    held = {}
+    for i in range(3):
+        make = r.choice((ring.ours, ring.theirs))
+        extra = r.choice(([], ["--flush"], ["--name", "n%d" % i], ["--lifetime-s", "3000000000"]))
+        uuid = make("checkpoint create", root, *extra).split()[0]
+        held[uuid] = ring.ours("dump", root, "--checkpoint", uuid, "--merge-op", op)
+        check_equal("dumps at a checkpoint", held[uuid],
+                    ring.theirs("dump", ring.copy(root), "--checkpoint", uuid, "--merge-op", op))
+        write_on(ring, r, root, how)
+    check_equal("lists", ring.ours("checkpoint list", root), ring.theirs("checkpoint list", root))
+    for i, uuid in enumerate(held):
+        first, second, third = "first%d" % i, "second%d" % i, "third%d" % i
+        ring.ours_at("clone", root, first, "--from", "db", "--checkpoint", uuid)
+        ring.theirs("clone", root, "--path", second, "--from", "db", "--checkpoint", uuid)
+        ring.theirs("clone", root, "--path", first, "--from", "db", "--checkpoint", uuid)  # is there, and whole
+        ring.ours_at("clone", root, second, "--from", "db", "--checkpoint", uuid)
+        if r.random() < 0.5:
+            ring.ours_at("clone", root, third, "--from", second)
+        else:
+            ring.theirs("clone", root, "--path", third, "--from", first)
+        for path in first, second, third:
+            check_equal("clone " + path, ring.ours_at("dump", root, path, "--merge-op", op), held[uuid])
+            check_equal("clone " + path, ring.theirs("dump", ring.copy(root), "--path", path, "--merge-op", op),
+                        held[uuid])
+    first, *rest = held
+    r.choice((ring.ours, ring.theirs))("checkpoint delete", root, first)
+    r.choice((ring.ours, ring.theirs))("checkpoint refresh", root, rest[0], "--lifetime-s", "3000000000")
+    check_equal("lists", ring.ours("checkpoint list", root), ring.theirs("checkpoint list", root))
+    return len(held)
+
+
+def garbage(ring, r):
+    """What one's collector leaves is all that the other needs; the two leave the same SSTs."""
+    op = r.choice(("append", "sum"))
+    root, how = lived_in(ring, r, op)
+    uuid = r.choice((ring.ours, ring.theirs))("checkpoint create", root).split()[0]
+    held = ring.ours("dump", root, "--checkpoint", uuid, "--merge-op", op)
+    ring.theirs("clone", root, "--path", "c", "--from", "db")
+    if r.random() < 0.5:
+        r.choice((ring.ours, ring.theirs))("checkpoint delete", root, uuid)
+        held = None
+    for _ in range(2):
+        write_on(ring, r, root, how)
+        flush(ring, r, root)
+        ring.theirs("compact", root, "--full", "--merge-op", op)
+    write_on(ring, r, root, how)
+    flush(ring, r, root)
+    for c in json.loads(ring.ours("checkpoint list", root)):
+        if c["expire_time"] is not None:  # of the compactor, for 15 minutes
+            r.choice((ring.ours, ring.theirs))("checkpoint delete", root, c["id"])
+    rows = ring.ours("dump", root, "--merge-op", op)
+    cloned = ring.ours_at("dump", root, "c", "--merge-op", op)
+    ours, theirs = ring.copy(root), ring.copy(root)
+    would = set(os.path.basename(n) for n in ring.ours("gc", ours, "--min-age-s", "0", "--dry-run").split())
+    before = {kind: ring.objects(ours, kind) for kind in ("manifest", "wal", "compacted", "compactions")}
+    ring.ours("gc", ours, "--min-age-s", "0")
+    for kind, names in before.items():
+        if kind != "manifest" and ring.objects(ours, kind) != names - would:
+            raise Different("the dry run told something else of %s/" % kind)
+    ring.theirs("gc", theirs, "--min-age-s", "0")
+    for kind in "compacted", "compactions":
+        check_equal(kind + "/", "\n".join(sorted(ring.objects(ours, kind))),
+                    "\n".join(sorted(ring.objects(theirs, kind))))
+    for kind in "manifest", "wal":  # ours keeps fences, and manifests of the last two minutes
+        if not ring.objects(ours, kind) >= ring.objects(theirs, kind):
+            raise Different("%s/: shale removed what slatedb keeps" % kind)
+    for left in ours, theirs:
+        ring.expect_equal_views(left, op)
+        check_equal("rows after gc", ring.ours("dump", left, "--merge-op", op), rows)
+        check_equal("the clone after gc", ring.theirs("dump", ring.copy(left), "--path", "c", "--merge-op", op), cloned)
+        if held is not None:
+            check_equal("the checkpoint after gc", ring.ours("dump", left, "--checkpoint", uuid, "--merge-op", op), held)
+            check_equal("the checkpoint after gc",
+                        ring.theirs("dump", ring.copy(left), "--checkpoint", uuid, "--merge-op", op), held)
+    n = len(before["compacted"]) - len(ring.objects(ours, "compacted"))
+    if n == 0:
+        raise Different("there was no garbage: the case proves nothing")
+    return n
+
+
 def wal_store(ring, r):
     """WAL objects in a store of their own."""
     how = settings(r) + ["--clock", CLOCK]
@@ -538,8 +649,8 @@ def volume(ring, r):
     return 2
 
 
-CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction, our_compaction, wal_store,
-         operands_of_a_batch, edges, one_shots, volume)
+CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction, our_compaction, checkpoints, garbage,
+         wal_store, operands_of_a_batch, edges, one_shots, volume)
 
 
 def run_case(ring, case, seed):

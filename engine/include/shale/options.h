@@ -108,6 +108,17 @@ struct shale_compactor_options {
     double include_size_threshold;   /* 4.0; a next older run joins when at most this many times the smallest */
 };
 
+/* The collector of garbage of an open database; one-time collections are in shale/admin.h. */
+struct shale_collector_options {
+    bool enabled;                 /* false; run one in this process */
+    int64_t interval_ms;          /* 60000; between runs, the first of which is at once; 0: never (H8) */
+    int64_t manifest_min_age_ms;  /* 300000; what is younger stays, though nothing refers to it */
+    int64_t wal_min_age_ms;       /* 300000 */
+    int64_t compacted_min_age_ms; /* 300000; of an SST from when it was first seen without a reference (H22) */
+    int64_t compactions_min_age_ms; /* 300000 */
+    int64_t fence_age_ms;         /* 86400000; empty WAL objects, which fence writers, stay so long (H1) */
+};
+
 /*
  * Settings of a database handle. Start from shale_options_init; sizes are bytes. Pointers are borrowed until the
  * handle is closed.
@@ -134,8 +145,10 @@ struct shale_options {
     int64_t default_ttl_ms;             /* 0; time to live of rows written without one; 0: for ever */
     bool wal_enabled;                   /* true; without it only a memtable flush makes rows durable */
     bool read_only;                     /* false; claim nothing and write nothing: what was durable at the open is seen */
+    const struct shale_uuid *checkpoint; /* NULL; with read_only: see what this checkpoint holds, -ENOENT if there is none */
     bool read_expired;                  /* true, as SlateDB: reads show expired rows until they are compacted away */
     struct shale_compactor_options compactor;
+    struct shale_collector_options gc;
     struct shale_store *wal_store;      /* NULL; a store of its own for WAL objects */
     const struct shale_merge_operator *merge_operator;
     const struct shale_compaction_filter *compaction_filter;
