@@ -17,11 +17,12 @@
 static const char help[] =
     "usage: shalefs compact [--watch|--submit] VOLUME\n"
     "\n"
-    "Merge everything that the volume's tree holds into one sorted run, which takes away what removed files and cut data\n"
-    "left behind. What a mount has only in memory is not part of it.\n"
+    "Merge everything that the volume's tree holds into one sorted run, which takes away what removed files and cut\n"
+    "data left behind. What a mount has only in memory is not part of it.\n"
     "\n"
-    "It runs in this process, on the volume's store, whether the volume is mounted or not. The compactor of the mount that has\n"
-    "the volume stops meanwhile and its writing goes on; it takes over again when there is work that nobody does for half a minute.\n"
+    "It runs in this process, on the volume's store, whether the volume is mounted or not. The compactor of the mount\n"
+    "that has the volume stops meanwhile and its writing goes on; it takes over again when there is work that nobody\n"
+    "does for half a minute.\n"
     "\n"
     "  --watch   go on and compact as a mount would, until a signal ends it or another compactor takes over\n"
     "  --submit  leave it to whoever compacts the volume now, such as the mount, and return at once\n";

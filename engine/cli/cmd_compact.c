@@ -142,7 +142,7 @@ static void die_when_due(const struct cli *c, const struct ids *list)
     }
 }
 
-/* The compactions in want that the compactor has not finished, by what it told, or by the list when it tells nothing. */
+/* How many of want are not over, by what the compactor told, or by the list when it tells nothing. */
 static int count_open(struct follow *f, const struct ids *want, bool by_list, size_t *out)
 {
     struct ids list = { .n = 0 };
@@ -201,7 +201,8 @@ static int print_done(struct follow *f)
     }
     puts(f->c->compact.embedded ? "" : "]");
     if (status != CLI_OK)
-        fprintf(stderr, "shale: compact: %s\n", f->why[0] ? f->why : "a compaction failed; the log of who ran it says why");
+        fprintf(stderr, "shale: compact: %s\n",
+                f->why[0] ? f->why : "a compaction failed; the log of who ran it says why");
     return status;
 }
 

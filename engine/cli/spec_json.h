@@ -12,8 +12,9 @@ struct spec_json {
 };
 
 /*
- * {"sources":[{"SstView":"01H..."},{"SortedRun":3}],"destination":3}, as the real program takes it: L0 SSTs newest first,
- * then runs, highest first. out borrows from s. 0, -EINVAL with a sentence, -ENOMEM; fini also after a failure.
+ * {"sources":[{"SstView":"01H..."},{"SortedRun":3}],"destination":3}, as the real program takes it: L0 SSTs newest
+ * first, then runs, highest first. out borrows from s. 0, -EINVAL with a sentence, -ENOMEM; fini also after a
+ * failure.
  */
 int spec_json_parse(const char *text, struct spec_json *s, struct shale_compaction_spec *out);
 void spec_json_fini(struct spec_json *s);

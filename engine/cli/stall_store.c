@@ -27,7 +27,8 @@ static int stall_get(struct shale_store *s, const char *name, struct shale_buf *
     return shale_store_get(inner_of(s), name, out);
 }
 
-static int stall_get_range(struct shale_store *s, const char *name, uint64_t offset, uint64_t len, struct shale_buf *out)
+static int stall_get_range(struct shale_store *s, const char *name, uint64_t offset, uint64_t len,
+                           struct shale_buf *out)
 {
     return shale_store_get_range(inner_of(s), name, offset, len, out);
 }

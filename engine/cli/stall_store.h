@@ -5,8 +5,8 @@
 #include <shale/object_store.h>
 
 /*
- * A store that lets n SSTs be written under compacted/ and never answers another such put, so that a process can be ended in the
- * middle of a compaction. inner is borrowed.
+ * A store that lets n SSTs be written under compacted/ and never answers another such put, so that a process can be
+ * ended in the middle of a compaction. inner is borrowed.
  */
 int stall_store_new(struct shale_store *inner, uint64_t n, struct shale_store **out);
 

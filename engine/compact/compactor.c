@@ -33,8 +33,9 @@
 #define COMPACTOR_RANK 450
 
 /*
- * Overtaken and standing by, the epoch is taken back when there is something to do and nobody did anything for so many poll
- * intervals; longer while somebody is at work, who stores something only with each SST that he has finished.
+ * Overtaken and standing by, the epoch is taken back when there is something to do and nobody did anything for so
+ * many poll intervals; longer while somebody is at work, who stores something only with each SST that he has
+ * finished.
  */
 #define UNATTENDED_POLLS 6
 #define SILENT_POLLS 60
@@ -361,8 +362,8 @@ static int save(struct compactor *c)
 
 /*
  * After a failure nothing is chosen for one poll interval, however often a flush wakes us: it may well fail again.
- * Proposals count the active ones, so none is made for what is already submitted. A proposal without memory ends the pass;
- * what was added stays.
+ * Proposals count the active ones, so none is made for what is already submitted. A proposal without memory ends the
+ * pass; what was added stays.
  */
 static int choose(struct compactor *c, const struct manifest *m)
 {

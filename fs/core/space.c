@@ -61,7 +61,7 @@ static void read_counters(struct fs *fs, int64_t *dead, int64_t *live)
     mutex_unlock(&fs->counters_mu);
 }
 
-/* Only this thread subtracts, so the counter never falls below 0. Without success it stays, and too much is compacted. */
+/* Only this thread subtracts, so the counter never falls below 0. After a failure it stays: too much is compacted. */
 static int64_t take_off(struct fs *fs, int64_t n)
 {
     int64_t dead, live;

@@ -5,9 +5,9 @@
 struct fs;
 
 /*
- * Space that removed files and cut data occupy comes back when a compaction meets their rows. So that this does not wait for chance,
- * a thread watches: when the counter "dead bytes" has passed a tenth of the live bytes and nothing has changed for
- * fs_options.idle_ms, it flushes the memtable and has everything compacted, the last run included.
+ * Space that removed files and cut data occupy comes back when a compaction meets their rows. So that this does not
+ * wait for chance, a thread watches: when the counter "dead bytes" has passed a tenth of the live bytes and nothing
+ * has changed for fs_options.idle_ms, it flushes the memtable and has everything compacted, the last run included.
  *
  * The counter is an estimate that survives remounts: unlink and truncate add what they free, this thread takes off what
  * compactions left out, and after a compaction of everything that it asked for the rest of what was dead by then.

@@ -5,9 +5,9 @@
 #include <shale/compact.h>
 
 /*
- * A compactor of a volume in a process without mount, with the volume's merge operator, filter, block size and codec (H18). It takes the
- * compactions over from the mount that has the volume, whose writing goes on; that mount takes them back when there is
- * work that nobody does.
+ * A compactor of a volume in a process without mount, with the volume's merge operator, filter, block size and codec
+ * (H18). It takes the compactions over from the mount that has the volume, whose writing goes on; that mount takes
+ * them back when there is work that nobody does.
  */
 struct volume_compactor;
 

@@ -112,12 +112,13 @@ static struct shale_compaction compact(struct db_fixture *f, struct shale_compac
 static void without_a_compactor_nothing_is_taken(void **state)
 {
     const struct shale_compaction_spec full = { .kind = SHALE_COMPACT_FULL };
+    const struct shale_compactor_config cfg = { .only_submitted = true };
     struct db_fixture *f = *state;
     struct shale_compactor *c = NULL;
     struct shale_ulid id;
 
     check_err(-ENOENT, submit(f, &full, &id));
-    check_err(-ENOENT, shale_compactor_open(f->store, FIXTURE_ROOT, &f->opt, &(struct shale_compactor_config){ 0 }, &c));
+    check_err(-ENOENT, shale_compactor_open(f->store, FIXTURE_ROOT, &f->opt, &cfg, &c));
     fixture_open(f);
     check_err(SHALE_END, submit(f, &full, &id));
     write_l0(f, 'a', 1);
@@ -289,7 +290,8 @@ static void a_failing_store_leaves_the_list_as_it_was(void **state)
     write_l0(f, 'a', 2);
     shale_compactor_close(open_compactor(f, &t));
     do {
-        struct fault_rule rule = { .cls = FAULT_ANY, .action = FAULT_FAIL, .nth = ++n, .times = FAULT_ALWAYS, .rc = -EIO };
+        struct fault_rule rule = { .cls = FAULT_ANY, .action = FAULT_FAIL, .nth = ++n, .times = FAULT_ALWAYS,
+                                   .rc = -EIO };
 
         store_fault_add(f->store, &rule);
         rc = submit(f, &full, &id);

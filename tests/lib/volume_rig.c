@@ -195,15 +195,16 @@ static void begin_inode(struct dump *d, uint64_t ino, struct shale_slice value)
     assert_int_equal(inode_rec_decode(value, &d->rec), 0);
     d->live = true;
     d->data = mem_zalloc((size_t)d->rec.size + 1);
-    assert_int_equal(buf_printf(&d->text, "%" PRIu64 "%s size=%" PRIu64 " nlink=%u", ino, S_ISDIR(d->rec.mode) ? "/" : "",
-                                d->rec.size, d->rec.nlink),
+    assert_int_equal(buf_printf(&d->text, "%" PRIu64 "%s size=%" PRIu64 " nlink=%u", ino,
+                                S_ISDIR(d->rec.mode) ? "/" : "", d->rec.size, d->rec.nlink),
                      0);
 }
 
 static void read_chunk(struct dump *d, uint64_t chunk, struct shale_slice value)
 {
     uint64_t from = chunk * RIG_CHUNK;
-    uint32_t len = from >= d->rec.size ? 0 : d->rec.size - from < RIG_CHUNK ? (uint32_t)(d->rec.size - from) : RIG_CHUNK;
+    uint64_t left = from < d->rec.size ? d->rec.size - from : 0;
+    uint32_t len = left < RIG_CHUNK ? (uint32_t)left : RIG_CHUNK;
 
     if (len > 0)
         assert_int_equal(extent_read(value, 0, d->data + from, len, NULL, NULL), 0);

@@ -7,8 +7,8 @@
 #include "fs/core/volume_state.h"
 
 /*
- * A volume in memory whose chunks are tiny and whose runs are compacted when and as the test says. The program that uses it is
- * linked with --wrap=shale_db_open: no compactor of its own starts.
+ * A volume in memory whose chunks are tiny and whose runs are compacted when and as the test says. The program that
+ * uses it is linked with --wrap=shale_db_open: no compactor of its own starts.
  */
 #define RIG_CHUNK 64u
 

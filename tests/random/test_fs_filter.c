@@ -17,10 +17,10 @@
 #include <string.h>
 
 /*
- * Random operations on a volume against a model, while its runs are compacted as chance wants: any window that is allowed, cut and
- * resumed, with snapshots that come and go. After each: what is there now and every snapshot read as they did; and in the
- * end, when all is compacted into one run, no row is left that belongs to nothing. Then filters that are wrong
- * in one point each, all of which this must find out.
+ * Random operations on a volume against a model, while its runs are compacted as chance wants: any window that is
+ * allowed, cut and resumed, with snapshots that come and go. After each: what is there now and every snapshot read as
+ * they did; and in the end, when all is compacted into one run, no row is left that belongs to nothing. Then filters
+ * that are wrong in one point each, all of which this must find out.
  */
 
 #define N_FILES 6
@@ -250,8 +250,8 @@ static void do_xattr(struct scene *s)
 }
 
 /*
- * Data in a batch without its inode. The file system does not do so today, but what a volume promises the filter is only that the
- * inode was written before; so a compaction may see a chunk alone.
+ * Data in a batch without its inode. The file system does not do so today, but what a volume promises the filter is
+ * only that the inode was written before; so a compaction may see a chunk alone.
  */
 static void do_write_alone(struct scene *s)
 {

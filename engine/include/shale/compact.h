@@ -11,17 +11,18 @@ extern "C" {
 /*
  * Compactions that a caller wants, and a compactor that runs by itself.
  *
- * A database has a list of compactions in its store. Its compactor, which is a part of the writing handle (shale_compactor_options)
- * or a process of its own (below), works it off: one at a time holds the compactor epoch. Whoever starts later takes it over, and
- * goes on with what the other left unfinished. The compactor of a writing handle that was overtaken stands by: it takes the
- * epoch back when work stays undone, so that a process which compacted and is gone leaves nobody waiting.
+ * A database has a list of compactions in its store. Its compactor, which is a part of the writing handle
+ * (shale_compactor_options) or a process of its own (below), works it off: one at a time holds the compactor epoch.
+ * Whoever starts later takes it over, and goes on with what the other left unfinished. The compactor of a writing
+ * handle that was overtaken stands by: it takes the epoch back when work stays undone, so that a process which
+ * compacted and is gone leaves nobody waiting.
  */
 
 /* What to compact; always a stretch of neighbours, with every L0 SST that is older than one of them. */
 enum shale_compaction_kind {
     SHALE_COMPACT_FULL,    /* every L0 SST and run, into the lowest run */
     SHALE_COMPACT_L0,      /* the n_l0_oldest oldest L0 SSTs (0: all) into a new run */
-    SHALE_COMPACT_RUNS,    /* runs, in any order, and the n_l0_oldest oldest L0 SSTs (0: none), into the lowest of them */
+    SHALE_COMPACT_RUNS,    /* runs, in any order, and the n_l0_oldest oldest L0 SSTs (0: none), into the lowest */
     SHALE_COMPACT_SOURCES, /* l0, newest first, and runs, highest first, into destination */
 };
 
@@ -61,8 +62,8 @@ struct shale_compaction {
 SHALE_API int shale_compaction_submit(struct shale_store *store, const char *path,
                                       const struct shale_compaction_spec *spec, struct shale_ulid *id);
 /*
- * The stored list, in order of ids. It has what is wanted or runs, and of what is over the newest. A return of fn other than 0 ends it and is
- * returned. -ENOENT when there never was a compactor.
+ * The stored list, in order of ids. It has what is wanted or runs, and of what is over the newest. A return of fn
+ * other than 0 ends it and is returned. -ENOENT when there never was a compactor.
  */
 SHALE_API int shale_compaction_list(struct shale_store *store, const char *path,
                                     int (*fn)(void *arg, const struct shale_compaction *c), void *arg);
@@ -78,8 +79,9 @@ struct shale_compactor;
 struct shale_compactor_config {
     bool only_submitted; /* choose nothing: work off what is in the list */
     /*
-     * Called at every change of a compaction and while it proceeds, and once with NULL when the compactor ends by itself, because
-     * another one took over (rc SHALE_EFENCED). From a thread of the compactor, no lock held. May be NULL.
+     * Called at every change of a compaction and while it proceeds, and once with NULL when the compactor ends by
+     * itself, because another one took over (rc SHALE_EFENCED). From a thread of the compactor, no lock held. May be
+     * NULL.
      */
     void (*report)(void *arg, const struct shale_compaction *c, int rc);
     void *arg;
@@ -88,8 +90,8 @@ struct shale_compactor_config {
 /*
  * Take over the compactor epoch of the database and compact until closed. Of opt count merge_operator,
  * compaction_filter, the form of SSTs (codec, block_size, min_filter_keys, filter_bits_per_key), clock,
- * manifest_update_timeout_ms and compactor (but enabled): whoever writes the database has to use the same merge operator and filter
- * (H18). -ENOENT when there is no database.
+ * manifest_update_timeout_ms and compactor (but enabled): whoever writes the database has to use the same merge
+ * operator and filter (H18). -ENOENT when there is no database.
  */
 SHALE_API int shale_compactor_open(struct shale_store *store, const char *path, const struct shale_options *opt,
                                    const struct shale_compactor_config *cfg, struct shale_compactor **out);
