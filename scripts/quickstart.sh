@@ -35,7 +35,7 @@ mkdir -p "$dir"
 if ! "$shalefs" status "$volume" >/dev/null 2>&1; then
 	"$shalefs" format "$volume"
 fi
-"$shalefs" mount "$volume" "$dir"
+"$shalefs" mount "$volume" "$dir" >/dev/null
 
 cat <<MSG
 
