@@ -93,11 +93,17 @@ int checkpoint_store_add(struct manifest_store *s, enum epoch_role role, const s
 {
     struct checkpoint_request copy = *r;
     struct manifest_version *v = NULL;
+    const struct checkpoint *c;
     int rc = manifest_store_update_as(s, role, add_edit, &copy, &v);
 
     if (rc < 0)
         return rc;
-    *manifest_id = checkpoint_find(&v->m, r->id)->manifest_id;
+    c = checkpoint_find(&v->m, r->id);
+    if (!c) {
+        manifest_version_unref(v);
+        return err_set(-ENOENT, "the checkpoint was deleted as soon as it was made");
+    }
+    *manifest_id = c->manifest_id;
     if (out)
         *out = v;
     else
