@@ -29,6 +29,7 @@ static const struct {
     { SHALE_ETRANSIENT, "store temporarily unavailable" },
     { SHALE_EINITIALIZED, "database is not initialized" },
     { SHALE_ECANCELED, "canceled" },
+    { SHALE_ECONFLICT, "transaction conflict" },
 };
 
 const char *shale_strerror(int code)

@@ -6,7 +6,7 @@
  * pending in the WAL, and one manifest update.
  */
 
-#include "db/db.h"
+#include "db/txn.h"
 
 #include "base/err.h"
 #include "base/log.h"
@@ -32,6 +32,7 @@ void db_free(struct shale_db *db)
         imm_unref_locked(m, &dead);
     }
     imm_free_list(&dead);
+    txn_free_all(db);
     list_for_each_safe(s, next, &db->snapshots)
         mem_free(list_entry(s, struct shale_snapshot, node));
     db_view_unref(db->view);

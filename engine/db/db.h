@@ -8,6 +8,7 @@
 #include "base/sync.h"
 #include "compact/compactor.h"
 #include "compact/gc.h"
+#include "db/conflict.h"
 #include "manifest/manifest_store.h"
 #include "mem/batch.h"
 #include "mem/memtable.h"
@@ -101,6 +102,8 @@ struct gc_state {
 
 #define DB_ERROR_TEXT_MAX 512
 
+struct shale_txn;
+
 struct shale_db {
     struct shale_options opt; /* set before any thread starts, then read-only; so are the next ones */
     char *root;
@@ -116,7 +119,9 @@ struct shale_db {
     struct worker wal_thread, flush_thread;
     struct rng rng;            /* of the memtable flusher, when opt.seed is set */
 
-    struct mutex wmu;          /* order of writers; see above */
+    struct mutex wmu;          /* order of writers; see above. Guards the next two */
+    struct list txns;          /* of struct shale_txn, in the order of their beginning */
+    struct conflict_log conflicts; /* commits that may be in their way */
 
     struct mutex mu;           /* guards everything below */
     struct cond wal_work;      /* for the WAL flusher */
@@ -208,6 +213,10 @@ void imm_free_list(struct list *dead);
  * nothing is skipped.
  */
 int db_replay(struct shale_db *db, uint64_t first, uint64_t last);
+
+/* write_path.c: commit a batch, of a transaction or (NULL) not, as shale_db_write does; and wait until it is durable. */
+int db_write(struct shale_db *db, const struct shale_batch *b, struct shale_txn *txn, struct shale_write_result *out);
+int db_wait_durable(struct shale_db *db, uint64_t seq);
 
 /*
  * wal_flush.c

@@ -5,6 +5,7 @@
  */
 
 #include "db/read_path.h"
+#include "db/txn.h"
 
 #include "base/err.h"
 
@@ -16,6 +17,7 @@
 struct shale_iter {
     struct db_view *view; /* keeps what the rows come from */
     struct iter *rows;    /* NULL: the range cannot hold a key */
+    struct txn_scan *scan; /* a reference; NULL: nobody wants to know how far it goes */
     bool descending;
     struct shale_buf from, to;
     struct key_range range; /* of them */
@@ -31,6 +33,7 @@ void shale_iter_close(struct shale_iter *it)
         return;
     iter_close(it->rows);
     db_view_unref(it->view);
+    txn_scan_unref(it->scan);
     shale_buf_fini(&it->from);
     shale_buf_fini(&it->to);
     shale_buf_fini(&it->last);
@@ -53,8 +56,8 @@ static int copy_range(struct shale_iter *it, const struct key_range *r)
  * The range is copied, since the caller's bytes need not outlive the call; an impossible range
  * gives an iterator without rows.
  */
-static int scan(struct shale_db *db, const struct key_range *range, const struct shale_read_options *opt,
-                struct shale_iter **out)
+int db_scan(struct shale_db *db, const struct key_range *range, const struct shale_read_options *opt,
+            const struct own_writes *own, struct shale_iter **out)
 {
     struct sst_iter_options so = { .order = opt && opt->descending ? ITER_DESC : ITER_ASC,
                                    .fill_cache = !opt || !opt->no_cache_fill,
@@ -73,6 +76,11 @@ static int scan(struct shale_db *db, const struct key_range *range, const struct
     if (!key_range_is_empty(&it->range)) {
         it->view = db_view_get(db, opt, &max_seq);
         db_read_layers(db, it->view, max_seq, opt, &layers);
+        if (own) {
+            layers.own = own->table;
+            layers.own_max_seq = own->max_seq;
+            it->scan = own->scan ? txn_scan_ref(own->scan) : NULL;
+        }
         rc = scan_iter_new(&layers, &it->range, &so, &it->rows);
         if (rc < 0)
             goto out;
@@ -84,8 +92,7 @@ out:
     return rc;
 }
 
-int shale_db_scan(struct shale_db *db, const struct shale_key_range *range, const struct shale_read_options *opt,
-                  struct shale_iter **out)
+struct key_range db_key_range(const struct shale_key_range *range)
 {
     struct key_range r = { 0 };
 
@@ -98,7 +105,15 @@ int shale_db_scan(struct shale_db *db, const struct shale_key_range *range, cons
     }
     if (range->to.data && range->to.len == 0)
         r.from_kind = KEY_INCLUDED; /* of "": crossed or equal, so no key */
-    return scan(db, &r, opt, out);
+    return r;
+}
+
+int shale_db_scan(struct shale_db *db, const struct shale_key_range *range, const struct shale_read_options *opt,
+                  struct shale_iter **out)
+{
+    struct key_range r = db_key_range(range);
+
+    return db_scan(db, &r, opt, NULL, out);
 }
 
 int shale_db_scan_prefix(struct shale_db *db, struct shale_slice prefix, const struct shale_read_options *opt,
@@ -109,7 +124,7 @@ int shale_db_scan_prefix(struct shale_db *db, struct shale_slice prefix, const s
     int rc = prefix.len ? key_range_prefix(prefix, &end, &r) : 0;
 
     if (rc == 0)
-        rc = scan(db, &r, opt, out);
+        rc = db_scan(db, &r, opt, NULL, out);
     shale_buf_fini(&end);
     return rc;
 }
@@ -137,11 +152,18 @@ int shale_iter_next(struct shale_iter *it, struct shale_row *row)
     rc = iter_next(it->rows, &r);
     if (rc == 0)
         rc = buf_set(&it->last, r.key);
+    if (it->scan && rc >= 0) {
+        int noted = rc == 0 ? txn_scan_note_row(it->scan, r.key) : txn_scan_note_end(it->scan);
+
+        rc = noted < 0 ? noted : rc;
+    }
     if (rc < 0)
         return fail(it, rc);
     if (rc == SHALE_END)
         return rc;
     it->has_last = true;
+    if (r.seq >= TXN_OWN_SEQ)
+        r.seq = UINT64_MAX; /* R44 */
     *row = r;
     return 0;
 }
@@ -161,6 +183,8 @@ int shale_iter_seek(struct shale_iter *it, struct shale_slice key)
         if (it->descending ? c >= 0 : c <= 0)
             return err_set(-EINVAL, "cannot seek to a key that is not beyond the last one returned");
     }
-    rc = iter_seek(it->rows, key);
+    rc = it->scan ? txn_scan_note_seek(it->scan, key) : 0;
+    if (rc == 0)
+        rc = iter_seek(it->rows, key);
     return rc < 0 ? fail(it, rc) : 0;
 }

@@ -44,6 +44,8 @@ static void init_state(struct shale_db *db)
     list_init(&db->wal.pending);
     list_init(&db->snapshots);
     list_init(&db->checkpoints);
+    list_init(&db->txns);
+    conflict_log_init(&db->conflicts);
     seq_tracker_init(&db->tracker);
     db->last_tick = SHALE_NO_TS;
     db->clock_wait_max_ms = CLOCK_WAIT_MAX_MS;

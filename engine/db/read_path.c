@@ -4,8 +4,8 @@
  * tables and SSTs alive.
  */
 
-#include "db/db.h"
 #include "db/read_path.h"
+#include "db/txn.h"
 
 #include "base/err.h"
 
@@ -26,8 +26,8 @@ void db_read_layers(struct shale_db *db, const struct db_view *v, uint64_t max_s
     };
 }
 
-int shale_db_get_row(struct shale_db *db, struct shale_slice key, const struct shale_read_options *opt,
-                     struct shale_buf *value, struct shale_row *row)
+int db_get_row(struct shale_db *db, struct shale_slice key, const struct shale_read_options *opt,
+               const struct own_writes *own, struct shale_buf *value, struct shale_row *row)
 {
     struct read_layers layers;
     struct db_view *v;
@@ -38,9 +38,21 @@ int shale_db_get_row(struct shale_db *db, struct shale_slice key, const struct s
         return err_set(-EINVAL, "a key has 1 to %u bytes, not %zu", SHALE_KEY_MAX, key.len);
     v = db_view_get(db, opt, &max_seq);
     db_read_layers(db, v, max_seq, opt, &layers);
+    if (own) {
+        layers.own = own->table;
+        layers.own_max_seq = own->max_seq;
+    }
     rc = point_get(&layers, key, value, row);
     db_view_unref(v);
+    if (rc == 0 && row->seq >= TXN_OWN_SEQ)
+        row->seq = UINT64_MAX; /* R44: its own number is nobody else's business */
     return rc;
+}
+
+int shale_db_get_row(struct shale_db *db, struct shale_slice key, const struct shale_read_options *opt,
+                     struct shale_buf *value, struct shale_row *row)
+{
+    return db_get_row(db, key, opt, NULL, value, row);
 }
 
 int shale_db_get(struct shale_db *db, struct shale_slice key, const struct shale_read_options *opt,

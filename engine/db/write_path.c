@@ -5,13 +5,14 @@
  *   tick        its time, never before an earlier batch's (R31)
  *   to rows     folded, sorted, expiry (mem/batch.c); outside all locks
  *   enter       wait for room, become the one writer (wmu)
+ *   check       of a transaction: no commit was in its way (txn.h); a conflict ends here
  *   reserve     memory for every row
  *   insert      sequence number, rows into the memtable: readers do not see them yet, committed_seq is below
  *   publish     under mu: into the WAL queue and committed_seq, at once for readers and flushers; freeze if due
  *   wait        if asked, until the WAL object is in the store
  */
 
-#include "db/db.h"
+#include "db/txn.h"
 
 #include "base/clock.h"
 #include "base/err.h"
@@ -159,13 +160,16 @@ static void publish(struct shale_db *db, const struct shale_write_result *w, str
  * active and last_seq are stable under wmu, without mu. The assertion holds as memory was
  * reserved and (key, seq) is new: seq was never used and a batch has one row for each key.
  */
-static int insert(struct shale_db *db, struct batch_rows *r, int64_t now, struct wal_batch *wb,
-                  struct shale_write_result *out)
+static int insert(struct shale_db *db, struct shale_txn *txn, struct batch_rows *r, int64_t now,
+                  struct wal_batch *wb, struct shale_write_result *out)
 {
     uint64_t row_bytes = 0;
+    bool logged = false;
     int rc;
 
-    rc = memtable_reserve(db->active, r->rows, r->n);
+    rc = txn_before_commit(db, txn, r, &logged);
+    if (rc == 0)
+        rc = memtable_reserve(db->active, r->rows, r->n);
     if (rc < 0)
         return rc;
     /* Another writer may have taken a later time since; expiry goes on counting from when this write was called. */
@@ -183,11 +187,14 @@ static int insert(struct shale_db *db, struct batch_rows *r, int64_t now, struct
             wb->rows[i] = stored;
     }
     publish(db, out, wb, row_bytes);
+    if (logged)
+        txn_after_commit(db, txn, r, out->seq);
     return 0;
 }
 
 /* The WAL record is allocated before entering: failing is harmless there. */
-static int commit(struct shale_db *db, struct batch_rows *r, int64_t now, struct shale_write_result *out)
+static int commit(struct shale_db *db, struct shale_txn *txn, struct batch_rows *r, int64_t now,
+                  struct shale_write_result *out)
 {
     struct wal_batch *wb = NULL;
     int rc = 0;
@@ -197,7 +204,7 @@ static int commit(struct shale_db *db, struct batch_rows *r, int64_t now, struct
     if (rc == 0)
         rc = enter(db);
     if (rc == 0) {
-        rc = insert(db, r, now, wb, out);
+        rc = insert(db, txn, r, now, wb, out);
         mutex_unlock(&db->wmu);
     }
     if (rc < 0 && wb)
@@ -205,7 +212,7 @@ static int commit(struct shale_db *db, struct batch_rows *r, int64_t now, struct
     return rc;
 }
 
-static int wait_durable(struct shale_db *db, uint64_t seq)
+int db_wait_durable(struct shale_db *db, uint64_t seq)
 {
     int rc;
 
@@ -215,9 +222,8 @@ static int wait_durable(struct shale_db *db, uint64_t seq)
     return rc;
 }
 
-int shale_db_write(struct shale_db *db, struct shale_batch *b, bool await_durable, struct shale_write_result *out)
+int db_write(struct shale_db *db, const struct shale_batch *b, struct shale_txn *txn, struct shale_write_result *out)
 {
-    struct shale_write_result w = { 0 };
     struct batch_rows rows = { 0 };
     int64_t now = 0;
     int rc = db_writable(db);
@@ -232,10 +238,18 @@ int shale_db_write(struct shale_db *db, struct shale_batch *b, bool await_durabl
     if (rc == 0)
         rc = batch_to_rows(b, now, db->opt.default_ttl_ms, db->opt.merge_operator, &rows);
     if (rc == 0)
-        rc = commit(db, &rows, now, &w);
+        rc = commit(db, txn, &rows, now, out);
     batch_rows_fini(&rows);
+    return rc;
+}
+
+int shale_db_write(struct shale_db *db, struct shale_batch *b, bool await_durable, struct shale_write_result *out)
+{
+    struct shale_write_result w = { 0 };
+    int rc = db_write(db, b, NULL, &w);
+
     if (rc == 0 && await_durable)
-        rc = wait_durable(db, w.seq);
+        rc = db_wait_durable(db, w.seq);
     if (rc == 0 && out)
         *out = w;
     return rc;

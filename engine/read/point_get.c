@@ -23,6 +23,7 @@ struct getter {
     struct shale_slice key;
     struct operands operands;
     uint64_t oldest_seq; /* of the operands */
+    uint64_t max_seq;    /* rows above it are not seen in the layer at hand */
     struct shale_buf *value;
     struct shale_row *row;
 };
@@ -74,7 +75,7 @@ static int take(struct getter *g, const struct shale_row *version)
     struct shale_row row = *version;
     int rc;
 
-    if (row.seq > g->l->max_seq)
+    if (row.seq > g->max_seq)
         return GO_ON;
     /* A WAL that was replayed over an L0 has the same rows once more. */
     if (g->operands.n && row.seq >= g->oldest_seq)
@@ -96,7 +97,7 @@ static int get_from_table(struct getter *g, const struct memtable *m)
 {
     int rc = GO_ON;
 
-    for (const struct shale_row *row = memtable_find(m, g->key, g->l->max_seq); row && rc == GO_ON;
+    for (const struct shale_row *row = memtable_find(m, g->key, g->max_seq); row && rc == GO_ON;
          row = memtable_older(row))
         rc = take(g, row);
     return rc;
@@ -153,10 +154,13 @@ static int get_from_ssts(struct getter *g)
 
 int point_get(const struct read_layers *l, struct shale_slice key, struct shale_buf *value, struct shale_row *row)
 {
-    struct getter g = { .l = l, .key = key, .value = value, .row = row };
+    struct getter g = { .l = l, .key = key, .value = value, .row = row, .max_seq = l->own_max_seq };
     int rc = GO_ON;
 
     operands_init(&g.operands, l->op);
+    if (l->own)
+        rc = get_from_table(&g, l->own);
+    g.max_seq = l->max_seq;
     for (size_t i = 0; i < l->n_tables && rc == GO_ON; i++)
         rc = get_from_table(&g, l->tables[i]);
     if (rc == GO_ON && l->manifest)

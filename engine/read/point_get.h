@@ -13,6 +13,8 @@
  * first that settles them.
  */
 struct read_layers {
+    struct memtable *own; /* the writes of a transaction, above all else; NULL: none */
+    uint64_t own_max_seq; /* its rows above are not seen */
     struct memtable *const *tables; /* active, then frozen ones newest first */
     size_t n_tables;
     const struct manifest *manifest; /* its L0 and runs */

@@ -79,13 +79,18 @@ struct scan_parts {
 };
 
 /* it is moved, also on failure. */
-static int add_child(struct scan_parts *p, struct iter *it)
+static int add_child_to(struct scan_parts *p, struct iter *it, uint64_t max_seq)
 {
-    int rc = visible_iter_new(it, p->l->max_seq, &p->children[p->n]);
+    int rc = visible_iter_new(it, max_seq, &p->children[p->n]);
 
     if (rc == 0)
         p->n++;
     return rc;
+}
+
+static int add_child(struct scan_parts *p, struct iter *it)
+{
+    return add_child_to(p, it, p->l->max_seq);
 }
 
 static int add_tables(struct scan_parts *p)
@@ -93,6 +98,11 @@ static int add_tables(struct scan_parts *p)
     struct iter *it;
     int rc = 0;
 
+    if (p->l->own) {
+        rc = memtable_iter_new(p->l->own, p->range, p->opt->order, &it);
+        if (rc == 0)
+            rc = add_child_to(p, it, p->l->own_max_seq);
+    }
     for (size_t i = 0; i < p->l->n_tables && rc == 0; i++) {
         rc = memtable_iter_new(p->l->tables[i], p->range, p->opt->order, &it);
         if (rc == 0)
@@ -199,7 +209,7 @@ static int stack_up(struct scan_parts *p, struct iter **out)
 int scan_iter_new(const struct read_layers *l, const struct key_range *range, const struct sst_iter_options *opt,
                   struct iter **out)
 {
-    size_t max = l->n_tables + (l->manifest ? l->manifest->n_l0 + l->manifest->n_runs : 0);
+    size_t max = 1 + l->n_tables + (l->manifest ? l->manifest->n_l0 + l->manifest->n_runs : 0);
     struct scan_parts p = { .l = l, .range = range, .opt = opt };
     int rc = -ENOMEM;
 

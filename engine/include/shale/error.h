@@ -23,6 +23,7 @@ enum shale_error {
     SHALE_ETRANSIENT = -10007,   /* the store may answer if asked again */
     SHALE_EINITIALIZED = -10008, /* the database is an unfinished clone */
     SHALE_ECANCELED = -10009,    /* stopped on request before it was done */
+    SHALE_ECONFLICT = -10010,    /* another commit was in the transaction's way; begin anew */
 };
 
 /* Outcome of iteration: there is no further row. Not a failure. */
