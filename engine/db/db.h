@@ -39,6 +39,7 @@
 struct db_view {
     _Atomic int refs; /* relaxed to add, acq_rel to drop */
     struct manifest_version *mv;
+    uint64_t tables_after; /* rows of the tables up to here are not seen: the SSTs have them (a reader's tables) */
     size_t n_tables;
     struct memtable *tables[]; /* the active one, then frozen ones, newest first */
 };
@@ -259,7 +260,12 @@ void db_checkpoint_settle(struct shale_db *db, const struct manifest_version *v)
 /* collector.c */
 void db_gc_main(void *arg);
 
-/* open.c, close.c */
+/* open.c, close.c. A handle of which nothing is open; NULL without memory. */
+struct shale_db *db_alloc(const struct shale_options *opt, const char *root);
+/* Stores and what reads and writes objects on them. Nothing is read or written yet. */
+int db_open_layers(struct shale_db *db, struct shale_store *store);
+/* Whether db->mv is of a database that can be opened, with these options. */
+int db_check_manifest(struct shale_db *db);
 void db_free(struct shale_db *db);
 
 #endif

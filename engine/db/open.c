@@ -53,7 +53,7 @@ static void init_state(struct shale_db *db)
 }
 
 /* From here on db_free undoes everything, however far opening came. */
-static struct shale_db *alloc_db(const struct shale_options *opt, const char *root)
+struct shale_db *db_alloc(const struct shale_options *opt, const char *root)
 {
     struct shale_db *db = mem_zalloc(sizeof(*db));
 
@@ -69,8 +69,7 @@ static struct shale_db *alloc_db(const struct shale_options *opt, const char *ro
     return db;
 }
 
-/* Stores and what reads and writes objects on them. Nothing is read or written yet. */
-static int open_layers(struct shale_db *db, struct shale_store *store)
+int db_open_layers(struct shale_db *db, struct shale_store *store)
 {
     const struct sst_format format = { .codec = db->opt.codec,
                                        .block_size = db->opt.block_size,
@@ -131,7 +130,7 @@ static int load_manifest(struct shale_db *db, bool create, bool *fresh)
  * SlateDB stores an empty string for "there is a WAL store", never which one; so only its
  * presence can be compared (R93.4).
  */
-static int check_manifest(struct shale_db *db)
+int db_check_manifest(struct shale_db *db)
 {
     const struct manifest *m = &db->mv->m;
 
@@ -254,12 +253,12 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
 {
     uint64_t last = 0, after = 0;
     bool fresh = false;
-    int rc = open_layers(db, store);
+    int rc = db_open_layers(db, store);
 
     if (rc == 0)
         rc = load_manifest(db, create && !db->opt.read_only, &fresh);
     if (rc == 0 && !fresh)
-        rc = check_manifest(db);
+        rc = db_check_manifest(db);
     if (rc < 0)
         return rc;
     if (db->opt.read_only)
@@ -269,7 +268,7 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
     if (rc == 0 && fresh) {
         rc = create_manifest(db);
         if (rc == 0)
-            rc = check_manifest(db);
+            rc = db_check_manifest(db);
     }
     if (rc == 0)
         rc = take_over(db, (last > after ? last : after) + 1);
@@ -287,7 +286,7 @@ int shale_db_open(struct shale_store *store, const char *path, const struct shal
         rc = path_check_root(path);
     if (rc < 0)
         return rc;
-    db = alloc_db(opt, path);
+    db = db_alloc(opt, path);
     if (!db)
         return -ENOMEM;
     rc = recover(db, store, create);

@@ -17,6 +17,7 @@ void db_read_layers(struct shale_db *db, const struct db_view *v, uint64_t max_s
     *out = (struct read_layers){
         .tables = v->tables,
         .n_tables = v->n_tables,
+        .tables_after = v->tables_after,
         .manifest = &v->mv->m,
         .ts = &db->ts,
         .op = db->opt.merge_operator,

@@ -98,8 +98,11 @@ static int get_from_table(struct getter *g, const struct memtable *m)
     int rc = GO_ON;
 
     for (const struct shale_row *row = memtable_find(m, g->key, g->max_seq); row && rc == GO_ON;
-         row = memtable_older(row))
+         row = memtable_older(row)) {
+        if (g->l->tables_after && row->seq <= g->l->tables_after)
+            break;
         rc = take(g, row);
+    }
     return rc;
 }
 

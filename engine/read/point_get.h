@@ -17,6 +17,7 @@ struct read_layers {
     uint64_t own_max_seq; /* its rows above are not seen */
     struct memtable *const *tables; /* active, then frozen ones newest first */
     size_t n_tables;
+    uint64_t tables_after; /* rows of the tables (not of own) up to here are not seen */
     const struct manifest *manifest; /* its L0 and runs */
     struct table_store *ts;
     const struct shale_merge_operator *op;

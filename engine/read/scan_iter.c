@@ -79,9 +79,9 @@ struct scan_parts {
 };
 
 /* it is moved, also on failure. */
-static int add_child_to(struct scan_parts *p, struct iter *it, uint64_t max_seq)
+static int add_child_of(struct scan_parts *p, struct iter *it, uint64_t after_seq, uint64_t max_seq)
 {
-    int rc = visible_iter_new(it, max_seq, &p->children[p->n]);
+    int rc = visible_iter_new_after(it, after_seq, max_seq, &p->children[p->n]);
 
     if (rc == 0)
         p->n++;
@@ -90,7 +90,7 @@ static int add_child_to(struct scan_parts *p, struct iter *it, uint64_t max_seq)
 
 static int add_child(struct scan_parts *p, struct iter *it)
 {
-    return add_child_to(p, it, p->l->max_seq);
+    return add_child_of(p, it, 0, p->l->max_seq);
 }
 
 static int add_tables(struct scan_parts *p)
@@ -101,12 +101,12 @@ static int add_tables(struct scan_parts *p)
     if (p->l->own) {
         rc = memtable_iter_new(p->l->own, p->range, p->opt->order, &it);
         if (rc == 0)
-            rc = add_child_to(p, it, p->l->own_max_seq);
+            rc = add_child_of(p, it, 0, p->l->own_max_seq);
     }
     for (size_t i = 0; i < p->l->n_tables && rc == 0; i++) {
         rc = memtable_iter_new(p->l->tables[i], p->range, p->opt->order, &it);
         if (rc == 0)
-            rc = add_child(p, it);
+            rc = add_child_of(p, it, p->l->tables_after, p->l->max_seq);
     }
     return rc;
 }

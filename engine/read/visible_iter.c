@@ -10,7 +10,7 @@
 struct visible_iter {
     struct iter base;
     struct iter *child;
-    uint64_t max_seq;
+    uint64_t after_seq, max_seq;
 };
 
 static int visible_iter_next(struct iter *it, struct shale_row *out)
@@ -20,7 +20,7 @@ static int visible_iter_next(struct iter *it, struct shale_row *out)
 
     do {
         rc = iter_next(v->child, out);
-    } while (rc == 0 && out->seq > v->max_seq);
+    } while (rc == 0 && (out->seq > v->max_seq || (v->after_seq && out->seq <= v->after_seq)));
     return rc;
 }
 
@@ -47,9 +47,14 @@ static const struct iter_ops visible_iter_ops = {
 
 int visible_iter_new(struct iter *child, uint64_t max_seq, struct iter **out)
 {
+    return visible_iter_new_after(child, 0, max_seq, out);
+}
+
+int visible_iter_new_after(struct iter *child, uint64_t after_seq, uint64_t max_seq, struct iter **out)
+{
     struct visible_iter *v;
 
-    if (max_seq == UINT64_MAX) {
+    if (max_seq == UINT64_MAX && after_seq == 0) {
         *out = child;
         return 0;
     }
@@ -58,7 +63,8 @@ int visible_iter_new(struct iter *child, uint64_t max_seq, struct iter **out)
         iter_close(child);
         return -ENOMEM;
     }
-    *v = (struct visible_iter){ .base.ops = &visible_iter_ops, .child = child, .max_seq = max_seq };
+    *v = (struct visible_iter){ .base.ops = &visible_iter_ops, .child = child, .after_seq = after_seq,
+                               .max_seq = max_seq };
     *out = &v->base;
     return 0;
 }

@@ -47,6 +47,8 @@ static int store_failed(int rc, const struct sst_part *part)
 {
     if (rc == -ERANGE)
         return part_err(SHALE_ECORRUPT, part, "the object ends before it does");
+    if (rc == -ENOENT)
+        return part_err(-ESTALE, part, "the object is gone"); /* not to be taken for a key that is not there */
     return part_err_add(rc, part);
 }
 

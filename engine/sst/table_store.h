@@ -23,7 +23,7 @@ struct sst_format {
 
 /*
  * Where the SSTs of a database are and how their parts are read: checksum, decompression, cache. Errors name the
- * object and the part; a missing object is -ENOENT. Safe from any thread.
+ * object and the part; a missing object is -ESTALE, or -ENOENT where it is opened. Safe from any thread.
  */
 struct table_store {
     struct shale_store *store;     /* borrowed */

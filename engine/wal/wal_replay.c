@@ -87,6 +87,7 @@ struct replay {
     uint64_t asked;       /* ids below are asked for */
     size_t held;          /* bytes of the objects that have come and are not done with */
     size_t n_ahead;       /* objects asked for that have not come */
+    bool ended;           /* the next object is not there */
     size_t largest;       /* that came so far: what one that is not there yet may take */
     struct slot slots[MAX_AHEAD];
 };
@@ -198,6 +199,9 @@ static int replay_object(struct replay *r, uint64_t id, const struct wal_replay_
 
     wait_ready(r, s);
     len = s->object.len;
+    r->ended = s->rc == -ENOENT && fns->tail;
+    if (r->ended)
+        return 0;
     if (s->rc < 0)
         rc = read_failed(r, s);
     else if (len > 0) /* later versions of SlateDB fence with an object of no bytes */
@@ -214,7 +218,7 @@ static int replay_all(struct replay *r, const struct wal_replay_fns *fns)
     int rc = 0;
 
     r->asked = r->first;
-    for (uint64_t id = r->first; rc == 0 && id <= r->last; id++) {
+    for (uint64_t id = r->first; rc == 0 && id <= r->last && !r->ended; id++) {
         while (rc == 0 && may_ask(r, id)) {
             rc = ask(r, r->asked);
             r->asked++;

@@ -9,8 +9,8 @@ int wal_find_last(struct table_store *ts, uint64_t from, uint64_t *last);
 
 /*
  * Read WAL objects first..last in order, several ahead (R97-R102), and hand every row to row, then the end of each
- * object to end, which may be NULL. A missing object is SHALE_ECORRUPT, an unreadable one too, with its name. fn values
- * other than 0 stop and are returned.
+ * object to end, which may be NULL. A missing object is SHALE_ECORRUPT, unless tail; an unreadable one too, with its
+ * name. fn values other than 0 stop and are returned.
  * Both are called on the thread that called wal_replay, in order of ids, and row in file order. A
  * row's bytes are borrowed for the call.
  */
@@ -18,6 +18,7 @@ struct wal_replay_fns {
     int (*row)(void *arg, const struct shale_row *row);
     int (*end)(void *arg, uint64_t wal_id);
     void *arg;
+    bool tail; /* a missing object is the end of the log: 0, and what came before it counts */
 };
 int wal_replay(struct table_store *ts, uint64_t first, uint64_t last, const struct wal_replay_fns *fns);
 

@@ -2,6 +2,8 @@
 #include "lib/db_fixture.h"
 #include "lib/golden.h"
 
+#include "db/reader.h"
+
 #include <inttypes.h>
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -155,6 +157,23 @@ static void check_dump(struct shale_db *db, struct shale_slice want)
     shale_buf_fini(&got);
 }
 
+/* A reader sees the same, SSTs of a clone's parents included (H15, H36), and writes nothing. */
+static void check_reader(const struct db_fixture *f, const char *path, struct shale_slice want)
+{
+    struct shale_reader_options o;
+    struct shale_reader *r = NULL;
+
+    shale_reader_options_init(&o);
+    o.no_checkpoint = true;
+    o.wal_store = f->opt.wal_store;
+    o.merge_operator = f->opt.merge_operator;
+    store_fault_reset_counts(f->store);
+    check_ok(shale_reader_open(f->store, path, &o, &r));
+    check_dump(r->db, want);
+    check_ok(shale_reader_close(r));
+    assert_int_equal(store_fault_count(f->store, FAULT_PUT), 0);
+}
+
 static void one_case(const char *name, const char *path, const char *expected)
 {
     struct shale_merge_operator sum_op = { .name = "sum", .merge = sum };
@@ -177,6 +196,7 @@ static void one_case(const char *name, const char *path, const char *expected)
     f.opt.seed = 0;
     snprintf(file, sizeof(file), "%s/%s", name, expected);
     golden_read(file, &want);
+    check_reader(&f, path, slice_of_buf(&want));
     for (int round = 0; round < 2; round++) {
         check_ok(shale_db_open(f.store, path, &f.opt, false, &f.db));
         check_dump(f.db, slice_of_buf(&want));

@@ -960,7 +960,7 @@ static void a_missing_output_stops_a_resume(void **state)
     job = job_over(&f, &in);
     job.outputs = earlier.list;
     job.n_outputs = earlier.n;
-    assert_int_equal(compaction_job_run(&job, &run), -ENOENT);
+    assert_int_equal(compaction_job_run(&job, &run), -ESTALE);
     output_set_fini(&earlier);
     row_list_fini(&l);
     inputs_close(&in);

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "db/reader.h"
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "object/paths.h"
+#include "object/store_retry.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+/* While a reader opens, the manifest may move on, and the WAL objects that it no longer needs be collected: rare. */
+#define ATTEMPTS_MAX 16
+
+void shale_reader_options_init(struct shale_reader_options *opt)
+{
+    struct shale_options db;
+
+    shale_options_init(&db);
+    *opt = (struct shale_reader_options){
+        .manifest_poll_interval_ms = 10000,
+        .checkpoint_lifetime_ms = 600000,
+        .max_memtable_bytes = db.l0_sst_size_bytes,
+        .block_cache_bytes = db.block_cache_bytes,
+        .read_expired = db.read_expired,
+    };
+}
+
+int shale_reader_options_check(const struct shale_reader_options *opt)
+{
+    const int64_t poll = opt->manifest_poll_interval_ms, life = opt->checkpoint_lifetime_ms;
+    const int64_t max = (int64_t)1 << 52; /* sums with a time stay far from overflow */
+
+    if (poll < 1 || poll > max)
+        return err_set(-EINVAL, "option manifest_poll_interval_ms is %" PRId64 "; it may be 1 to %" PRId64, poll, max);
+    if (opt->max_memtable_bytes < 1)
+        return err_set(-EINVAL, "option max_memtable_bytes is 0; it must be above");
+    if (opt->merge_operator && !opt->merge_operator->merge)
+        return err_set(-EINVAL, "option merge_operator has no merge function");
+    if (opt->no_checkpoint || opt->checkpoint)
+        return 0; /* it makes none */
+    if (life < 1000 || life > max)
+        return err_set(-EINVAL, "option checkpoint_lifetime_ms is %" PRId64 "; it may be 1000 to %" PRId64, life, max);
+    if (life / 2 < poll)
+        return err_set(-EINVAL, "option checkpoint_lifetime_ms is %" PRId64 "; it must be at least twice "
+                       "manifest_poll_interval_ms, which is %" PRId64, life, poll);
+    return 0;
+}
+
+static struct shale_options db_options(const struct shale_reader_options *opt)
+{
+    struct shale_options o;
+
+    shale_options_init(&o);
+    o.read_only = true;
+    o.compactor.enabled = false;
+    o.block_cache_bytes = opt->block_cache_bytes;
+    o.read_expired = opt->read_expired;
+    o.wal_store = opt->wal_store;
+    o.merge_operator = opt->merge_operator;
+    o.clock = opt->clock;
+    return o;
+}
+
+/* The manifest that a checkpoint holds becomes the one that reads go by. */
+static int find_checkpoint(struct shale_reader *r, struct shale_uuid id, struct manifest_version **out)
+{
+    const struct manifest *m = &r->db->mv->m;
+    char text[UUID_TEXT_LEN + 1];
+
+    for (size_t i = 0; i < m->n_checkpoints; i++)
+        if (uuid_eq(m->checkpoints[i].id, id))
+            return manifest_store_read(r->db->manifests, m->checkpoints[i].manifest_id, out);
+    uuid_format(id, text);
+    return err_set(-ENOENT, "the database '%s' has no checkpoint %s", r->db->root, text);
+}
+
+/* R303: the WAL of a checkpoint ends where its manifest says; objects behind that may go any time. */
+static int stand_at(struct shale_reader *r, struct shale_uuid id)
+{
+    struct manifest_version *v = NULL;
+    int rc = find_checkpoint(r, id, &v);
+
+    if (rc == 0)
+        rc = reader_install(r, v);
+    if (rc == 0 && !r->opt.skip_wal_replay)
+        rc = reader_replay(r, v->m.wal_id_last_seen);
+    manifest_version_unref(v);
+    return rc;
+}
+
+/* The first look. Without a checkpoint the WAL behind the manifest may have been collected before it was read. */
+static int begin_following(struct shale_reader *r)
+{
+    int rc = r->opt.no_checkpoint ? reader_install(r, r->db->mv) : 0;
+
+    for (int i = 0; rc == 0 && i < ATTEMPTS_MAX; i++) {
+        struct manifest_version *v = NULL;
+        bool moved = false;
+
+        rc = reader_look(r);
+        if (rc == 0 && r->opt.no_checkpoint) {
+            rc = manifest_store_refresh(r->db->manifests, &v);
+            moved = rc == 0 && v->m.replay_after_wal_id > r->after_wal_id;
+            manifest_version_unref(v);
+        }
+        if (!moved)
+            break;
+    }
+    return rc;
+}
+
+static int open_state(struct shale_reader *r, struct shale_store *store)
+{
+    struct shale_db *db = r->db;
+    int rc = db_open_layers(db, store);
+
+    if (rc == 0)
+        rc = manifest_store_load_latest(db->manifests, &db->mv);
+    if (rc == -ENOENT)
+        return err_set(rc, "there is no database at '%s' to read", db->root);
+    if (rc == 0)
+        rc = db_check_manifest(db);
+    if (rc == 0)
+        rc = db_view_init(db);
+    if (rc == 0)
+        rc = r->follows ? begin_following(r) : stand_at(r, *r->opt.checkpoint);
+    return rc;
+}
+
+static bool is_worth_another_look(int rc)
+{
+    return db_may_retry(rc) || rc == -ETIMEDOUT;
+}
+
+/* One look, without the lock. REQUIRES(db->mu) */
+static void look_locked(struct shale_reader *r)
+{
+    struct shale_db *db = r->db;
+    uint64_t asked = r->n_asked;
+    int rc;
+
+    mutex_unlock(&db->mu);
+    rc = reader_look(r);
+    mutex_lock(&db->mu);
+    r->n_looked = asked;
+    r->look_rc = rc;
+    if (rc < 0) {
+        snprintf(r->look_text, sizeof(r->look_text), "%s", shale_errmsg());
+        if (!db->stop && is_worth_another_look(rc))
+            log_warn("reader of '%s': %s; trying again", db->root, shale_errmsg());
+        else if (!db->stop)
+            db_die_locked(db, rc);
+    }
+    cond_broadcast(&r->looked);
+}
+
+static void follow_main(void *arg)
+{
+    struct shale_reader *r = arg;
+    struct shale_db *db = r->db;
+    int64_t next_ms = clock_mono_ms() + r->opt.manifest_poll_interval_ms;
+
+    mutex_lock(&db->mu);
+    while (!db->stop && !db->error) {
+        if (r->n_asked == r->n_looked && cond_wait_until(&r->work, &db->mu, next_ms))
+            continue;
+        look_locked(r);
+        next_ms = clock_mono_ms() + r->opt.manifest_poll_interval_ms;
+    }
+    cond_broadcast(&r->looked);
+    mutex_unlock(&db->mu);
+}
+
+static struct shale_reader *alloc_reader(const struct shale_reader_options *opt, const char *path)
+{
+    const struct shale_options o = db_options(opt);
+    struct shale_reader *r = mem_zalloc(sizeof(*r));
+
+    if (!r)
+        return NULL;
+    r->opt = *opt;
+    r->follows = !opt->checkpoint;
+    r->db = db_alloc(&o, path);
+    if (!r->db) {
+        mem_free(r);
+        return NULL;
+    }
+    cond_init(&r->work);
+    cond_init(&r->looked);
+    return r;
+}
+
+int shale_reader_open(struct shale_store *store, const char *path, const struct shale_reader_options *opt,
+                      struct shale_reader **out)
+{
+    struct shale_reader_options defaults;
+    char why[DB_ERROR_TEXT_MAX];
+    struct shale_reader *r;
+    int rc;
+
+    shale_reader_options_init(&defaults);
+    if (!opt)
+        opt = &defaults;
+    rc = shale_reader_options_check(opt);
+    if (rc == 0)
+        rc = path_check_root(path);
+    if (rc < 0)
+        return rc;
+    r = alloc_reader(opt, path);
+    if (!r)
+        return -ENOMEM;
+    rc = open_state(r, store);
+    if (rc == 0 && r->follows)
+        rc = worker_start(&r->thread, "shale-reader", follow_main, r);
+    if (rc < 0) {
+        snprintf(why, sizeof(why), "%s", shale_errmsg());
+        (void)shale_reader_close(r); /* the first error is the one to tell */
+        return err_set(rc, "%s", why);
+    }
+    log_info("reader of '%s': manifest %" PRIu64 ", sequence number %" PRIu64, path, r->db->mv->id,
+             r->db->committed_seq);
+    *out = r;
+    return 0;
+}
+
+static void stop_following(struct shale_reader *r)
+{
+    struct shale_db *db = r->db;
+
+    mutex_lock(&db->mu);
+    db->stop = true;
+    cond_broadcast(&r->work);
+    mutex_unlock(&db->mu);
+    if (db->store)
+        store_retry_stop(db->store);
+    if (db->wal_store)
+        store_retry_stop(db->wal_store);
+    worker_join(&r->thread);
+}
+
+int shale_reader_close(struct shale_reader *r)
+{
+    char why[DB_ERROR_TEXT_MAX] = "";
+    int rc = 0;
+
+    if (!r)
+        return 0;
+    stop_following(r);
+    if (r->has_checkpoint) {
+        rc = reader_checkpoint_remove(r);
+        snprintf(why, sizeof(why), "%s", shale_errmsg());
+    }
+    (void)shale_db_close(r->db, SHALE_CLOSE_ABANDON); /* nothing was written through it */
+    reader_free_tables(r);
+    cond_fini(&r->looked);
+    cond_fini(&r->work);
+    mem_free(r);
+    return rc < 0 ? err_set(rc, "%s", why) : 0;
+}
+
+int shale_reader_refresh(struct shale_reader *r)
+{
+    struct shale_db *db = r->db;
+    uint64_t ask;
+    int rc;
+
+    mutex_lock(&db->mu);
+    rc = db_alive_locked(db);
+    if (rc == 0 && r->follows) {
+        ask = ++r->n_asked;
+        cond_signal(&r->work);
+        while ((rc = db_alive_locked(db)) == 0 && r->n_looked < ask)
+            cond_wait(&r->looked, &db->mu);
+        if (rc == 0 && r->look_rc < 0)
+            rc = err_set(r->look_rc, "%s", r->look_text);
+    }
+    mutex_unlock(&db->mu);
+    return rc;
+}
+
+static struct shale_read_options read_options(const struct shale_read_options *opt)
+{
+    struct shale_read_options o = opt ? *opt : (struct shale_read_options){ 0 };
+
+    o.snapshot = NULL;
+    return o;
+}
+
+/*
+ * What the tree named a moment ago is gone: without a checkpoint that may happen to a reader that is behind. It then looks for the
+ * tree of now, and reads once more.
+ */
+static bool is_worth_another_read(struct shale_reader *r, int rc)
+{
+    return rc == -ESTALE && r->follows && shale_reader_refresh(r) == 0;
+}
+
+int shale_reader_get_row(struct shale_reader *r, struct shale_slice key, const struct shale_read_options *opt,
+                         struct shale_buf *value, struct shale_row *row)
+{
+    struct shale_read_options o = read_options(opt);
+    int rc = db_alive(r->db);
+
+    if (rc == 0)
+        rc = shale_db_get_row(r->db, key, &o, value, row);
+    if (is_worth_another_read(r, rc))
+        rc = shale_db_get_row(r->db, key, &o, value, row);
+    return rc;
+}
+
+int shale_reader_get(struct shale_reader *r, struct shale_slice key, const struct shale_read_options *opt,
+                     struct shale_buf *value)
+{
+    struct shale_row row;
+
+    return shale_reader_get_row(r, key, opt, value, &row);
+}
+
+int shale_reader_scan(struct shale_reader *r, const struct shale_key_range *range,
+                      const struct shale_read_options *opt, struct shale_iter **out)
+{
+    struct shale_read_options o = read_options(opt);
+    int rc = db_alive(r->db);
+
+    return rc < 0 ? rc : shale_db_scan(r->db, range, &o, out);
+}
+
+int shale_reader_scan_prefix(struct shale_reader *r, struct shale_slice prefix, const struct shale_read_options *opt,
+                             struct shale_iter **out)
+{
+    struct shale_read_options o = read_options(opt);
+    int rc = db_alive(r->db);
+
+    return rc < 0 ? rc : shale_db_scan_prefix(r->db, prefix, &o, out);
+}
+
+void shale_reader_status(struct shale_reader *r, struct shale_reader_status *out)
+{
+    struct shale_db *db = r->db;
+    struct cache_stats cache = { 0 };
+
+    *out = (struct shale_reader_status){ 0 };
+    mutex_lock(&db->mu);
+    out->error = db->error;
+    out->seq = db->committed_seq;
+    out->manifest_id = db->mv->id;
+    out->next_wal_id = db->wal.next_id;
+    out->has_checkpoint = r->has_checkpoint;
+    out->checkpoint = r->checkpoint;
+    for (size_t i = 0; i < db->view->n_tables; i++) {
+        struct memtable_stats st;
+
+        memtable_stats(db->view->tables[i], &st);
+        out->table_bytes += st.row_bytes;
+    }
+    out->n_tables = (uint32_t)db->view->n_tables;
+    mutex_unlock(&db->mu);
+    if (db->cache)
+        block_cache_stats(db->cache, &cache);
+    out->cache_bytes = cache.bytes;
+    out->cache_hits = cache.hits;
+    out->cache_misses = cache.misses;
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "db/reader.h"
+
+#include "base/err.h"
+#include "base/log.h"
+#include "wal/wal_replay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+static void object_clear(struct object_rows *o)
+{
+    buf_clear(&o->bytes);
+    o->n = 0;
+}
+
+void reader_free_tables(struct shale_reader *r)
+{
+    for (size_t i = 0; i < r->n_tables; i++)
+        memtable_unref(r->tables[i]);
+    mem_free(r->tables);
+    shale_buf_fini(&r->object.bytes);
+    mem_free(r->object.rows);
+}
+
+/* A view of v and the tables from first on, newest first. */
+static struct db_view *build_view(const struct shale_reader *r, struct manifest_version *v, size_t first)
+{
+    size_t n = r->n_tables - first;
+    struct db_view *view = mem_zalloc(size_add(sizeof(*view), size_mul(n, sizeof(view->tables[0]))));
+
+    if (!view)
+        return NULL;
+    atomic_init(&view->refs, 1);
+    view->mv = manifest_version_ref(v);
+    view->tables_after = v->m.last_l0_seq;
+    for (size_t i = r->n_tables; i > first; i--)
+        view->tables[view->n_tables++] = memtable_ref(r->tables[i - 1]);
+    return view;
+}
+
+/* Reads see view (moved; NULL: the one they see) up to seq, all at once. */
+static void show(struct shale_reader *r, struct db_view *view, uint64_t seq)
+{
+    struct shale_db *db = r->db;
+    struct manifest_version *old_mv = NULL;
+    struct db_view *old = NULL;
+
+    mutex_lock(&db->mu);
+    if (view) {
+        old = db->view;
+        db->view = view;
+        if (db->mv != view->mv) {
+            old_mv = db->mv;
+            db->mv = manifest_version_ref(view->mv);
+        }
+    }
+    if (seq > db->committed_seq)
+        db->committed_seq = db->durable_seq = db->last_seq = seq;
+    db->wal.last_id = r->after_wal_id;
+    db->wal.next_id = r->after_wal_id + 1;
+    mutex_unlock(&db->mu);
+    db_view_unref(old);
+    manifest_version_unref(old_mv);
+}
+
+int reader_install(struct shale_reader *r, struct manifest_version *v)
+{
+    struct db_view *view;
+    size_t drop = 0;
+    int rc = table_store_set_externals(&r->db->ts, &v->m); /* H15 */
+
+    if (rc < 0)
+        return rc;
+    while (drop < r->n_tables) {
+        struct memtable_stats st;
+
+        memtable_stats(r->tables[drop], &st);
+        if (st.last_seq > v->m.last_l0_seq)
+            break;
+        drop++;
+    }
+    view = build_view(r, v, drop);
+    if (!view)
+        return -ENOMEM;
+    if (r->after_wal_id < v->m.replay_after_wal_id)
+        r->after_wal_id = v->m.replay_after_wal_id;
+    for (size_t i = 0; i < drop; i++)
+        memtable_unref(r->tables[i]);
+    r->n_tables -= drop;
+    memmove(r->tables, r->tables + drop, r->n_tables * sizeof(r->tables[0]));
+    show(r, view, v->m.last_l0_seq);
+    log_debug("reader of '%s': manifest %" PRIu64, r->db->root, v->id);
+    return 0;
+}
+
+/* A row of an object, unless it is in a table or an SST (R99). */
+static int take_row(void *arg, const struct shale_row *row)
+{
+    struct shale_reader *r = arg;
+    struct object_rows *o = &r->object;
+    struct shale_row *last = o->n ? &o->rows[o->n - 1] : NULL;
+    size_t at = o->bytes.len;
+
+    if (row->seq <= r->db->committed_seq)
+        return 0;
+    /* Operands of one batch, as SlateDB wrote them: a table there holds the last one (H4). They are neighbours. */
+    if (last && last->seq == row->seq &&
+        slice_eq(row->key, slice_of(o->bytes.data + at - last->key.len - last->value.len, last->key.len))) {
+        o->bytes.len = at - last->key.len - last->value.len;
+        o->n--;
+    }
+    if (vec_reserve(&o->rows, &o->cap, o->n + 1, sizeof(o->rows[0])) < 0 ||
+        shale_buf_reserve(&o->bytes, size_add(row->key.len, row->value.len)) < 0)
+        return -ENOMEM;
+    (void)buf_append_slice(&o->bytes, row->key); /* there is room */
+    (void)buf_append_slice(&o->bytes, row->value);
+    o->rows[o->n++] = *row;
+    return 0;
+}
+
+/* Where the bytes of the rows lie; the greatest sequence number. */
+static uint64_t place_rows(struct object_rows *o)
+{
+    const uint8_t *p = o->bytes.data;
+    uint64_t seq = 0;
+
+    for (size_t i = 0; i < o->n; i++) {
+        struct shale_row *row = &o->rows[i];
+
+        row->key.data = p;
+        row->value.data = p + row->key.len;
+        p += row->key.len + row->value.len;
+        if (row->seq > seq)
+            seq = row->seq;
+    }
+    return seq;
+}
+
+/* Begin a table when there is none with room; *view is then one with it. */
+static int table_for_more(struct shale_reader *r, struct db_view **view)
+{
+    struct memtable_stats st = { .row_bytes = UINT64_MAX };
+    int rc;
+
+    if (r->n_tables)
+        memtable_stats(r->tables[r->n_tables - 1], &st);
+    if (st.row_bytes < r->opt.max_memtable_bytes)
+        return 0;
+    rc = vec_reserve(&r->tables, &r->cap_tables, r->n_tables + 1, sizeof(r->tables[0]));
+    if (rc == 0)
+        rc = memtable_new(&r->tables[r->n_tables]);
+    if (rc < 0)
+        return rc;
+    r->n_tables++;
+    *view = build_view(r, r->db->mv, 0);
+    if (*view)
+        return 0;
+    memtable_unref(r->tables[--r->n_tables]);
+    return -ENOMEM;
+}
+
+/* An object is read whole: its rows appear together, or, without memory, not at all. */
+static int end_object(void *arg, uint64_t id)
+{
+    struct shale_reader *r = arg;
+    struct object_rows *o = &r->object;
+    struct db_view *view = NULL;
+    uint64_t seq = place_rows(o);
+    int rc = 0;
+
+    if (o->n) {
+        rc = table_for_more(r, &view);
+        if (rc == 0)
+            rc = memtable_reserve(r->tables[r->n_tables - 1], o->rows, o->n);
+    }
+    if (rc < 0) {
+        if (view)
+            memtable_unref(r->tables[--r->n_tables]);
+        db_view_unref(view);
+        object_clear(o);
+        return rc;
+    }
+    for (size_t i = 0; i < o->n; i++)
+        (void)memtable_insert(r->tables[r->n_tables - 1], &o->rows[i], NULL); /* there is room; readers do not look yet */
+    r->after_wal_id = id;
+    show(r, view, seq);
+    object_clear(o);
+    return 0;
+}
+
+int reader_replay(struct shale_reader *r, uint64_t last)
+{
+    const struct wal_replay_fns fns = { .row = take_row, .end = end_object, .arg = r, .tail = true };
+    uint64_t first = r->after_wal_id + 1;
+    int rc = 0;
+
+    object_clear(&r->object);
+    if (first <= last)
+        rc = wal_replay(&r->db->ts, first, last, &fns);
+    object_clear(&r->object);
+    return rc;
+}
+
+/*
+ * The next object is asked for by its name, which costs less than a listing (H21); only when it is there a listing tells
+ * how many more, so that they are read side by side.
+ */
+static int follow_wal(struct shale_reader *r)
+{
+    uint64_t before = r->after_wal_id, last = 0;
+    int rc = reader_replay(r, before + 1);
+
+    if (rc < 0 || r->after_wal_id == before)
+        return rc;
+    rc = wal_find_last(&r->db->ts, r->after_wal_id + 1, &last);
+    return rc < 0 ? rc : reader_replay(r, last);
+}
+
+static bool same_views(const struct sst_view *a, const struct sst_view *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!ulid_eq(a[i].id, b[i].id) || !ulid_eq(a[i].sst->id, b[i].sst->id))
+            return false;
+    return true;
+}
+
+/* Whether b is another tree than a, and not only another version of what is said beside it (R301). */
+static bool same_tree(const struct manifest *a, const struct manifest *b)
+{
+    if (a->last_l0_seq != b->last_l0_seq || a->replay_after_wal_id != b->replay_after_wal_id || a->n_l0 != b->n_l0 ||
+        a->n_runs != b->n_runs || !same_views(a->l0, b->l0, a->n_l0))
+        return false;
+    for (size_t i = 0; i < a->n_runs; i++)
+        if (a->runs[i].id != b->runs[i].id || a->runs[i].n != b->runs[i].n ||
+            !same_views(a->runs[i].ssts, b->runs[i].ssts, a->runs[i].n))
+            return false;
+    return true;
+}
+
+static bool has_own_checkpoint(const struct shale_reader *r, const struct manifest *m)
+{
+    for (size_t i = 0; i < m->n_checkpoints; i++)
+        if (uuid_eq(m->checkpoints[i].id, r->checkpoint))
+            return true;
+    return false;
+}
+
+/* Go by manifest v, the newest, if that makes a difference. */
+static int follow_manifest(struct shale_reader *r, struct manifest_version *v)
+{
+    struct manifest_version *own = NULL;
+    int rc;
+
+    if (r->opt.no_checkpoint)
+        return v->id > r->db->mv->id ? reader_install(r, v) : 0;
+    if (r->has_checkpoint && has_own_checkpoint(r, &v->m) && same_tree(&r->db->mv->m, &v->m)) {
+        rc = reader_checkpoint_renew(r);
+        if (rc != -ENOENT)
+            return rc;
+    }
+    /* Also when somebody removed it, since it had expired: then begin with a new one (H14). */
+    rc = reader_checkpoint_replace(r, &own);
+    if (rc == 0)
+        rc = reader_install(r, own);
+    manifest_version_unref(own);
+    return rc;
+}
+
+int reader_look(struct shale_reader *r)
+{
+    struct manifest_version *v = NULL;
+    int rc = manifest_store_refresh(r->db->manifests, &v);
+
+    if (rc == 0)
+        rc = follow_manifest(r, v);
+    manifest_version_unref(v);
+    /* After the manifest: a WAL object that is missing now is not there yet, or the next look finds a newer manifest. */
+    if (rc == 0 && !r->opt.skip_wal_replay)
+        rc = follow_wal(r);
+    return rc;
+}
