@@ -59,6 +59,7 @@ struct cli {
     uint64_t gets;
     struct cli_compact compact;
     struct cli_admin_options admin;
+    bool round_up;
 };
 
 struct cli_command {
@@ -100,6 +101,8 @@ int cmd_checkpoint_refresh(struct cli *c);
 int cmd_checkpoint_delete(struct cli *c);
 int cmd_clone(struct cli *c);
 int cmd_gc(struct cli *c);
+int cmd_seq_to_ts(struct cli *c);
+int cmd_ts_to_seq(struct cli *c);
 
 /* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);

@@ -23,6 +23,9 @@ static const struct cli_command commands[] = {
     { "checkpoint delete", "URL ID", "let go of it", 1, 1, cmd_checkpoint_delete },
     { "clone", "URL", "make a database that begins as another one is, or was at a checkpoint", 0, 0, cmd_clone },
     { "gc", "URL", "collect garbage once", 0, 0, cmd_gc },
+    { "seq-to-ts", "URL SEQ", "when a sequence number was current; exit status 1 and 'not found' when unknown", 1, 1,
+      cmd_seq_to_ts },
+    { "ts-to-seq", "URL SECONDS", "the sequence number of a Unix time; as seq-to-ts", 1, 1, cmd_ts_to_seq },
     { NULL, NULL, NULL, 0, 0, NULL },
 };
 

@@ -46,6 +46,7 @@ enum {
     OPT_ID,
     OPT_EXPECTED,
     OPT_GETS,
+    OPT_ROUND,
     OPT_NAME,
     OPT_LIFETIME_S,
     OPT_SOURCE,
@@ -91,6 +92,7 @@ static const struct option long_options[] = {
     { "id", required_argument, NULL, OPT_ID },
     { "expected", required_argument, NULL, OPT_EXPECTED },
     { "gets", required_argument, NULL, OPT_GETS },
+    { "round", required_argument, NULL, OPT_ROUND },
     { "name", required_argument, NULL, OPT_NAME },
     { "lifetime-s", required_argument, NULL, OPT_LIFETIME_S },
     { "source", required_argument, NULL, OPT_SOURCE },
@@ -131,6 +133,7 @@ static const char usage_options[] =
     "  apply  --keep-going (after an error)\n"
     "  check  --expected FILE (compare with these rows) --gets N (keys to look up singly, 1000)\n"
     "  manifest, compactions  --id N (an older one)\n"
+    "  seq-to-ts, ts-to-seq   --round up|down (down)\n"
     "  checkpoint create      --name TEXT --lifetime-s N --source ID --flush (open it and flush everything first)\n"
     "  checkpoint list        --name TEXT (only those; '' is without)\n"
     "  checkpoint refresh     --lifetime-s N\n"
@@ -328,6 +331,9 @@ static int set_view_option(struct cli *c, int opt, const char *arg)
     case OPT_EXPECTED:
         c->expected = arg;
         return 0;
+    case OPT_ROUND:
+        c->round_up = strcmp(arg, "up") == 0;
+        return c->round_up || strcmp(arg, "down") == 0 ? 0 : err_set(-EINVAL, "--round: '%s' is neither up nor down", arg);
     default:
         return text_parse_u64(arg, "--gets", UINT64_MAX, &c->gets);
     }

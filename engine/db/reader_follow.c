@@ -88,7 +88,8 @@ int reader_install(struct shale_reader *r, struct manifest_version *v)
     for (size_t i = 0; i < drop; i++)
         memtable_unref(r->tables[i]);
     r->n_tables -= drop;
-    memmove(r->tables, r->tables + drop, r->n_tables * sizeof(r->tables[0]));
+    if (r->n_tables)
+        memmove(r->tables, r->tables + drop, r->n_tables * sizeof(r->tables[0]));
     show(r, view, v->m.last_l0_seq);
     log_debug("reader of '%s': manifest %" PRIu64, r->db->root, v->id);
     return 0;

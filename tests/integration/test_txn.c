@@ -175,7 +175,7 @@ static void test_table(void **state)
         print_message("%s\n", cases[i].name);
         fixture_open(f);
         for (int k = 1; k <= 5; k++) {
-            char key[4], value[4];
+            char key[16], value[16];
 
             snprintf(key, sizeof(key), "k%d", k);
             snprintf(value, sizeof(value), "v%d", k);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef SHALE_INSPECT_H
+#define SHALE_INSPECT_H
+
+#include <shale/shale.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * A look at the objects of a database, one by one, whether or not it is open somewhere: nothing is written, nobody is
+ * fenced. For following changes row by row, and for diagnosis. Any number of threads, but for one struct shale_sst,
+ * which one thread uses at a time.
+ */
+struct shale_inspect;
+
+/* Stores are borrowed until the end; wal_store NULL: WAL objects lie in store. The database need not exist. */
+SHALE_API int shale_inspect_open(struct shale_store *store, const char *path, struct shale_store *wal_store,
+                                 struct shale_inspect **out);
+SHALE_API void shale_inspect_close(struct shale_inspect *in); /* NULL is fine */
+
+/* A row, borrowed during the call. Return 0 to go on; anything else ends the walk, which returns that value. */
+typedef int (*shale_row_fn)(void *arg, const struct shale_row *row);
+
+/*
+ * WAL objects hold rows in the order of their commits, one or more whole batches each; an empty one fences. Ids follow
+ * one another, so that whoever reads object N and waits for N + 1 misses nothing, as long as he is quicker than
+ * the garbage collector (or holds a checkpoint).
+ */
+typedef int (*shale_wal_fn)(void *arg, uint64_t id, const struct shale_object_meta *meta);
+/* Objects first <= id < end, in order of their ids. */
+SHALE_API int shale_inspect_wal_list(struct shale_inspect *in, uint64_t first, uint64_t end, shale_wal_fn fn, void *arg);
+/* -ENOENT when there is none of that id: not yet, or no longer. So does the next. */
+SHALE_API int shale_inspect_wal_meta(struct shale_inspect *in, uint64_t id, struct shale_object_meta *out);
+/* Every row, tombstones and operands included, as it was written. */
+SHALE_API int shale_inspect_wal_rows(struct shale_inspect *in, uint64_t id, shale_row_fn fn, void *arg);
+
+/* Each compacted SST (L0 or part of a sorted run) under the path, referred to or not, in the order of ids. */
+typedef int (*shale_sst_fn)(void *arg, struct shale_ulid id, const struct shale_object_meta *meta);
+SHALE_API int shale_inspect_sst_list(struct shale_inspect *in, shale_sst_fn fn, void *arg);
+
+struct shale_sst;
+
+/* -ENOENT; SHALE_ECORRUPT; SHALE_EVERSION. An SST that a clone shares with another database is found there. */
+SHALE_API int shale_inspect_sst(struct shale_inspect *in, struct shale_ulid id, struct shale_sst **out);
+SHALE_API void shale_sst_close(struct shale_sst *sst); /* NULL is fine */
+
+struct shale_sst_info {
+    uint16_t version;             /* of the blocks */
+    enum shale_codec codec;
+    struct shale_slice first_key; /* borrowed from the SST, as last_key */
+    struct shale_slice last_key;  /* empty when it does not tell */
+    uint64_t data_bytes;          /* stored size of the blocks */
+    uint64_t index_bytes, filter_bytes, stats_bytes; /* stored; 0: there is none */
+    size_t n_blocks;
+};
+
+SHALE_API void shale_sst_info(const struct shale_sst *sst, struct shale_sst_info *out);
+
+struct shale_sst_counts {
+    uint64_t puts, deletes, merges, raw_key_bytes, raw_value_bytes;
+};
+
+/* What it says of its rows; -ENOENT when it says nothing. */
+SHALE_API int shale_sst_counts(struct shale_sst *sst, struct shale_sst_counts *out);
+
+struct shale_sst_block {
+    uint64_t offset, len;        /* stored, checksum included */
+    struct shale_slice separator; /* not above any key of the block; borrowed from the SST */
+};
+
+/* Block i of n_blocks; -EINVAL when there is none. */
+SHALE_API int shale_sst_block(const struct shale_sst *sst, size_t i, struct shale_sst_block *out);
+/* Every row version in order. */
+SHALE_API int shale_sst_rows(struct shale_sst *sst, shale_row_fn fn, void *arg);
+
+/*
+ * The manifest knows, a minute apart, the times (Unix seconds) of sequence numbers. Which time a sequence number has, and
+ * which was the newest at a time: of the known point at or before (round_up: at or after). -ERANGE when there is none.
+ * The first two look at the newest manifest, -ENOENT when there is no database; those of a handle also at what is not in L0 yet.
+ */
+SHALE_API int shale_inspect_time_of_seq(struct shale_inspect *in, uint64_t seq, bool round_up, int64_t *time_s);
+SHALE_API int shale_inspect_seq_at_time(struct shale_inspect *in, int64_t time_s, bool round_up, uint64_t *seq);
+SHALE_API int shale_db_time_of_seq(struct shale_db *db, uint64_t seq, bool round_up, int64_t *time_s);
+SHALE_API int shale_db_seq_at_time(struct shale_db *db, int64_t time_s, bool round_up, uint64_t *seq);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
