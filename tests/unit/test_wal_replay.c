@@ -434,7 +434,8 @@ static void background_run(void *arg)
 static void several_are_read_at_once_but_not_all(void **state)
 {
     struct fault_rule gate = { .cls = FAULT_GET, .action = FAULT_GATE, .match = "wal/00000000000000000010" };
-    struct fault_rule later = { .cls = FAULT_GET, .action = FAULT_GATE_DONE, .match = "wal/0000000000000000001" };
+    struct fault_rule later = { .cls = FAULT_GET, .action = FAULT_GATE_DONE, .match = "wal/0000000000000000001",
+                                .times = FAULT_ALWAYS };
     struct sst_fixture f;
     struct model m = { 0 };
     struct seen s = { .m = &m };
