@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/db_fixture.h"
 #include "lib/model.h"
+#include "lib/random_env.h"
 
 #include "base/rng.h"
 
@@ -312,28 +313,22 @@ static void run_case(struct run *r, uint64_t seed)
 
 static void test_random(void **state)
 {
-    const char *cases = getenv("SHALE_RANDOM_CASES"), *seed_text = getenv("SHALE_SEED");
-    const char *scale = getenv("SHALE_RANDOM_SCALE");
-    unsigned n = cases ? (unsigned)strtoul(cases, NULL, 10) : DEFAULT_CASES, ok = 0, conflicts = 0;
-    uint64_t seed = seed_text ? strtoull(seed_text, NULL, 0) : random_u64();
+    struct random_env env = random_env(DEFAULT_CASES);
+    unsigned ok = 0, conflicts = 0;
 
     (void)state;
-    if (seed_text && !cases)
-        n = 1;
-    else if (scale && !cases)
-        n = n * (unsigned)strtoul(scale, NULL, 10) / 100 + 1;
-    for (unsigned i = 0; i < n; i++, seed++) {
+    for (uint64_t i = 0; i < env.n; i++) {
         struct run *r = calloc(1, sizeof(*r));
 
         assert_non_null(r);
-        print_message("SHALE_SEED=%llu\n", (unsigned long long)seed);
-        run_case(r, seed);
+        print_message("SHALE_SEED=%llu\n", (unsigned long long)(env.first + i));
+        run_case(r, env.first + i);
         ok += r->n_ok;
         conflicts += r->n_conflicts;
         free(r);
     }
     print_message("%u committed, %u had conflicts\n", ok, conflicts);
-    assert_true(n < 10 || (ok > n && conflicts > n));
+    assert_true(env.n < 10 || (ok > env.n && conflicts > env.n));
 }
 
 int main(void)

@@ -430,6 +430,36 @@ static void background_run(void *arg)
     b->rc = replay(b->f, 5, b->last, b->s);
 }
 
+/* At the end of a log that somebody writes: what is missing is not there yet, wherever it is missed, and the rest counts. */
+static void a_tail_ends_where_an_object_is_missing(void **state)
+{
+    struct sst_fixture f;
+    struct model m = { 0 };
+    struct seen s = { .m = &m };
+    const struct wal_replay_fns fns = { .row = see_row, .end = see_end, .arg = &s, .tail = true };
+    struct shale_buf name = SHALE_BUF_INIT;
+    struct rng rng;
+    uint64_t last;
+
+    (void)state;
+    seed_of_test(&rng);
+    fixture_init(&f, &small_blocks, 0);
+    last = fill(&f, &m, &rng, 30);
+    for (uint64_t missing = last + 3; missing >= 5; missing -= missing > last ? 3 : 5) {
+        if (missing <= last) {
+            assert_int_equal(table_store_wal_name(&f.ts, missing, &name), 0);
+            assert_int_equal(shale_store_delete(f.mem, (char *)name.data), 0);
+        }
+        s.n = 0;
+        s.next_end = 5;
+        assert_int_equal(wal_replay(&f.ts, 5, last + 5, &fns), 0);
+        assert_int_equal(s.next_end, missing <= last ? missing : last + 1);
+    }
+    shale_buf_fini(&name);
+    model_fini(&m);
+    fixture_fini(&f);
+}
+
 /* While object 10 does not come, seven more are asked for, and no eighth. */
 static void several_are_read_at_once_but_not_all(void **state)
 {
@@ -536,6 +566,7 @@ int main(void)
         cmocka_unit_test(it_stops_when_told),
         cmocka_unit_test(each_failing_allocation_is_told),
         cmocka_unit_test(each_failing_allocation_of_any_thread_is_told),
+        cmocka_unit_test(a_tail_ends_where_an_object_is_missing),
         cmocka_unit_test(several_are_read_at_once_but_not_all),
         cmocka_unit_test(large_objects_are_not_gathered),
         cmocka_unit_test(the_last_id_is_found_as_slatedb_finds_it),
