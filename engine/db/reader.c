@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "manifest/checkpoint.h"
 #include "object/paths.h"
 #include "object/store_retry.h"
 
@@ -67,12 +68,11 @@ static struct shale_options db_options(const struct shale_reader_options *opt)
 /* The manifest that a checkpoint holds becomes the one that reads go by. */
 static int find_checkpoint(struct shale_reader *r, struct shale_uuid id, struct manifest_version **out)
 {
-    const struct manifest *m = &r->db->mv->m;
+    const struct checkpoint *c = checkpoint_find(&r->db->mv->m, id);
     char text[UUID_TEXT_LEN + 1];
 
-    for (size_t i = 0; i < m->n_checkpoints; i++)
-        if (uuid_eq(m->checkpoints[i].id, id))
-            return manifest_store_read(r->db->manifests, m->checkpoints[i].manifest_id, out);
+    if (c)
+        return manifest_store_read(r->db->manifests, c->manifest_id, out);
     uuid_format(id, text);
     return err_set(-ENOENT, "the database '%s' has no checkpoint %s", r->db->root, text);
 }

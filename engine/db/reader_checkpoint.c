@@ -1,127 +1,71 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A reader's own checkpoint: made with the first look, moved on with the tree, extended when half of its life is over,
+ * and removed by close (R300-R305).
+ */
+
 #include "db/reader.h"
 
 #include "base/err.h"
+#include "manifest/checkpoint.h"
 
 #include <errno.h>
 
-/* What an edit of the manifest is to do with the reader's own checkpoint. */
-struct change {
-    struct shale_uuid remove, add;
-    bool has_remove, has_add;
-    int64_t now_ms, expire_ms;
-    bool found; /* the edit met the one that it is about */
-};
-
-/* Rounded up: a checkpoint never lives shorter than asked for. */
-static uint32_t seconds(int64_t ms)
-{
-    int64_t s = (ms + 999) / 1000;
-
-    return s > UINT32_MAX ? UINT32_MAX : (uint32_t)s;
-}
-
-static void remove_own(struct change *c, struct manifest *m)
-{
-    c->found = false;
-    for (size_t i = 0; i < m->n_checkpoints && !c->found; i++) {
-        if (!uuid_eq(m->checkpoints[i].id, c->remove))
-            continue;
-        mem_free(m->checkpoints[i].name);
-        memmove(m->checkpoints + i, m->checkpoints + i + 1, (m->n_checkpoints - i - 1) * sizeof(m->checkpoints[0]));
-        m->n_checkpoints--;
-        c->found = true;
-    }
-}
-
-static int change_edit(void *arg, struct manifest *m, uint64_t next_id)
-{
-    struct change *c = arg;
-    int rc;
-
-    if (c->has_remove)
-        remove_own(c, m);
-    if (!c->has_add)
-        return c->found ? 0 : MANIFEST_UNCHANGED;
-    rc = vec_reserve(&m->checkpoints, &m->cap_checkpoints, m->n_checkpoints + 1, sizeof(m->checkpoints[0]));
-    if (rc < 0)
-        return rc;
-    m->checkpoints[m->n_checkpoints++] = (struct checkpoint){ .id = c->add,
-                                                              .manifest_id = next_id,
-                                                              .expire_s = seconds(c->expire_ms),
-                                                              .create_s = seconds(c->now_ms) };
-    return 0;
-}
-
-static int renew_edit(void *arg, struct manifest *m, uint64_t next_id)
-{
-    struct change *c = arg;
-
-    (void)next_id;
-    c->found = false;
-    for (size_t i = 0; i < m->n_checkpoints; i++) {
-        if (!uuid_eq(m->checkpoints[i].id, c->add))
-            continue;
-        m->checkpoints[i].expire_s = seconds(c->expire_ms);
-        c->found = true;
-        return 0;
-    }
-    return MANIFEST_UNCHANGED;
-}
-
 /* What the manifest now says of it. */
-static void note(struct shale_reader *r, bool has, struct shale_uuid id, int64_t expire_ms)
+static void note(struct shale_reader *r, struct shale_uuid id, int64_t expire_ms)
 {
     mutex_lock(&r->db->mu);
-    r->has_checkpoint = has;
+    r->has_checkpoint = true;
     r->checkpoint = id;
     r->expire_ms = expire_ms;
     mutex_unlock(&r->db->mu);
 }
 
-static struct change change_now(const struct shale_reader *r)
-{
-    int64_t now = db_now_ms(r->db);
+struct replacement {
+    const struct shale_reader *r;
+    struct checkpoint_request request;
+};
 
-    return (struct change){ .remove = r->checkpoint, .has_remove = r->has_checkpoint, .now_ms = now,
-                            .expire_ms = now + r->opt.checkpoint_lifetime_ms };
+static int replace_edit(void *arg, struct manifest *m, uint64_t next_id)
+{
+    const struct replacement *c = arg;
+
+    if (c->r->has_checkpoint)
+        (void)checkpoint_remove(m, c->r->checkpoint); /* it may have expired and be gone */
+    return checkpoint_add(m, &c->request, next_id);
 }
 
 /* The new one replaces the old in one version (R301), so that the state never goes without. */
 int reader_checkpoint_replace(struct shale_reader *r, struct manifest_version **v)
 {
-    struct change c = change_now(r);
+    const struct shale_checkpoint_options opt = { .has_lifetime = true, .lifetime_ms = r->opt.checkpoint_lifetime_ms };
+    int64_t now = db_now_ms(r->db);
+    struct replacement c = { .r = r };
     int rc;
 
-    c.add = uuid_new(NULL);
-    c.has_add = true;
-    rc = manifest_store_update(r->db->manifests, change_edit, &c, v);
+    checkpoint_request_init(&c.request, &opt, now);
+    rc = manifest_store_update(r->db->manifests, replace_edit, &c, v);
     if (rc == 0)
-        note(r, true, c.add, c.expire_ms);
+        note(r, c.request.id, now + r->opt.checkpoint_lifetime_ms);
     return rc;
 }
 
 int reader_checkpoint_renew(struct shale_reader *r)
 {
-    struct change c = change_now(r);
+    int64_t now = db_now_ms(r->db), lifetime = r->opt.checkpoint_lifetime_ms;
     int rc;
 
-    if (c.now_ms <= r->expire_ms - r->opt.checkpoint_lifetime_ms / 2)
+    if (now <= r->expire_ms - lifetime / 2)
         return 0;
-    c.add = r->checkpoint;
-    rc = manifest_store_update(r->db->manifests, renew_edit, &c, NULL);
-    if (rc < 0)
-        return rc;
-    if (!c.found)
-        return -ENOENT;
-    note(r, true, c.add, c.expire_ms); /* or each later look would write it again (H14) */
-    return 0;
+    rc = checkpoint_store_refresh(r->db->manifests, r->checkpoint, checkpoint_expiry(now, lifetime));
+    if (rc == 0)
+        note(r, r->checkpoint, now + lifetime); /* or each later look would write it again (H14) */
+    return rc;
 }
 
 int reader_checkpoint_remove(struct shale_reader *r)
 {
-    struct change c = change_now(r);
-    int rc = manifest_store_update(r->db->manifests, change_edit, &c, NULL);
+    int rc = checkpoint_store_remove(r->db->manifests, r->checkpoint);
 
     return rc < 0 ? err_add(rc, "the checkpoint of a reader of '%s' was not removed", r->db->root) : 0;
 }

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "manifest/checkpoint.h"
 #include "wal/wal_replay.h"
 
 #include <errno.h>
@@ -239,14 +240,6 @@ static bool same_tree(const struct manifest *a, const struct manifest *b)
     return true;
 }
 
-static bool has_own_checkpoint(const struct shale_reader *r, const struct manifest *m)
-{
-    for (size_t i = 0; i < m->n_checkpoints; i++)
-        if (uuid_eq(m->checkpoints[i].id, r->checkpoint))
-            return true;
-    return false;
-}
-
 /* Go by manifest v, the newest, if that makes a difference. */
 static int follow_manifest(struct shale_reader *r, struct manifest_version *v)
 {
@@ -255,7 +248,7 @@ static int follow_manifest(struct shale_reader *r, struct manifest_version *v)
 
     if (r->opt.no_checkpoint)
         return v->id > r->db->mv->id ? reader_install(r, v) : 0;
-    if (r->has_checkpoint && has_own_checkpoint(r, &v->m) && same_tree(&r->db->mv->m, &v->m)) {
+    if (r->has_checkpoint && checkpoint_find(&v->m, r->checkpoint) && same_tree(&r->db->mv->m, &v->m)) {
         rc = reader_checkpoint_renew(r);
         if (rc != -ENOENT)
             return rc;
