@@ -37,6 +37,8 @@ struct bit_writer {
  */
 static void bits_put(struct bit_writer *w, uint64_t v, unsigned n)
 {
+    if (w->rc < 0)
+        return; /* what could not be written is still there: no room for more */
     w->acc = w->acc << n | (v & ((1ull << n) - 1));
     w->n_bits += n;
     while (w->n_bits >= 8 && w->rc == 0) {
@@ -47,7 +49,7 @@ static void bits_put(struct bit_writer *w, uint64_t v, unsigned n)
 
 static int bits_flush(struct bit_writer *w)
 {
-    if (w->n_bits)
+    if (w->rc == 0 && w->n_bits)
         bits_put(w, 0, 8 - w->n_bits);
     return w->rc;
 }

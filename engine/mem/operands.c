@@ -116,10 +116,12 @@ static int list_reserve(struct operands *o, size_t n)
  */
 static void list_batch(struct operands *o)
 {
+    struct shale_slice bytes = slice_of_buf(&o->bytes); /* without data when all operands are empty */
+
     for (size_t i = 0; i < o->n_ends; i++) {
         size_t from = i ? o->ends[i - 1] : 0;
 
-        o->list[o->n_ends - 1 - i] = slice_of(o->bytes.data + from, o->ends[i] - from);
+        o->list[o->n_ends - 1 - i] = slice_of(slice_from(bytes, from).data, o->ends[i] - from);
     }
 }
 

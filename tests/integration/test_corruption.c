@@ -274,12 +274,14 @@ static bool is_real(const struct scene *s, unsigned key, struct shale_slice valu
 {
     struct shale_buf want = SHALE_BUF_INIT;
     unsigned k, n, from = 0;
+    char head[8] = "";
     bool ok = true;
 
     while (ok && value.len > 0) {
         buf_clear(&want);
-        ok = value.len >= 7 && sscanf((const char *)value.data, "<%2u.%3u", &k, &n) == 2 && k == key && n >= from &&
-             n < s->n_writes && s->key_of[n] == key;
+        memcpy(head, value.data, value.len < 7 ? value.len : 7);
+        ok = value.len >= 7 && sscanf(head, "<%2u.%3u", &k, &n) == 2 && k == key && n >= from && n < s->n_writes &&
+             s->key_of[n] == key;
         if (!ok)
             break;
         token(k, n, &want);

@@ -67,6 +67,7 @@ static void operands_are_folded_onto_what_is_below(void **state)
         { "another expiry", "a+d@4:e9 a+c@3:e9 a+b@2:e5 a=a@1", "a+cd@4:e9 a+b@2:e5 a=a@1", "a=abcd@4:e5" },
         { "a base with expiry", "a+b@2 a=a@1:e3", "a+b@2 a=a@1:e3", "a=ab@2:e3" },
         { "groups of expiry", "a+d@4:e9 a+c@3 a+b@2 a=a@1", "a+d@4:e9 a=abc@3", "a=abcd@4:e9" },
+        { "nothing but empty operands", "a+@2 a+@1", "a+@2", "a=@2" },
         { "equal sequence numbers", "a+c@2 a=a@2", "a=ac@2", "a=ac@2" },
     };
     struct fold_options flush = { .op = &concat_op, .same_expiry_only = true };
