@@ -179,7 +179,10 @@ static void step_write(struct run *r, struct txn *t)
 
     w->key = below(r, KEYS);
     w->kind = kind == 0 ? SHALE_TOMBSTONE : kind == 1 ? SHALE_MERGE : SHALE_PUT;
-    snprintf(w->value, sizeof(w->value), kind == 0 ? "" : "%u,", r->n_values++ % 1000);
+    w->value[0] = '\0';
+    if (kind != 0)
+        snprintf(w->value, sizeof(w->value), "%u,", r->n_values % 1000);
+    r->n_values++;
     key = key_slice(w->key, text);
     if (w->kind == SHALE_PUT)
         check_ok(shale_txn_put(t->t, key, slice_str(w->value), SHALE_TTL_INIT));
