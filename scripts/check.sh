@@ -26,6 +26,9 @@ if ! [ "$top/configure" -nt "$top/configure.ac" ] && ! log=$("$top/scripts/boots
 	exit 1
 fi
 
+# The program around the real SlateDB is built once for all variants.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$top/build-check/cargo}
+
 passed=0 failed=0 skipped=0
 
 # sum PATTERN LOG: what the group in PATTERN matched, added up. cmocka ends each group of tests with such lines.
