@@ -311,7 +311,7 @@ int batch_to_rows(const struct shale_batch *b, int64_t now_ms, int64_t default_t
     for (size_t i = 0; rc == 0 && i < mk.n_moved; i++) {
         struct shale_slice *value = &out->rows[mk.moved[i]].value;
 
-        value->data = out->mem.data + at;
+        value->data = value->len ? out->mem.data + at : NULL; /* no arithmetic on the NULL of an empty buffer */
         at += value->len;
     }
     if (rc < 0)
