@@ -100,7 +100,7 @@ run_variant() {
 for v in $variants; do
 	case $v in
 	plain) run_variant plain "" ;; # as users build it
-	asan) SHALE_RANDOM_SCALE=20 run_variant asan "" CC=clang --enable-debug --enable-sanitizers=address,undefined ;;
+	asan) ROUNDS=2 SHALE_RANDOM_SCALE=20 run_variant asan "" CC=clang --enable-debug --enable-sanitizers=address,undefined ;;
 	tsan) SHALE_RANDOM_SCALE=10 run_variant tsan 'TESTS=$(ENGINE_TESTS)' --enable-sanitizers=thread ;;
 	esac
 done
