@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/db_fixture.h"
 
-
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,7 +8,7 @@ static int64_t fixture_now(void *ctx)
 {
     struct db_fixture *f = ctx;
 
-    return f->now_ms;
+    return f->now_ms += f->tick_ms;
 }
 
 static void print_line(void *ctx, enum shale_log_level level, const char *line)

@@ -21,6 +21,7 @@ struct db_fixture {
     struct shale_options opt;
     struct shale_merge_operator op; /* opt.merge_operator; appends */
     _Atomic int64_t now_ms;
+    int64_t tick_ms; /* how far each look at the clock moves it: 0 unless set before opening */
     struct shale_clock clock; /* opt.clock */
     struct shale_db *db;      /* NULL: not open */
 };
