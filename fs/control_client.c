@@ -65,6 +65,9 @@ int control_watch_begin(const char *dir, struct control_watch *w)
     rc = control_ask(dir, what, &pid);
     if (rc == 0) {
         w->pid = (pid_t)strtol((const char *)pid.data, NULL, 10);
+        rc = w->pid > 0 ? 0 : -EPROTO; /* a signal to 0 or less would go to many processes */
+    }
+    if (rc == 0) {
         w->fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC); /* it has connected: this does not wait */
         rc = w->fd < 0 ? -errno : 0;
     }
