@@ -246,16 +246,13 @@ static bool is_recent(struct shale_db *db)
 }
 
 /*
- * When the epoch was last known to be ours so long ago that a garbage collector may have removed a newer writer's fence
- * meanwhile, be it that the put took long or that this process slept, a put counts only if it still is (H1). Otherwise
- * the fence would be there, and the put have failed. Lost replies are the retrying store's to resolve: an object that
- * exists is another writer's.
+ * A put that succeeds soon after we were known to be the writer shows that we were when it began: a newer writer's
+ * fence would lie there. Lost replies are the retrying store's to resolve: an object that exists is another writer's.
  * Both clocks are looked at, because a suspended machine stops the monotonic one.
  */
 static int put_once(struct shale_db *db, uint64_t id, struct shale_slice data)
 {
     int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
-    struct manifest_version *v = NULL;
     char name[PATH_NAME_MAX];
     int rc = path_wal(db->root, id, name);
 
@@ -264,16 +261,29 @@ static int put_once(struct shale_db *db, uint64_t id, struct shale_slice data)
     if (rc == -EEXIST)
         return err_set(SHALE_EFENCED, "WAL object %" PRIu64 " of '%s' exists: a newer writer owns the database", id,
                        db->root);
-    if (rc == 0 && !is_recent(db)) {
-        mono = clock_mono_ms();
-        wall = clock_wall_ms();
-        rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
-        if (rc == 0)
-            db_install(db, v);
-    }
-    if (rc == 0)
+    if (rc == 0 && is_recent(db))
         db_wal_trust(db, mono, wall);
     return rc;
+}
+
+/*
+ * When the epoch was last known to be ours so long ago that a garbage collector may have removed a newer writer's fence
+ * meanwhile, be it that the put took long or that this process slept, a put counts only if the epoch still is (H1).
+ */
+static int check_epoch(struct shale_db *db)
+{
+    int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
+    struct manifest_version *v = NULL;
+    int rc;
+
+    if (is_recent(db))
+        return 0;
+    rc = manifest_store_refresh_as(db->manifests, EPOCH_WRITER, &v);
+    if (rc < 0)
+        return rc;
+    db_install(db, v);
+    db_wal_trust(db, mono, wall);
+    return 0;
 }
 
 /* Whether to try again after rc, having waited a moment. */
@@ -293,7 +303,8 @@ static bool wait_to_retry(struct shale_db *db, int rc)
 
 /*
  * The bytes are made once: each attempt puts the same ones, so that an object found later cannot
- * be half of one attempt and half of another.
+ * be half of one attempt and half of another. Looking at the epoch is tried again by itself: a
+ * second put would find our own object and take it for another writer's.
  */
 static int write_object(struct shale_db *db, const struct wal_object *o)
 {
@@ -306,6 +317,12 @@ static int write_object(struct shale_db *db, const struct wal_object *o)
     } while (rc < 0 && wait_to_retry(db, rc));
     while (rc == 0) {
         rc = put_once(db, o->id, slice_of_buf(&data));
+        if (rc == 0 || !wait_to_retry(db, rc))
+            break;
+        rc = 0;
+    }
+    while (rc == 0) {
+        rc = check_epoch(db);
         if (rc == 0 || !wait_to_retry(db, rc))
             break;
         rc = 0;

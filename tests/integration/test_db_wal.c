@@ -266,6 +266,24 @@ static void a_slow_put_counts_only_in_our_epoch(void **state)
     check_value(f->db, NULL, "a", "1");
 }
 
+static void a_slow_put_is_not_repeated(void **state)
+{
+    struct db_fixture *f = *state;
+    const struct fault_rule no_memory = { .cls = FAULT_ANY, .match = "/manifest/", .times = 2, .rc = -ENOMEM };
+    unsigned r;
+
+    fixture_open(f);
+    f->db->put_trust_ms = -1; /* every put is slow */
+    r = store_fault_add(f->store, &no_memory);
+    store_fault_reset_counts(f->store);
+    check_ok(put_text(f->db, "a", "1", true));
+    assert_int_equal(store_fault_hits(f->store, r), 2);
+    assert_int_equal(store_fault_count(f->store, FAULT_PUT), 1);
+    fixture_crash(f);
+    fixture_open(f);
+    check_scan(f->db, NULL, "a=1");
+}
+
 static void a_lost_reply_is_not_a_fence(void **state)
 {
     struct db_fixture *f = *state;
@@ -435,6 +453,7 @@ int main(void)
         T(a_fenced_handle_without_losses_closes_well),
         T(many_openers_leave_one_writer),
         T(a_slow_put_counts_only_in_our_epoch),
+        T(a_slow_put_is_not_repeated),
         T(a_lost_reply_is_not_a_fence),
         T(a_permanent_error_poisons_the_handle),
         T(writers_wait_for_room),
