@@ -103,6 +103,9 @@ struct gc_state {
 
 #define DB_ERROR_TEXT_MAX 512
 
+/* What is stored is below these, so that counting on from it never comes round to 0 while a handle lives. */
+#define DB_SEQ_END (UINT64_MAX - ((uint64_t)1 << 56))
+
 struct shale_txn;
 
 struct shale_db {
@@ -266,6 +269,8 @@ struct shale_db *db_alloc(const struct shale_options *opt, const char *root);
 int db_open_layers(struct shale_db *db, struct shale_store *store);
 /* Whether db->mv is of a database that can be opened, with these options. */
 int db_check_manifest(struct shale_db *db);
+/* SHALE_ECORRUPT when db->mv holds numbers that leave no room to count on. */
+int db_check_counters(const struct shale_db *db);
 void db_free(struct shale_db *db);
 
 #endif

@@ -126,6 +126,19 @@ static int load_manifest(struct shale_db *db, bool create, bool *fresh)
     return *fresh ? 0 : rc;
 }
 
+int db_check_counters(const struct shale_db *db)
+{
+    const struct manifest *m = &db->mv->m;
+
+    if (m->last_l0_seq >= DB_SEQ_END)
+        return err_set(SHALE_ECORRUPT, "manifest %" PRIu64 " of '%s': no sequence number comes after %" PRIu64,
+                       db->mv->id, db->root, m->last_l0_seq);
+    if (m->replay_after_wal_id >= WAL_ID_END)
+        return err_set(SHALE_ECORRUPT, "manifest %" PRIu64 " of '%s': no WAL object comes after %" PRIu64, db->mv->id,
+                       db->root, m->replay_after_wal_id);
+    return 0;
+}
+
 /*
  * SlateDB stores an empty string for "there is a WAL store", never which one; so only its
  * presence can be compared (R93.4).
@@ -139,7 +152,7 @@ int db_check_manifest(struct shale_db *db)
     if (!m->wal_store_uri != !db->opt.wal_store)
         return err_set(-EINVAL, "the database '%s' has %s store for WAL objects, and was opened with %s", db->root,
                        m->wal_store_uri ? "its own" : "no", db->opt.wal_store ? "one" : "none");
-    return 0;
+    return db_check_counters(db);
 }
 
 /* Other epochs than our own must not repeat ids in a seeded run, hence the epoch in the seed. */
@@ -196,6 +209,8 @@ static int take_over(struct shale_db *db, uint64_t next_id)
     uint64_t last;
     int rc = claim_writer(db);
 
+    if (rc == 0)
+        rc = db_check_counters(db);
     if (rc < 0)
         return rc;
     db_wal_trust(db, mono, wall);

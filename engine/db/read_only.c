@@ -32,13 +32,16 @@ static int load_tables(struct shale_db *db)
 {
     const struct manifest *m = &db->mv->m;
     uint64_t last = 0;
-    int rc = table_store_set_externals(&db->ts, m);
+    int rc = db_check_counters(db);
 
+    if (rc == 0)
+        rc = table_store_set_externals(&db->ts, m);
+    if (rc < 0)
+        return rc;
     db->last_freeze_id = m->replay_after_wal_id;
     db->last_seq = m->last_l0_seq;
     db->last_tick = m->last_l0_clock_tick;
-    if (rc == 0)
-        rc = wal_find_last(&db->ts, m->replay_after_wal_id, &last);
+    rc = wal_find_last(&db->ts, m->replay_after_wal_id, &last);
     if (db->opt.checkpoint && last > m->wal_id_last_seen)
         last = m->wal_id_last_seen; /* R303 */
     if (rc == 0)

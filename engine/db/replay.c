@@ -7,6 +7,7 @@
 
 #include "db/db.h"
 
+#include "base/err.h"
 #include "base/log.h"
 #include "wal/wal_replay.h"
 
@@ -17,6 +18,7 @@ struct replay_arg {
     struct shale_db *db;
     uint64_t last_l0_seq;
     uint64_t n_rows;
+    uint64_t wal_id; /* of the object that is read */
 };
 
 /*
@@ -29,6 +31,9 @@ static int replay_row(void *arg, const struct shale_row *row)
     struct shale_db *db = a->db;
     int rc;
 
+    if (row->seq >= DB_SEQ_END)
+        return err_set(SHALE_ECORRUPT, "WAL object %" PRIu64 " of '%s': no sequence number comes after %" PRIu64,
+                       a->wal_id, db->root, row->seq);
     if (row->seq <= a->last_l0_seq)
         return 0; /* in L0 or below (R99) */
     rc = memtable_insert(db->active, row, NULL);
@@ -57,12 +62,13 @@ static int replay_end(void *arg, uint64_t wal_id)
     if (db_freeze_is_due_locked(db, wal_id))
         rc = db_freeze_locked(db, wal_id);
     mutex_unlock(&db->mu);
+    a->wal_id = wal_id + 1;
     return rc;
 }
 
 int db_replay(struct shale_db *db, uint64_t first, uint64_t last)
 {
-    struct replay_arg arg = { .db = db, .last_l0_seq = db->mv->m.last_l0_seq };
+    struct replay_arg arg = { .db = db, .last_l0_seq = db->mv->m.last_l0_seq, .wal_id = first };
     const struct wal_replay_fns fns = { .row = replay_row, .end = replay_end, .arg = &arg };
     int rc = first <= last ? wal_replay(&db->ts, first, last, &fns) : 0;
 

@@ -63,6 +63,8 @@ int wal_find_last(struct table_store *ts, uint64_t from, uint64_t *last)
         rc = shale_store_list(ts->wal_store, prefix, from > 0 ? after : NULL, find_name, &f);
     if (rc < 0)
         return rc;
+    if (f.last >= WAL_ID_END)
+        return err_set(SHALE_ECORRUPT, "WAL object %" PRIu64 " of '%s': no id comes after it", f.last, ts->root);
     *last = f.last;
     return 0;
 }

@@ -4,7 +4,13 @@
 
 #include "sst/table_store.h"
 
-/* The greatest WAL id that exists and is at least from, or 0 when there is none. */
+/* Ids that are stored are below this: it leaves room to count on. */
+#define WAL_ID_END (UINT64_MAX - ((uint64_t)1 << 56))
+
+/*
+ * The greatest WAL id that exists and is at least from, or 0 when there is none. SHALE_ECORRUPT when it is WAL_ID_END
+ * or more.
+ */
 int wal_find_last(struct table_store *ts, uint64_t from, uint64_t *last);
 
 /*

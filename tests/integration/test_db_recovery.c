@@ -3,6 +3,7 @@
 
 #include "db/db.h"
 #include "sst/sst_writer.h"
+#include "wal/wal_replay.h"
 
 #include <stdio.h>
 
@@ -211,6 +212,84 @@ static void a_missing_wal_object_is_corruption(void **state)
     assert_non_null(strstr(shale_errmsg(), "00000000000000000002"));
 }
 
+struct counters {
+    uint64_t last_l0_seq, replay_after_wal_id;
+};
+
+static int set_counters(void *arg, struct manifest *m, uint64_t next_id)
+{
+    const struct counters *c = arg;
+
+    (void)next_id;
+    m->last_l0_seq = c->last_l0_seq;
+    m->replay_after_wal_id = c->replay_after_wal_id;
+    return 0;
+}
+
+/* Neither kind of open takes the database; the sentence names what is wrong. */
+static void check_refused(struct db_fixture *f, const char *what)
+{
+    struct shale_options opt = f->opt;
+
+    for (int i = 0; i < 2; i++) {
+        struct shale_db *db = NULL;
+
+        opt.read_only = i == 1;
+        check_err(SHALE_ECORRUPT, shale_db_open(f->store, FIXTURE_ROOT, &opt, false, &db));
+        if (!strstr(shale_errmsg(), what))
+            fail_msg("'%s' is not in: %s", what, shale_errmsg());
+    }
+}
+
+static void counters_at_their_end_in_the_manifest_are_corruption(void **state)
+{
+    struct counters cases[] = { { UINT64_MAX, 0 }, { DB_SEQ_END, 0 }, { 0, UINT64_MAX }, { 0, WAL_ID_END } };
+    struct db_fixture *f = *state;
+    struct manifest_store *ms = NULL;
+    struct manifest_version *v = NULL;
+
+    fixture_open(f);
+    fixture_close(f);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        check_ok(manifest_store_new(f->store, FIXTURE_ROOT, 1000, &ms));
+        check_ok(manifest_store_load_latest(ms, &v));
+        manifest_version_unref(v);
+        check_ok(manifest_store_update(ms, set_counters, &cases[i], NULL));
+        manifest_store_free(ms);
+        check_refused(f, cases[i].last_l0_seq ? "no sequence number comes after" : "no WAL object comes after");
+    }
+}
+
+static void a_sequence_number_at_its_end_in_the_wal_is_corruption(void **state)
+{
+    struct db_fixture *f = *state;
+    const struct shale_row row = {
+        .key = slice_str("k"), .value = slice_str("v"), .seq = UINT64_MAX, .create_ts = 5, .expire_ts = SHALE_NO_TS
+    };
+    const struct shale_row *const refs[] = { &row };
+    const struct sst_format format = { .block_size = 1024, .min_filter_keys = 1000, .filter_bits_per_key = 10 };
+    struct shale_buf object = SHALE_BUF_INIT;
+
+    fixture_open(f);
+    fixture_crash(f);
+    check_ok(wal_sst_encode(&format, refs, 1, &object));
+    check_ok(shale_store_put(f->mem, FIXTURE_ROOT "/wal/00000000000000000002.sst", slice_of_buf(&object),
+                             SHALE_PUT_IF_ABSENT));
+    check_refused(f, "WAL object 2 of");
+    shale_buf_fini(&object);
+}
+
+static void a_wal_id_at_its_end_is_corruption(void **state)
+{
+    struct db_fixture *f = *state;
+
+    fixture_open(f);
+    fixture_crash(f);
+    check_ok(shale_store_put(f->mem, FIXTURE_ROOT "/wal/18446744073709551615.sst", slice_str("x"),
+                             SHALE_PUT_IF_ABSENT));
+    check_refused(f, "WAL object 18446744073709551615 of");
+}
+
 static int uninitialize(void *arg, struct manifest *m, uint64_t next_id)
 {
     (void)arg, (void)next_id;
@@ -357,6 +436,9 @@ int main(void)
         T(replay_skips_what_is_in_l0),
         T(of_rows_with_one_key_and_number_the_last_counts),
         T(a_missing_wal_object_is_corruption),
+        T(counters_at_their_end_in_the_manifest_are_corruption),
+        T(a_sequence_number_at_its_end_in_the_wal_is_corruption),
+        T(a_wal_id_at_its_end_is_corruption),
         T(an_unfinished_clone_is_refused),
         T(a_store_of_its_own_for_the_wal),
         T(a_wal_store_is_not_added_later),
