@@ -113,7 +113,7 @@ static void dismiss_waiters(struct shale_db *db)
     mutex_lock(&db->mu);
     if (!db->error) {
         (void)err_set(SHALE_ECLOSED, "the database '%s' was closed", db->root);
-        db_die_locked(db, SHALE_ECLOSED);
+        (void)db_die_locked(db, SHALE_ECLOSED);
     }
     while (db->n_waiting)
         cond_wait(&db->idle, &db->mu);

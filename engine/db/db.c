@@ -53,21 +53,32 @@ int db_alive(struct shale_db *db)
 }
 
 /* Every condition is woken: whoever waits has the handle's death in his predicate. */
-void db_die_locked(struct shale_db *db, int rc)
+bool db_die_locked(struct shale_db *db, int rc)
 {
     if (db->error)
-        return;
+        return false;
     db->error = rc;
     snprintf(db->error_text, sizeof(db->error_text), "%s",
              shale_errmsg()[0] ? shale_errmsg() : shale_strerror(rc));
-    if (rc != SHALE_ECLOSED)
-        log_error("database '%s': %s", db->root, db->error_text);
     cond_broadcast(&db->wal_work);
     cond_broadcast(&db->flush_work);
     cond_broadcast(&db->durable);
     cond_broadcast(&db->flushed);
     cond_broadcast(&db->room);
     cond_broadcast(&db->gc.idle);
+    return true;
+}
+
+/* The text needs no lock once it is there: it never changes again. */
+void db_die(struct shale_db *db, int rc)
+{
+    bool first;
+
+    mutex_lock(&db->mu);
+    first = db_die_locked(db, rc);
+    mutex_unlock(&db->mu);
+    if (first)
+        log_error("database '%s': %s", db->root, db->error_text);
 }
 
 /*

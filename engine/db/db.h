@@ -171,9 +171,11 @@ int db_alive_locked(struct shale_db *db);
 int db_alive(struct shale_db *db);
 /*
  * The handle dies of rc, whose sentence this thread has; the first death counts. Wakes everybody.
- * Never undone. REQUIRES(mu). The log's sink is called under it.
+ * Never undone. db_die also logs it, outside the lock, as the log's sink may take its time; it is
+ * for background threads, behind which the handle is not freed before they end.
  */
-void db_die_locked(struct shale_db *db, int rc);
+bool db_die_locked(struct shale_db *db, int rc); /* REQUIRES(mu). Whether it was the first */
+void db_die(struct shale_db *db, int rc);
 /*
  * Wait for cv and be counted, so that close waits for us. A deadline of 0 is none; false when it has passed.
  * REQUIRES(mu), which is given up while waiting; everything read before has to be read again.

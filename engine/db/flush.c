@@ -268,9 +268,7 @@ static void poll_manifest(struct shale_db *db)
         db_wal_trust(db, mono, wall);
         db_install(db, v);
     } else if (rc == SHALE_EFENCED) {
-        mutex_lock(&db->mu);
-        db_die_locked(db, rc);
-        mutex_unlock(&db->mu);
+        db_die(db, rc);
     } else {
         log_warn("database '%s': look at the manifest: %s", db->root, shale_errmsg());
     }
@@ -324,10 +322,10 @@ void db_flush_main(void *arg)
     while (rc == 0 && (m = next_imm_locked(db, &next_poll_ms)) != NULL) {
         mutex_unlock(&db->mu);
         rc = flush_imm(db, m);
+        if (rc < 0 && rc != SHALE_ECANCELED)
+            db_die(db, rc);
         mutex_lock(&db->mu);
         imm_unref_locked(m, &dead);
-        if (rc < 0 && rc != SHALE_ECANCELED)
-            db_die_locked(db, rc);
         mutex_unlock(&db->mu);
         imm_free_list(&dead);
         mutex_lock(&db->mu);

@@ -377,11 +377,11 @@ static void wal_main(struct shale_db *db)
         take_locked(db, &o);
         mutex_unlock(&db->mu);
         rc = write_object(db, &o);
+        if (rc < 0)
+            db_die(db, rc);
         mutex_lock(&db->mu);
         if (rc == 0)
             done_locked(db, &o);
-        else
-            db_die_locked(db, rc);
         mutex_unlock(&db->mu);
         object_free(&o);
         mutex_lock(&db->mu);

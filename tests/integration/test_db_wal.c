@@ -317,6 +317,47 @@ static void a_permanent_error_poisons_the_handle(void **state)
     check_scan(f->db, NULL, "a=1");
 }
 
+struct watch {
+    struct db_fixture *f;
+    _Atomic unsigned lines;
+};
+
+static void try_lock(void *arg)
+{
+    struct shale_db *db = arg;
+
+    mutex_lock(&db->mu);
+    mutex_unlock(&db->mu);
+}
+
+/* Another thread gets the lock while the line is written, or this never ends. */
+static void watch_line(void *ctx, enum shale_log_level level, const char *line)
+{
+    struct watch *w = ctx;
+    struct worker other = { 0 };
+
+    if (level != SHALE_LOG_ERROR || !strstr(line, FIXTURE_ROOT))
+        return;
+    w->lines++;
+    check_ok(worker_start(&other, "other", try_lock, w->f->db));
+    worker_join(&other);
+}
+
+static void death_is_logged_without_the_lock(void **state)
+{
+    struct db_fixture *f = *state;
+    const struct fault_rule denied = { .cls = FAULT_PUT, .rc = -EACCES, .times = FAULT_ALWAYS };
+    struct watch w = { .f = f };
+
+    fixture_open(f);
+    store_fault_add(f->store, &denied);
+    shale_log_set(watch_line, &w, SHALE_LOG_ERROR);
+    check_err(-EACCES, put_text(f->db, "a", "1", true));
+    worker_join(&f->db->wal_thread);
+    shale_log_set(NULL, NULL, SHALE_LOG_ERROR);
+    assert_int_equal(w.lines, 1);
+}
+
 static void writers_wait_for_room(void **state)
 {
     struct db_fixture *f = *state;
@@ -456,6 +497,7 @@ int main(void)
         T(a_slow_put_is_not_repeated),
         T(a_lost_reply_is_not_a_fence),
         T(a_permanent_error_poisons_the_handle),
+        T(death_is_logged_without_the_lock),
         T(writers_wait_for_room),
         T(failure_wakes_writers_that_wait),
         T(l0_limit_holds_back_memtables),
