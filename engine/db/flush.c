@@ -25,7 +25,8 @@
 
 /*
  * Wait a moment before the next attempt at something that failed with rc; false: give up.
- * Returns at once when the handle stops. REQUIRES no lock.
+ * Returns at once when the handle stops, which ends all attempts: there would be no pause between
+ * them, and close has waited for what it promised. REQUIRES no lock.
  */
 static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
 {
@@ -37,7 +38,7 @@ static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
     log_warn("database '%s': %s: %s; trying again", db->root, what, shale_errmsg());
     mutex_lock(&db->mu);
     db_pause_locked(db, &db->flush_work, ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS);
-    again = !db->abandon && !db->error;
+    again = !db->stop && !db->error;
     mutex_unlock(&db->mu);
     return again;
 }
@@ -322,7 +323,7 @@ void db_flush_main(void *arg)
     while (rc == 0 && (m = next_imm_locked(db, &next_poll_ms)) != NULL) {
         mutex_unlock(&db->mu);
         rc = flush_imm(db, m);
-        if (rc < 0 && rc != SHALE_ECANCELED)
+        if (rc < 0 && rc != SHALE_ECANCELED && !(db->stop && db_may_retry(rc)))
             db_die(db, rc);
         mutex_lock(&db->mu);
         imm_unref_locked(m, &dead);

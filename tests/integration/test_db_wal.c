@@ -426,6 +426,30 @@ static void l0_limit_holds_back_memtables(void **state)
     assert_int_equal(count_objects(f->mem, "compacted"), 4);
 }
 
+static void close_ends_attempts_to_flush(void **state)
+{
+    struct db_fixture *f = *state;
+    const struct fault_rule no_memory = {
+        .cls = FAULT_ANY, .match = "/compacted/", .times = FAULT_ALWAYS, .rc = -ENOMEM
+    };
+    struct call flush = { .kind = SHALE_FLUSH_MEMTABLE };
+    unsigned r;
+
+    fixture_open(f);
+    check_ok(put_text(f->db, "k", "v", true));
+    r = store_fault_add(f->store, &no_memory);
+    flush.db = f->db;
+    call_start(&flush, call_flush);
+    while (store_fault_hits(f->store, r) == 0)
+        sched_yield();
+    fixture_close(f);
+    worker_join(&flush.w);
+    check_err(SHALE_ECLOSED, flush.rc);
+    store_fault_clear(f->store);
+    fixture_open(f);
+    check_scan(f->db, NULL, "k=v");
+}
+
 static void backpressure_counts_frozen_tables(void **state)
 {
     struct db_fixture *f = *state;
@@ -501,6 +525,7 @@ int main(void)
         T(writers_wait_for_room),
         T(failure_wakes_writers_that_wait),
         T(l0_limit_holds_back_memtables),
+        T(close_ends_attempts_to_flush),
         T(backpressure_counts_frozen_tables),
         T(a_wal_flush_without_wal_is_refused),
         T(without_wal_the_timer_flushes_memtables),
