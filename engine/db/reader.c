@@ -135,26 +135,37 @@ static bool is_worth_another_look(int rc)
     return db_may_retry(rc) || rc == -ETIMEDOUT;
 }
 
-/* One look, without the lock. REQUIRES(db->mu) */
-static void look_locked(struct shale_reader *r)
+static void tell_failure(struct shale_reader *r, int rc)
 {
     struct shale_db *db = r->db;
-    uint64_t asked = r->n_asked;
-    int rc;
+    bool stopping;
 
+    mutex_lock(&db->mu);
+    stopping = db->stop;
     mutex_unlock(&db->mu);
-    rc = reader_look(r);
+    if (stopping)
+        return;
+    if (is_worth_another_look(rc))
+        log_warn("reader of '%s': %s; trying again", db->root, shale_errmsg());
+    else
+        db_die(db, rc);
+}
+
+/* One look, on behalf of everybody who has asked so far. What it found is known before they wake. */
+static void look(struct shale_reader *r, uint64_t asked)
+{
+    struct shale_db *db = r->db;
+    int rc = reader_look(r);
+
+    if (rc < 0)
+        tell_failure(r, rc);
     mutex_lock(&db->mu);
     r->n_looked = asked;
     r->look_rc = rc;
-    if (rc < 0) {
+    if (rc < 0)
         snprintf(r->look_text, sizeof(r->look_text), "%s", shale_errmsg());
-        if (!db->stop && is_worth_another_look(rc))
-            log_warn("reader of '%s': %s; trying again", db->root, shale_errmsg());
-        else if (!db->stop)
-            db_die_locked(db, rc);
-    }
     cond_broadcast(&r->looked);
+    mutex_unlock(&db->mu);
 }
 
 static void follow_main(void *arg)
@@ -162,12 +173,16 @@ static void follow_main(void *arg)
     struct shale_reader *r = arg;
     struct shale_db *db = r->db;
     int64_t next_ms = clock_mono_ms() + r->opt.manifest_poll_interval_ms;
+    uint64_t asked;
 
     mutex_lock(&db->mu);
     while (!db->stop && !db->error) {
         if (r->n_asked == r->n_looked && cond_wait_until(&r->work, &db->mu, next_ms))
             continue;
-        look_locked(r);
+        asked = r->n_asked;
+        mutex_unlock(&db->mu);
+        look(r, asked);
+        mutex_lock(&db->mu);
         next_ms = clock_mono_ms() + r->opt.manifest_poll_interval_ms;
     }
     cond_broadcast(&r->looked);
