@@ -137,6 +137,9 @@ static int choose_cursor(struct job_state *s, size_t *n_earlier)
         rc = resume_cursor_read(s->job->ts, s->job->outputs[n - 1], &s->cursor);
         if (rc < 0)
             return err_add(rc, "cannot resume a compaction into sorted run %u", s->job->destination);
+        unsafe = true;
+        if (!s->cursor.set)
+            continue; /* it has no rows: nothing tells where it ends */
         unsafe = s->cursor.kind == SHALE_MERGE;
         rc = unsafe ? has_older_versions(s, &unsafe) : 0;
         if (rc < 0)
