@@ -9,8 +9,8 @@
  *   6  start the threads
  * An older writer may go on putting objects until 4 succeeds; each makes our put collide and the
  * id move up, so all of them are below the fence and replayed. What it acknowledged is never lost. Listing before
- * claiming is SlateDB's order; 4 copes with whatever was put since. Without WAL there is no fence: a writer with
- * WAL that is taken over so notices at its next look at the manifest only.
+ * claiming is SlateDB's order; 4 copes with whatever was put since. Without WAL there is a
+ * fence only if the listing showed WAL objects: then an older writer may have one, and must not go on acknowledging.
  */
 
 #include "db/db.h"
@@ -199,10 +199,11 @@ static int fence_wal(struct shale_db *db, uint64_t *id)
 
 /*
  * Take the database over and bring the memtables to what was durable. next_id: first WAL id that was not listed.
+ * fence: somebody has written a WAL, or we are about to.
  * All three sequence numbers begin at what replay found: everything replayed is durable, and
  * nothing else is committed.
  */
-static int take_over(struct shale_db *db, uint64_t next_id)
+static int take_over(struct shale_db *db, uint64_t next_id, bool fence)
 {
     const struct manifest *m;
     int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
@@ -217,12 +218,12 @@ static int take_over(struct shale_db *db, uint64_t next_id)
     m = &db->mv->m;
     if (next_id <= m->replay_after_wal_id)
         next_id = m->replay_after_wal_id + 1;
-    if (db->opt.wal_enabled)
+    if (fence)
         rc = fence_wal(db, &next_id);
     if (rc < 0)
         return rc;
     last = next_id - 1;
-    db->wal.next_id = db->opt.wal_enabled ? next_id + 1 : next_id;
+    db->wal.next_id = fence ? next_id + 1 : next_id;
     db->wal.last_id = db->wal.next_id - 1;
     db->last_freeze_id = m->replay_after_wal_id;
     db->last_seq = m->last_l0_seq;
@@ -286,7 +287,7 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
             rc = db_check_manifest(db);
     }
     if (rc == 0)
-        rc = take_over(db, (last > after ? last : after) + 1);
+        rc = take_over(db, (last > after ? last : after) + 1, db->opt.wal_enabled || last > 0);
     return rc;
 }
 

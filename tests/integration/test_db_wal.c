@@ -259,11 +259,27 @@ static void a_slow_put_counts_only_in_our_epoch(void **state)
     db1 = f->db;
     db1->put_trust_ms = -1; /* every put is slow */
     check_ok(put_text(db1, "a", "1", true));
-    f->opt.wal_enabled = false;
-    f->db = fixture_open_other(f); /* claims the epoch and leaves no fence, as if it had been collected */
+    f->db = fixture_open_other(f);
+    check_ok(shale_store_delete(f->mem, FIXTURE_ROOT "/wal/00000000000000000003.sst")); /* its fence is collected */
     check_err(SHALE_EFENCED, put_text(db1, "a", "2", true));
     check_ok(shale_db_close(db1, SHALE_CLOSE_ABANDON));
     check_value(f->db, NULL, "a", "1");
+}
+
+static void a_writer_without_wal_fences_one_with_it(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_db *db1;
+
+    fixture_open(f);
+    db1 = f->db;
+    check_ok(put_text(db1, "a", "1", true));
+    f->opt.wal_enabled = false;
+    f->db = fixture_open_other(f);
+    check_err(SHALE_EFENCED, put_text(db1, "a", "2", true));
+    check_ok(shale_db_close(db1, SHALE_CLOSE_ABANDON));
+    check_ok(put_text(f->db, "b", "1", true));
+    check_scan(f->db, NULL, "a=1 b=1");
 }
 
 static void a_slow_put_is_not_repeated(void **state)
@@ -518,6 +534,7 @@ int main(void)
         T(a_fenced_handle_without_losses_closes_well),
         T(many_openers_leave_one_writer),
         T(a_slow_put_counts_only_in_our_epoch),
+        T(a_writer_without_wal_fences_one_with_it),
         T(a_slow_put_is_not_repeated),
         T(a_lost_reply_is_not_a_fence),
         T(a_permanent_error_poisons_the_handle),
