@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TABLE_STORE_RANK 600
 
@@ -110,38 +111,6 @@ static size_t externals_settle(struct external_sst *list, size_t n)
     return kept;
 }
 
-/*
- * Built anew and swapped in. Old entries are kept, since a reader may still hold an older
- * manifest.
- */
-int table_store_set_externals(struct table_store *ts, const struct manifest *m)
-{
-    size_t n_new = count_externals(m), n = 0;
-    struct external_sst *list = NULL;
-    int rc = 0;
-
-    if (n_new == 0)
-        return 0;
-    mutex_lock(&ts->mu);
-    list = mem_calloc(size_add(ts->n_externals, n_new), sizeof(*list));
-    if (!list)
-        rc = -ENOMEM;
-    for (size_t i = 0; rc == 0 && i < ts->n_externals; i++)
-        rc = external_add(list, &n, ts->externals[i].id, ts->externals[i].path);
-    if (rc == 0)
-        rc = externals_collect(m, list, &n);
-    if (rc == 0) {
-        externals_free(ts->externals, ts->n_externals);
-        ts->n_externals = externals_settle(list, n);
-        ts->externals = list;
-        list = NULL;
-        n = 0;
-    }
-    mutex_unlock(&ts->mu);
-    externals_free(list, n);
-    return rc;
-}
-
 static const char *root_of_locked(const struct table_store *ts, struct shale_ulid id)
 {
     size_t lo = 0, hi = ts->n_externals;
@@ -158,6 +127,51 @@ static const char *root_of_locked(const struct table_store *ts, struct shale_uli
             hi = mid;
     }
     return ts->root;
+}
+
+/* Whether the map says all that m says already. An id that m has twice does not count as known. */
+static bool knows_externals_locked(const struct table_store *ts, const struct manifest *m)
+{
+    for (size_t i = 0; i < m->n_externals; i++)
+        for (size_t k = 0; k < m->externals[i].n_ssts; k++)
+            if (strcmp(root_of_locked(ts, m->externals[i].ssts[k]), m->externals[i].path) != 0)
+                return false;
+    return true;
+}
+
+/*
+ * Built anew and swapped in, unless nothing is new, as with nearly every manifest. Old entries are
+ * kept, since a reader may still hold an older manifest.
+ */
+int table_store_set_externals(struct table_store *ts, const struct manifest *m)
+{
+    size_t n_new = count_externals(m), n = 0;
+    struct external_sst *list = NULL;
+    int rc = 0;
+
+    if (n_new == 0)
+        return 0;
+    mutex_lock(&ts->mu);
+    if (knows_externals_locked(ts, m))
+        goto out;
+    list = mem_calloc(size_add(ts->n_externals, n_new), sizeof(*list));
+    if (!list)
+        rc = -ENOMEM;
+    for (size_t i = 0; rc == 0 && i < ts->n_externals; i++)
+        rc = external_add(list, &n, ts->externals[i].id, ts->externals[i].path);
+    if (rc == 0)
+        rc = externals_collect(m, list, &n);
+    if (rc == 0) {
+        externals_free(ts->externals, ts->n_externals);
+        ts->n_externals = externals_settle(list, n);
+        ts->externals = list;
+        list = NULL;
+        n = 0;
+    }
+out:
+    mutex_unlock(&ts->mu);
+    externals_free(list, n);
+    return rc;
 }
 
 int table_store_sst_name(struct table_store *ts, struct shale_ulid id, struct shale_buf *out)

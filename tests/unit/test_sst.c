@@ -495,6 +495,11 @@ static void external_ssts_lie_under_their_own_path(void **state)
         }
         assert_int_equal(table_store_set_externals(&f.ts, round == 1 ? &none : &m), 0);
     }
+    m.n_externals = 1;
+    ids_a[0] = ids_a[1];
+    heap_fault_after(1);
+    assert_int_equal(table_store_set_externals(&f.ts, &m), 0); /* nothing new: nothing is allocated */
+    assert_false(heap_fault_off());
     assert_int_equal(table_store_wal_name(&f.ts, 7, &name), 0);
     assert_string_equal((char *)name.data, "db/wal/00000000000000000007.sst");
     shale_buf_fini(&name);
