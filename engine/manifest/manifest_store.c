@@ -438,20 +438,23 @@ int manifest_store_create(struct manifest_store *s, const struct manifest *m)
 
 /*
  * After a create whose base was not known to be recent: were newer versions there before it, whose predecessor had been
- * collected? -EEXIST then: what we wrote counts for nothing. A newer version that is younger than ours builds on it.
+ * collected? -EEXIST then: what we wrote counts for nothing. A next version that is younger than ours builds on it.
+ * It is the next one that tells, not the newest, which others may have added since. Times may have
+ * steps of a second; of the same time, ours counts, as an edit must not run on its own result.
  */
 static int verify_create(struct manifest_store *s, const struct manifest_version *v)
 {
     struct numbered n = chain(s);
-    struct shale_object_meta own;
-    int64_t mtime_ms = 0;
+    struct shale_object_meta own, next;
     uint64_t id = 0;
-    int rc = numbered_last(&n, &id, &mtime_ms);
+    int rc = numbered_last(&n, &id, NULL);
 
     if (rc < 0 || id <= v->id)
         return rc;
     rc = numbered_head(&n, v->id, &own);
-    return rc == -ENOENT || (rc == 0 && mtime_ms < own.mtime_ms) ? -EEXIST : rc;
+    if (rc == 0)
+        rc = numbered_head(&n, v->id + 1, &next);
+    return rc == -ENOENT || (rc == 0 && next.mtime_ms < own.mtime_ms) ? -EEXIST : rc;
 }
 
 /*
