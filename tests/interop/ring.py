@@ -28,6 +28,15 @@ class Different(Exception):
     pass
 
 
+class Defect(Exception):
+    """SlateDB ran into a defect of its own on what it alone wrote, so there is nothing to compare with."""
+
+
+# A memtable whose rows all vanish on their way to L0 (expired operands) becomes an SST without blocks, which SlateDB
+# 0.12.1 cannot search (H34).
+NO_BLOCKS = "assertion failed: idx < self.len()"
+
+
 def first_difference(a, b):
     a, b = a.split("\n"), b.split("\n")
     for i, (x, y) in enumerate(zip(a + [None] * len(b), b + [None] * len(a))):
@@ -65,8 +74,10 @@ class Ring:
         p = subprocess.run(argv, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                            timeout=300)
         if p.returncode != status:
+            error = p.stderr.decode()
             raise Different("%s: exit status %d, expected %d\n%s%s" % (
-                " ".join(argv), p.returncode, status, p.stdout.decode()[-2000:], p.stderr.decode()[-2000:]))
+                " ".join(argv), p.returncode, status, p.stdout.decode()[-2000:],
+                error if len(error) < 4000 else error[:2000] + "\n...\n" + error[-2000:]))
         return p.stdout.decode()
 
     def ours(self, command, root, *args, **kw):
@@ -78,6 +89,15 @@ class Ring:
 
     def theirs(self, command, root, *args, **kw):
         return self.run([self.slatedb, *command.split(), "--root", root] + list(args), **kw)
+
+    def theirs_alone(self, command, root, *args):
+        """As theirs, on a database that only SlateDB has written."""
+        try:
+            return self.theirs(command, root, *args)
+        except Different as e:
+            if NO_BLOCKS in str(e):
+                raise Defect("SlateDB met an SST without blocks that it had written") from e
+            raise
 
     def ours_at(self, command, root, path, *args):
         return self.run([self.shale, *command.split(), "file://%s/%s" % (root, path)] + list(args))
@@ -124,8 +144,9 @@ def theirs_to_ours(ring, r):
     expected = os.path.join(root + ".rows")
     how = settings(r) + ["--merge-op", op]
     extra = [a for a in ("--merge", "--ttl", "--compact", "--short-keys") if r.random() < 0.6]
-    ring.theirs("gen-random", root, "--seed", str(r.getrandbits(32)), "--ops", str(r.randint(50, 900)),
-                "--expected", expected, "--max-value", "20000", "--keys", str(r.choice((20, 200, 500))), *how, *extra)
+    ring.theirs_alone("gen-random", root, "--seed", str(r.getrandbits(32)), "--ops", str(r.randint(50, 900)),
+                      "--expected", expected, "--max-value", "20000", "--keys", str(r.choice((20, 200, 500))), *how,
+                      *extra)
     with open(expected) as f:
         check_equal("dump and model", ring.ours("dump", root, "--bare", "--merge-op", op), f.read())
     rows = ring.expect_equal_views(root, op)
@@ -176,7 +197,7 @@ def same_answers(ring, r):
     script = write_script(ring, r, "--ops", str(r.randint(50, 500)), "--keys", str(r.choice((5, 40, 200))), *extra)
     ours, theirs = ring.dir("ours"), ring.dir("theirs")
     answers = ring.ours("apply", ours, script, *how)
-    check_equal("answers", answers, ring.theirs("apply", theirs, script, *how))
+    check_equal("answers", answers, ring.theirs_alone("apply", theirs, script, *how))
     if small:
         check_equal("last dumps", *(ring.ours("dump", root, "--merge-op", op) for root in (ours, theirs)))
         ring.expect_equal_views(theirs, op)
@@ -655,7 +676,11 @@ CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction
 
 def run_case(ring, case, seed):
     started = time.monotonic()
-    n = case(ring, random.Random("%s %d" % (case.__name__, seed)))
+    try:
+        n = case(ring, random.Random("%s %d" % (case.__name__, seed)))
+    except Defect as e:
+        print("left %s seed %d: %s" % (case.__name__, seed, e), flush=True)
+        return
     print("ok %s seed %d: %d, %.1f s" % (case.__name__, seed, n, time.monotonic() - started), flush=True)
 
 
