@@ -13,6 +13,7 @@ struct call {
     struct shale_db *db;
     const char *key;
     bool durable;
+    int times;
     enum shale_flush_kind kind;
     int rc;
     _Atomic bool done;
@@ -150,26 +151,42 @@ static void call_put_often(void *arg)
 {
     struct call *c = arg;
 
-    for (int i = 0; i < 50 && c->rc == 0; i++)
+    for (int i = 0; i < c->times && c->rc == 0; i++)
         c->rc = put_text(c->db, c->key, "v", true);
 }
 
-/* Two that write at once do not end up in two groups that take turns: about one object for each pair. */
+static uint32_t waiters(struct shale_db *db)
+{
+    uint32_t n;
+
+    mutex_lock(&db->mu);
+    n = db->wal.n_waiters;
+    mutex_unlock(&db->mu);
+    return n;
+}
+
+/* Two that write at once do not end up in two groups that take turns: once they have met, each object is of both. */
 static void gathered_commits_wait_for_each_other(void **state)
 {
     struct db_fixture *f = *state;
-    struct call a = { .key = "a" }, b = { .key = "b" };
+    struct call a = { .key = "a", .times = 51 }, b = { .key = "b", .times = 50 };
+    unsigned g;
 
-    f->opt.commit_gather_us = 100000;
+    f->opt.commit_gather_us = 600000000;
     fixture_open(f);
     a.db = b.db = f->db;
+    g = gate(f, FAULT_PUT, "/wal/");
     call_start(&a, call_put_often);
+    store_fault_wait(f->store, g, 1);
     call_start(&b, call_put_often);
+    while (waiters(f->db) < 2)
+        sched_yield();
+    store_fault_release(f->store, g);
     worker_join(&a.w);
     worker_join(&b.w);
     check_ok(a.rc);
     check_ok(b.rc);
-    assert_in_range(db_status(f->db).wal_objects, 50, 75);
+    assert_int_equal(db_status(f->db).wal_objects, 51);
 }
 
 static void an_older_writer_is_fenced(void **state)
