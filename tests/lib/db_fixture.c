@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/db_fixture.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,7 +9,7 @@ static int64_t fixture_now(void *ctx)
 {
     struct db_fixture *f = ctx;
 
-    return f->now_ms += f->tick_ms;
+    return atomic_fetch_add(&f->now_ms, f->tick_ms) + f->tick_ms;
 }
 
 static void print_line(void *ctx, enum shale_log_level level, const char *line)
