@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Two sources: a fast generator that repeats from its seed (heights of skip lists, tests), and the
+ * Two sources: a fast generator that repeats from its seed (tests), and the
  * kernel's for ids that must never repeat across hosts.
  */
 

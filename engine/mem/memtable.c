@@ -1,36 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memtable: a skip list in an arena, for one writer and any number of readers without a lock.
- * Rows are ordered by key, then by sequence number descending, so that the first row found at
- * (key, max_seq) is the one a reader wants.
- *   level 2   head ------------------> n3 ---------->
- *   level 1   head ------> n1 -------> n3 ---------->
- *   level 0   head -> n0 -> n1 -> n2 -> n3 -> n4 ---->
- * A node is filled in first and then linked from the lowest level up, each link by a release
- * store; readers load links with acquire, so whoever reaches a node sees all of it. Nothing is
- * ever unlinked or freed before the table itself, hence no reader needs protection from the
- * writer. Readers that came before an insertion may or may not meet its row; they filter by
- * sequence number (R133).
+ * The memtable: rows in an arena, found through a tree of their keys (row_tree.h), for one writer and any number of
+ * readers without a lock. The tree leads to the newest version of a key, from which the older ones hang:
+ *   leaf   ... [a] [b] [c] ...
+ *               |   |   |
+ *              @7  @9  @1
+ *                   |
+ *                  @2
+ * A version is filled in first and then linked by a release store; readers load links with acquire, so whoever reaches
+ * it sees all of it. Nothing is ever unlinked or freed before the table itself, hence no reader needs protection from
+ * the writer. Readers that came before an insertion may or may not meet its row; they filter by sequence number (R133).
  */
 
 #include "mem/memtable.h"
 
 #include "base/alloc.h"
 #include "base/buf.h"
-#include "base/rng.h"
+#include "mem/row_tree.h"
 
 #include <assert.h>
 #include <errno.h>
 
-/*
- * Every other node reaches the next level: more levels than with fewer, but on each the search waits for one node
- * at most, as the one below is on its way meanwhile. Twenty serve a million rows well and ten million still.
- */
-#define MAX_HEIGHT 20
-
 #define BLOCK_MIN ((size_t)4 << 10)
 #define BLOCK_MAX ((size_t)1 << 20)
-/* A node larger than this has a block of its own, so that little of the current block is ever left unused. */
+/* A row larger than this has a block of its own, so that little of the current block is ever left unused. */
 #define OVERSIZE (BLOCK_MAX / 4)
 
 struct arena_block {
@@ -39,24 +32,8 @@ struct arena_block {
     uint8_t data[];
 };
 
-/*
- * A node's links lie in front of it, level 0 nearest, so that the hot links share a cache line with the prefix:
- *   [link n-1] ... [link 1] [link 0] [prefix] [row] [key bytes] [value bytes]
- * All but the links is immutable once the node can be reached.
- */
-struct node {
-    uint64_t prefix; /* first 8 bytes of the key as a big-endian number, short keys padded with zeros */
-    struct shale_row row;
-};
-
-/* Stored with release when the node behind it is complete; loaded with acquire by everybody. */
-typedef _Atomic(struct node *) link_t;
-
 struct memtable {
     _Atomic int refs; /* relaxed to add, acq_rel to drop */
-    _Atomic int height; /* relaxed: a reader with an old one starts lower and finds the same */
-    struct node *head;
-
     /* Written by the inserter only, read by anybody (relaxed). */
     _Atomic size_t n_rows;
     _Atomic uint64_t row_bytes, alloc_bytes, first_seq, last_seq;
@@ -66,99 +43,10 @@ struct memtable {
     struct arena_block *blocks; /* all but the spare ones */
     uint8_t *pos, *end;         /* what is left of the current block */
     size_t block_size;          /* of the next one */
-    struct arena_block *spare;  /* reserved for oversize nodes */
-    struct rng rng;
-    struct node *prev[MAX_HEIGHT]; /* on each level the last node before the place right behind prev[0] */
+    struct arena_block *spare;  /* reserved for oversize rows */
+
+    struct row_tree keys;
 };
-
-/* Links grow towards lower addresses from the node: link i lies i + 1 places in front of it. */
-static link_t *node_link(const struct node *n, int level)
-{
-    return (link_t *)(uintptr_t)n - 1 - level;
-}
-
-static struct node *node_next(const struct node *n, int level)
-{
-    return atomic_load_explicit(node_link(n, level), memory_order_acquire);
-}
-
-/*
- * Ordering by prefix agrees with ordering by key; only equal prefixes need the key's bytes, which
- * are another cache line away.
- */
-static uint64_t key_prefix(struct shale_slice key)
-{
-    uint8_t t[8] = { 0 };
-
-    if (key.len >= 8)
-        return get_u64be(key.data);
-    if (key.len)
-        memcpy(t, key.data, key.len);
-    return get_u64be(t);
-}
-
-/* A place in the order of rows: key ascending, then sequence number descending. */
-struct place {
-    uint64_t prefix;
-    struct shale_slice key;
-    uint64_t seq;
-};
-
-static struct place place_of(struct shale_slice key, uint64_t seq)
-{
-    return (struct place){ .prefix = key_prefix(key), .key = key, .seq = seq };
-}
-
-static inline int node_cmp(const struct node *n, const struct place *p)
-{
-    int c;
-
-    if (n->prefix != p->prefix)
-        return n->prefix < p->prefix ? -1 : 1;
-    c = slice_cmp(n->row.key, p->key);
-    if (c != 0)
-        return c;
-    return (n->row.seq < p->seq) - (n->row.seq > p->seq);
-}
-
-/*
- * The last node before p (the head when there is none); prev, if given, gets the one on each level in use. *next
- * is the node that followed it then: reading the link again might give one that came in meanwhile and lies before
- * p. bound is the node that ended the search one level up: meeting it again needs no comparison.
- */
-static struct node *find_before(const struct memtable *m, const struct place *p, struct node **prev, struct node **next)
-{
-    int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1;
-    struct node *x = m->head;
-    struct node *bound = NULL; /* known not to lie before p */
-
-    for (;;) {
-        struct node *n = node_next(x, level);
-
-        if (n && level > 0)
-            __builtin_prefetch(node_next(x, level - 1));
-        if (n && n != bound && node_cmp(n, p) < 0) {
-            x = n;
-            continue;
-        }
-        bound = n;
-        if (prev)
-            prev[level] = x;
-        if (level == 0) {
-            *next = n;
-            return x;
-        }
-        level--;
-    }
-}
-
-static struct node *find_at_or_after(const struct memtable *m, const struct place *p)
-{
-    struct node *next;
-
-    (void)find_before(m, p, NULL, &next);
-    return next;
-}
 
 static void blocks_free(struct arena_block *b)
 {
@@ -204,7 +92,7 @@ static int arena_grow(struct memtable *m, size_t n)
 }
 
 /*
- * A block for one node: a reserved one that is large enough, else a new one.
+ * A block for one row: a reserved one that is large enough, else a new one.
  * Goes to the front of the list of blocks without becoming current: the current one may still
  * have room.
  */
@@ -240,58 +128,76 @@ static uint8_t *arena_take(struct memtable *m, size_t n)
     return p;
 }
 
-static size_t node_size(const struct shale_row *row, int height)
+static size_t version_size(const struct shale_row *row)
 {
-    size_t n = size_add(row->key.len, row->value.len);
+    size_t n = size_add(size_add(row->key.len, row->value.len), sizeof(struct version));
 
-    n = size_add(n, (size_t)height * sizeof(link_t) + sizeof(struct node));
     return size_add(n, 7) & ~(size_t)7;
 }
 
-/* The node with a copy of row, not linked yet. */
-static struct node *node_new(struct memtable *m, const struct shale_row *row, uint64_t prefix, int height)
+/* A copy of row, with its bytes behind it; not linked yet. */
+static struct version *version_new(struct memtable *m, const struct shale_row *row)
 {
-    uint8_t *p = arena_take(m, node_size(row, height));
-    struct node *n;
+    struct version *v = (struct version *)(void *)arena_take(m, version_size(row));
     uint8_t *bytes;
 
-    if (!p)
+    if (!v)
         return NULL;
-    n = (struct node *)(void *)(p + (size_t)height * sizeof(link_t));
-    bytes = (uint8_t *)(n + 1);
-    n->prefix = prefix;
-    n->row = *row;
-    n->row.key.data = bytes;
-    n->row.value.data = bytes + row->key.len;
+    bytes = (uint8_t *)(v + 1);
+    v->row = *row;
+    v->row.key.data = bytes;
+    v->row.value.data = bytes + row->key.len;
     if (row->key.len)
         memcpy(bytes, row->key.data, row->key.len);
     if (row->value.len)
         memcpy(bytes + row->key.len, row->value.data, row->value.len);
-    for (int i = 0; i < height; i++)
-        atomic_init(node_link(n, i), NULL);
-    return n;
+    return v;
+}
+
+static struct version *version_older(const struct version *v)
+{
+    return atomic_load_explicit(&v->older, memory_order_acquire);
+}
+
+/*
+ * Hang older, which may be NULL, below v, which nobody sees yet. Jumps are those of a skew-binary list: with them
+ * the way to any version takes a logarithmic number of steps, however often a key was written.
+ */
+static void version_set_older(struct version *v, struct version *older)
+{
+    atomic_init(&v->older, older);
+    v->jump = v;
+    v->depth = 0;
+    if (!older)
+        return;
+    v->depth = older->depth + 1;
+    v->jump = older;
+    if (older->depth - older->jump->depth == older->jump->depth - older->jump->jump->depth)
+        v->jump = older->jump->jump;
+}
+
+/*
+ * The newest of v and the older ones with seq <= max_seq, or NULL. A jump that leads to a version still too new passes
+ * over such only, even when one came in between later.
+ */
+static struct version *version_visible(struct version *v, uint64_t max_seq)
+{
+    while (v && v->row.seq > max_seq)
+        v = v->jump != v && v->jump->row.seq > max_seq ? v->jump : version_older(v);
+    return v;
 }
 
 int memtable_new(struct memtable **out)
 {
-    static const struct shale_row none = { .seq = 0 };
     struct memtable *m = mem_zalloc(sizeof(*m));
 
     if (!m)
         return -ENOMEM;
     atomic_init(&m->refs, 1);
-    atomic_init(&m->height, 1);
     atomic_init(&m->alloc_bytes, sizeof(*m));
     atomic_init(&m->max_create_ts, SHALE_NO_TS);
     m->block_size = BLOCK_MIN;
-    rng_seed(&m->rng, 0x6d656d7461626c65u); /* heights need no secret, and a fixed seed makes runs repeatable */
-    m->head = node_new(m, &none, 0, MAX_HEIGHT);
-    if (!m->head) {
-        memtable_unref(m);
-        return -ENOMEM;
-    }
-    for (int i = 0; i < MAX_HEIGHT; i++)
-        m->prev[i] = m->head;
+    row_tree_init(&m->keys);
     *out = m;
     return 0;
 }
@@ -312,59 +218,10 @@ void memtable_unref(struct memtable *m)
     assert(left >= 0);
     if (left > 0)
         return;
+    row_tree_fini(&m->keys);
     blocks_free(m->blocks);
     blocks_free(m->spare);
     mem_free(m);
-}
-
-/* Each level has half the nodes of the one below. */
-static int random_height(struct memtable *m)
-{
-    uint64_t r = rng_next(&m->rng);
-    int h = 1;
-
-    while (h < MAX_HEIGHT && (r & 1) == 0) {
-        h++;
-        r >>= 1;
-    }
-    return h;
-}
-
-/*
- * Set prev to where p goes, and return what follows there. Rows that come in ascending order go right behind the one
- * before, where prev stands already.
- * prev on the higher levels is right as well then: the node before stood there, or something
- * before it did, and nothing lies between.
- */
-static struct node *find_place(struct memtable *m, const struct place *p)
-{
-    struct node *last = m->prev[0], *next;
-
-    if (last == m->head || node_cmp(last, p) < 0) {
-        next = node_next(last, 0);
-        if (!next || node_cmp(next, p) >= 0)
-            return next;
-    }
-    (void)find_before(m, p, m->prev, &next);
-    return next;
-}
-
-/*
- * From the lowest level up, so that whoever finds the node on a level finds it on those below.
- * The node's own link is set before the node can be reached, so relaxed is enough for it; the
- * release is the store into prev.
- */
-static void node_link_in(struct memtable *m, struct node *n, int height)
-{
-    int used = atomic_load_explicit(&m->height, memory_order_relaxed);
-
-    for (int i = 0; i < height; i++) {
-        atomic_store_explicit(node_link(n, i), node_next(m->prev[i], i), memory_order_relaxed);
-        atomic_store_explicit(node_link(m->prev[i], i), n, memory_order_release);
-        m->prev[i] = n;
-    }
-    if (height > used)
-        atomic_store_explicit(&m->height, height, memory_order_relaxed);
 }
 
 /* There is one writer, so no read-modify-write is needed. */
@@ -389,37 +246,79 @@ static void count_row(struct memtable *m, const struct shale_row *row)
     STAT_SET(m, n_rows, n + 1);
 }
 
-/* -EEXIST leaves prev where it found the place, which is still right for the next insertion. */
+/* The version that row goes right in front of, among those of its key; *newer is the one before it, or NULL. */
+static struct version *version_place(struct version *newest, uint64_t seq, struct version **newer)
+{
+    struct version *v = newest;
+
+    *newer = NULL;
+    while (v && v->row.seq > seq) {
+        *newer = v;
+        v = version_older(v);
+    }
+    return v;
+}
+
+/* Rows of a key nearly always come in the order of their sequence numbers: in front. */
+static int insert_version(struct memtable *m, const struct tree_place *p, const struct shale_row *row,
+                          struct version **out)
+{
+    struct version *newest = atomic_load_explicit(p->found, memory_order_relaxed), *newer;
+    struct version *older = version_place(newest, row->seq, &newer), *v;
+
+    if (older && older->row.seq == row->seq)
+        return -EEXIST;
+    v = version_new(m, row);
+    if (!v)
+        return -ENOMEM;
+    version_set_older(v, older);
+    if (newer)
+        atomic_store_explicit(&newer->older, v, memory_order_release);
+    else
+        atomic_store_explicit(p->found, v, memory_order_release);
+    *out = v;
+    return 0;
+}
+
+static int insert_key(struct memtable *m, const struct tree_place *p, const struct shale_row *row, struct version **out)
+{
+    int rc = row_tree_reserve_place(&m->keys, p);
+    struct version *v = rc == 0 ? version_new(m, row) : NULL;
+
+    if (!v)
+        return -ENOMEM;
+    version_set_older(v, NULL);
+    row_tree_insert(&m->keys, p, v);
+    *out = v;
+    return 0;
+}
+
 int memtable_insert(struct memtable *m, const struct shale_row *row, const struct shale_row **stored)
 {
-    struct place p = place_of(row->key, row->seq);
-    struct node *next, *n;
-    int height;
+    struct version *v = NULL;
+    struct tree_place p;
+    int rc;
 
     assert(row->key.len >= 1 && row->key.len <= SHALE_KEY_MAX);
-    next = find_place(m, &p);
-    if (next && node_cmp(next, &p) == 0)
-        return -EEXIST;
-    height = random_height(m);
-    n = node_new(m, row, p.prefix, height);
-    if (!n)
-        return -ENOMEM;
-    node_link_in(m, n, height);
-    count_row(m, &n->row);
+    row_tree_place(&m->keys, row->key, &p);
+    rc = p.found ? insert_version(m, &p, row, &v) : insert_key(m, &p, row, &v);
+    if (rc < 0)
+        return rc;
+    count_row(m, &v->row);
     if (stored)
-        *stored = &n->row;
+        *stored = &v->row;
     return 0;
 }
 
 /* In place, which only replay may do: it has no readers yet. The old bytes stay in the arena, unused. */
 int memtable_replace(struct memtable *m, const struct shale_row *row)
 {
-    struct place p = place_of(row->key, row->seq);
-    struct node *old = find_place(m, &p), *fresh;
+    struct version *old = row_tree_find(&m->keys, row->key), *newer, *fresh;
 
-    if (!old || node_cmp(old, &p) != 0)
+    old = version_place(old, row->seq, &newer);
+    if (!old || old->row.seq != row->seq)
         return -ENOENT;
-    fresh = node_new(m, row, p.prefix, 1); /* is not linked in: it only holds the bytes */
+    fresh = version_new(m, row); /* is not linked in: it only holds the bytes */
     if (!fresh)
         return -ENOMEM;
     STAT_SET(m, row_bytes, STAT_GET(m, row_bytes) - row_size_estimate(&old->row) + row_size_estimate(row));
@@ -429,22 +328,14 @@ int memtable_replace(struct memtable *m, const struct shale_row *row)
     return 0;
 }
 
-/*
- * Counts each node at its greatest height, so that no random height needs more. What is left over
- * is used by later rows.
- */
-int memtable_reserve(struct memtable *m, const struct shale_row *rows, size_t n)
+/* A spare block for each row that needs one: they are used in order, and those that were left over serve again. */
+static int reserve_oversize(struct memtable *m, const struct shale_row *rows, size_t n)
 {
     struct arena_block **at = &m->spare;
-    size_t small = 0;
 
-    /* Spare blocks are used in order, and those of an earlier reservation that was not used up serve again. */
     for (size_t i = 0; i < n; i++) {
-        size_t need = node_size(&rows[i], MAX_HEIGHT);
+        size_t need = version_size(&rows[i]);
 
-        /* A tower lower than the highest may bring a node back under the limit: it then counts as small, too. */
-        if (node_size(&rows[i], 1) <= OVERSIZE)
-            small = size_add(small, need);
         if (need <= OVERSIZE)
             continue;
         while (*at && (*at)->size < need)
@@ -459,9 +350,27 @@ int memtable_reserve(struct memtable *m, const struct shale_row *rows, size_t n)
         }
         at = &(*at)->next;
     }
-    if ((size_t)(m->end - m->pos) >= small)
-        return 0;
-    return arena_grow(m, small);
+    return 0;
+}
+
+int memtable_reserve(struct memtable *m, const struct shale_row *rows, size_t n)
+{
+    size_t small = 0;
+    bool oversize = false;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t need = version_size(&rows[i]);
+
+        if (need <= OVERSIZE)
+            small = size_add(small, need);
+        else
+            oversize = true;
+    }
+    if (oversize && reserve_oversize(m, rows, n) < 0)
+        return -ENOMEM;
+    if (row_tree_reserve(&m->keys, n) < 0)
+        return -ENOMEM;
+    return (size_t)(m->end - m->pos) >= small ? 0 : arena_grow(m, small);
 }
 
 void memtable_stats(const struct memtable *m, struct memtable_stats *out)
@@ -469,7 +378,7 @@ void memtable_stats(const struct memtable *m, struct memtable_stats *out)
     *out = (struct memtable_stats){
         .n_rows = STAT_GET(m, n_rows),
         .row_bytes = STAT_GET(m, row_bytes),
-        .alloc_bytes = STAT_GET(m, alloc_bytes),
+        .alloc_bytes = STAT_GET(m, alloc_bytes) + STAT_GET(m, keys.alloc_bytes),
         .first_seq = STAT_GET(m, first_seq),
         .last_seq = STAT_GET(m, last_seq),
         .max_create_ts = STAT_GET(m, max_create_ts),
@@ -478,21 +387,21 @@ void memtable_stats(const struct memtable *m, struct memtable_stats *out)
 
 const struct shale_row *memtable_find(const struct memtable *m, struct shale_slice key, uint64_t max_seq)
 {
-    struct place p = place_of(key, max_seq);
-    const struct node *n = find_at_or_after(m, &p);
+    const struct version *v = version_visible(row_tree_find(&m->keys, key), max_seq);
 
-    return n && n->prefix == p.prefix && slice_eq(n->row.key, key) ? &n->row : NULL;
+    return v ? &v->row : NULL;
 }
 
-/* From the row back to its node: rows handed out by insert and find are inside nodes. */
+/* From the row back to its version: rows handed out by insert and find are inside versions. */
 const struct shale_row *memtable_older(const struct shale_row *row)
 {
-    const struct node *n = (const struct node *)(const void *)((const char *)row - offsetof(struct node, row));
-    const struct node *next = node_next(n, 0);
+    const struct version *v = (const struct version *)(const void *)((const char *)row - offsetof(struct version, row));
 
-    return next && next->prefix == n->prefix && slice_eq(next->row.key, row->key) ? &next->row : NULL;
+    v = version_older(v);
+    return v ? &v->row : NULL;
 }
 
+/* Keys in either direction; the versions of each from the newest. */
 struct memtable_iter {
     struct iter base;
     struct memtable *m; /* a reference */
@@ -500,61 +409,18 @@ struct memtable_iter {
     struct shale_buf bounds; /* bytes of range */
     enum iter_order order;
     bool started;
-    const struct node *cur;   /* comes next; NULL: the end (ascending), or below comes next (descending) */
-    const struct node *below; /* descending: last node whose key lies before that of cur; head: none */
+    struct tree_cursor at;
+    const struct version *cur; /* comes next, of the key at; NULL: the end */
 };
 
-/*
- * Descending: go to the newest version of the key that n, its oldest, has.
- *   descending:   ... [b@7 b@4] [c@9 c@2]        keys backwards, the versions of each forwards
- *                     below ^   cur ^ -> c@2, then the group of below
- * The list has no links back: the node before a key is found by a search from the top, once for
- * each key.
- */
-static void iter_enter_key(struct memtable_iter *mi, const struct node *n)
+/* Begin with the key at the cursor, unless it lies behind the far end of the range. */
+static void iter_enter_key(struct memtable_iter *mi)
 {
-    struct place p;
-    struct node *before, *next;
+    const struct version *v = tree_cursor_get(&mi->at);
 
-    mi->cur = NULL;
-    mi->below = mi->m->head;
-    if (n == mi->m->head || key_before_range(&mi->range, n->row.key))
-        return;
-    p = place_of(n->row.key, UINT64_MAX);
-    before = find_before(mi->m, &p, NULL, &next);
-    mi->below = before;
-    mi->cur = next;
-}
-
-/* The first node of key or behind it; or the first behind all its versions (sequence number 0 sorts last). */
-static const struct node *find_from(const struct memtable *m, struct shale_slice key, bool excluded)
-{
-    struct place p = place_of(key, excluded ? 0 : UINT64_MAX);
-    const struct node *n = find_at_or_after(m, &p);
-
-    return excluded && n && node_cmp(n, &p) == 0 ? node_next(n, 0) : n;
-}
-
-/* The last node before all versions of key, or the last of those. */
-static const struct node *find_up_to(const struct memtable *m, struct shale_slice key, bool excluded)
-{
-    struct place p = place_of(key, excluded ? UINT64_MAX : 0);
-    struct node *next, *n = find_before(m, &p, NULL, &next);
-
-    return !excluded && next && node_cmp(next, &p) == 0 ? next : n;
-}
-
-static const struct node *find_last(const struct memtable *m)
-{
-    const struct node *x = m->head;
-
-    for (int level = atomic_load_explicit(&m->height, memory_order_relaxed) - 1; level >= 0; level--) {
-        const struct node *next;
-
-        while ((next = node_next(x, level)))
-            x = next;
-    }
-    return x;
+    if (v && (mi->order == ITER_ASC ? key_after_range(&mi->range, v->row.key) : key_before_range(&mi->range, v->row.key)))
+        v = NULL;
+    mi->cur = v;
 }
 
 static void iter_start(struct memtable_iter *mi)
@@ -562,56 +428,52 @@ static void iter_start(struct memtable_iter *mi)
     const struct key_range *r = &mi->range;
 
     mi->started = true;
-    if (mi->order == ITER_DESC)
-        iter_enter_key(mi, r->to_kind == KEY_UNBOUNDED ? find_last(mi->m)
-                                                       : find_up_to(mi->m, r->to, r->to_kind == KEY_EXCLUDED));
-    else if (r->from_kind == KEY_UNBOUNDED)
-        mi->cur = node_next(mi->m->head, 0);
+    if (mi->order == ITER_ASC)
+        tree_cursor_set(&mi->at, &mi->m->keys, r->from_kind == KEY_UNBOUNDED ? NULL : &r->from,
+                        r->from_kind == KEY_EXCLUDED);
     else
-        mi->cur = find_from(mi->m, r->from, r->from_kind == KEY_EXCLUDED);
+        tree_cursor_set_back(&mi->at, &mi->m->keys, r->to_kind == KEY_UNBOUNDED ? NULL : &r->to,
+                             r->to_kind == KEY_EXCLUDED);
+    iter_enter_key(mi);
 }
 
-/*
- * cur was read before out is handed over: rows inserted behind it later are met, those before it
- * are not.
- */
 static int memtable_iter_next(struct iter *it, struct shale_row *out)
 {
     struct memtable_iter *mi = container_of(it, struct memtable_iter, base);
-    const struct node *n;
 
     if (!mi->started)
         iter_start(mi);
-    if (!mi->cur && mi->order == ITER_DESC && mi->below)
-        iter_enter_key(mi, mi->below);
-    n = mi->cur;
-    if (!n || (mi->order == ITER_ASC && key_after_range(&mi->range, n->row.key))) {
-        mi->cur = mi->below = NULL;
+    if (!mi->cur)
         return SHALE_END;
-    }
-    *out = n->row;
-    mi->cur = node_next(n, 0);
-    if (mi->order == ITER_DESC && mi->cur && !slice_eq(mi->cur->row.key, n->row.key))
-        mi->cur = NULL;
+    *out = mi->cur->row;
+    mi->cur = version_older(mi->cur);
+    if (mi->cur)
+        return 0;
+    if (mi->order == ITER_ASC)
+        tree_cursor_next(&mi->at);
+    else
+        tree_cursor_prev(&mi->at, &mi->m->keys);
+    iter_enter_key(mi);
     return 0;
 }
 
 static int memtable_iter_seek(struct iter *it, struct shale_slice key)
 {
     struct memtable_iter *mi = container_of(it, struct memtable_iter, base);
-    const struct node *at;
+    int c;
 
     if (!mi->started)
         iter_start(mi);
-    at = mi->cur ? mi->cur : mi->below;
-    if (!at || at == mi->m->head)
+    if (!mi->cur)
         return 0;
-    if (mi->order == ITER_ASC) {
-        if (slice_cmp(at->row.key, key) < 0)
-            mi->cur = find_from(mi->m, key, false);
-    } else if (slice_cmp(at->row.key, key) > 0) {
-        iter_enter_key(mi, find_up_to(mi->m, key, false));
-    }
+    c = slice_cmp(mi->cur->row.key, key);
+    if (mi->order == ITER_ASC && c < 0)
+        tree_cursor_set(&mi->at, &mi->m->keys, &key, false);
+    else if (mi->order == ITER_DESC && c > 0)
+        tree_cursor_set_back(&mi->at, &mi->m->keys, &key, false);
+    else
+        return 0;
+    iter_enter_key(mi);
     return 0;
 }
 

@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 
 /*
- * Rows in order in memory: a skip list in an arena. One thread inserts at a time (the caller's lock); any number read
- * meanwhile without a lock and see every row that was inserted before they began. Rows are never removed.
+ * Rows in order in memory: a tree of keys, rows in an arena. One thread inserts at a time (the caller's lock); any
+ * number read meanwhile without a lock and see every row that was inserted before they began. Rows are never removed.
  */
 struct memtable;
 

@@ -401,6 +401,130 @@ static void random_rows_agree_with_a_sorted_array(void **state)
     memtable_unref(m);
 }
 
+/* Keys that need a tree of several levels, in orders that fill its nodes differently. */
+enum key_order { IN_ORDER, REVERSED, SCATTERED, TWO_RUNS, N_KEY_ORDERS };
+
+/* The i-th key of n that comes; with a prefix longer than what nodes keep of a key, and one key another's prefix. */
+static void ordered_key(enum key_order order, size_t i, size_t n, char out[40])
+{
+    size_t k = i;
+
+    if (order == REVERSED)
+        k = n - 1 - i;
+    else if (order == SCATTERED)
+        k = i * 7919 % n; /* n is no multiple of that prime */
+    else if (order == TWO_RUNS)
+        k = i % 2 ? n / 2 + i / 2 : i / 2;
+    snprintf(out, 40, k % 3 ? "a long shared prefix/%06zu" : "a long shared prefix/%06zu/a", k / 3 * 3 + (k % 3 ? k % 3 : 1));
+}
+
+static void check_whole(struct memtable *m, size_t n)
+{
+    for (int order = 0; order < 2; order++) {
+        struct iter *it = iter_of(m, &everything, order ? ITER_DESC : ITER_ASC);
+        char last[40] = "";
+        struct shale_row row;
+        size_t seen = 0;
+
+        for (; iter_next(it, &row) == 0; seen++) {
+            int c = slice_cmp(row.key, slice_str(last));
+
+            assert_true(seen == 0 || (order ? c < 0 : c > 0));
+            memcpy(last, row.key.data, row.key.len);
+            last[row.key.len] = 0;
+        }
+        assert_int_equal(seen, n);
+        iter_close(it);
+    }
+}
+
+static void many_keys_are_found_whatever_their_order(void **state)
+{
+    enum { N = 20000 };
+    char key[40];
+
+    (void)state;
+    for (enum key_order order = 0; order < N_KEY_ORDERS; order++) {
+        struct memtable *m;
+
+        print_message("order %d\n", (int)order);
+        assert_int_equal(memtable_new(&m), 0);
+        for (size_t i = 0; i < N; i++) {
+            struct shale_row row;
+
+            ordered_key(order, i, N, key);
+            row = row_of(key, key, i);
+            assert_int_equal(memtable_insert(m, &row, NULL), 0);
+        }
+        for (size_t i = 0; i < N; i++) {
+            const struct shale_row *row;
+
+            ordered_key(order, i, N, key);
+            row = memtable_find(m, slice_str(key), UINT64_MAX);
+            assert_true(row && row->seq == i && slice_eq(row->value, slice_str(key)));
+            strcat(key, "!");
+            assert_null(memtable_find(m, slice_str(key), UINT64_MAX));
+        }
+        check_whole(m, N);
+        memtable_unref(m);
+    }
+}
+
+/* Whole batches, so large that they need new levels, into tables of many sizes. */
+static void room_for_many_keys_can_be_reserved(void **state)
+{
+    enum { N = 6000 };
+    static struct shale_row rows[N];
+    static char keys[N][40];
+
+    (void)state;
+    for (enum key_order order = 0; order < N_KEY_ORDERS; order++) {
+        struct memtable *m;
+
+        assert_int_equal(memtable_new(&m), 0);
+        for (size_t i = 0; i < N; i++) {
+            ordered_key(order, i, N, keys[i]);
+            rows[i] = row_of(keys[i], "", i);
+        }
+        for (size_t at = 0, n = 1; at < N; at += n, n = n * 3 / 2 + 1) {
+            if (n > N - at)
+                n = N - at;
+            assert_int_equal(memtable_reserve(m, rows + at, n), 0);
+            heap_fault_after(1);
+            for (size_t i = at; i < at + n; i++)
+                assert_int_equal(memtable_insert(m, &rows[i], NULL), 0);
+            assert_false(heap_fault_off());
+        }
+        check_whole(m, N);
+        memtable_unref(m);
+    }
+}
+
+/* Versions of one key, also such as come late, are found by their sequence number. */
+static void any_of_many_versions_is_found(void **state)
+{
+    enum { N = 3000 };
+    struct memtable *m = table_of("a=1@1 c=1@1");
+    const struct shale_row *row;
+
+    (void)state;
+    for (uint64_t i = 0; i < N; i++) {
+        struct shale_row r = row_of("b", "", i % 10 == 9 ? i - 5 : i % 10 == 4 ? i + 5 : i);
+
+        assert_int_equal(memtable_insert(m, &r, NULL), 0);
+        assert_int_equal(memtable_insert(m, &r, NULL), -EEXIST);
+    }
+    for (uint64_t i = 0; i < N; i++) {
+        row = memtable_find(m, slice_str("b"), i);
+        assert_int_equal(row->seq, i);
+    }
+    row = memtable_find(m, slice_str("b"), UINT64_MAX);
+    for (uint64_t i = N; i-- > 0; row = memtable_older(row))
+        assert_true(row && row->seq == i);
+    assert_null(row);
+    memtable_unref(m);
+}
+
 static void a_failed_allocation_leaves_the_table_unchanged(void **state)
 {
     static char value[600 << 10];
@@ -567,7 +691,8 @@ static void read_along(void *arg)
         uint64_t before = atomic_load_explicit(&inserted, memory_order_acquire);
 
         for (size_t n = 0; n < 1000 && before > 0; n++) {
-            uint64_t i = rng_below(&rng, before);
+            uint64_t now = atomic_load_explicit(&inserted, memory_order_acquire);
+            uint64_t i = now - 1 - rng_below(&rng, n % 2 && now > 30 ? 30 : now); /* old ones and the newest */
             const struct shale_row *row;
             char key[20];
 
@@ -641,6 +766,9 @@ int main(void)
         cmocka_unit_test(seeks_go_forward_only),
         cmocka_unit_test(an_iterator_keeps_the_table),
         cmocka_unit_test(random_rows_agree_with_a_sorted_array),
+        cmocka_unit_test(many_keys_are_found_whatever_their_order),
+        cmocka_unit_test(room_for_many_keys_can_be_reserved),
+        cmocka_unit_test(any_of_many_versions_is_found),
         cmocka_unit_test(a_failed_allocation_leaves_the_table_unchanged),
         cmocka_unit_test(reserved_rows_cannot_fail),
         cmocka_unit_test(readers_run_beside_the_inserter),
