@@ -5,6 +5,7 @@
 #include "compact/input_iter.h"
 #include "compact/output_set.h"
 #include "compact/resume_iter.h"
+#include "lib/cases.h"
 #include "lib/compact_fixture.h"
 #include "lib/heap_fault.h"
 #include "lib/store_fault.h"
@@ -79,8 +80,8 @@ static char *compact_text(struct compact_fixture *f, const char *rows, struct co
         free(text_);                                                                                                   \
     } while (0)
 
-/* R208, and what deviates (H24). idx: the last row that was written before; -1: none was. */
-static const struct {
+/* R208 (test_load_iterators_resume), and what deviates (H24). idx: the last row that was written before; -1: none was. */
+static const struct resume_case {
     const char *name;
     const char *l0[MAX_INPUTS], *runs[MAX_INPUTS];
     int idx;
@@ -165,34 +166,31 @@ static void write_earlier(struct compact_fixture *f, const struct row_list *l, s
 
 static void a_job_goes_on_behind_earlier_outputs(void **state)
 {
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(resumes); i++) {
-        struct row_list rows = all_rows(resumes[i].l0, resumes[i].runs);
-        struct sorted_run run = { 0 };
-        struct compact_fixture f;
-        struct output_set earlier;
-        struct compaction_job job;
-        struct inputs in;
+    const struct resume_case *c = *state;
+    struct row_list rows = all_rows(c->l0, c->runs);
+    struct sorted_run run = { 0 };
+    struct compact_fixture f;
+    struct output_set earlier;
+    struct compaction_job job;
+    struct inputs in;
 
-        print_message("%s\n", resumes[i].name);
-        compact_fixture_init(&f, resumes[i].block_size);
-        inputs_open(&f, resumes[i].l0, resumes[i].runs, &in);
-        write_earlier(&f, &rows, (size_t)(resumes[i].idx + 1), resumes[i].max_sst, &earlier);
-        job = job_over(&f, &in);
-        job.op = resumes[i].merge ? &f.op : NULL;
-        job.retention_min_seq = resumes[i].merge ? UINT64_MAX : 0;
-        job.outputs = earlier.list;
-        job.n_outputs = earlier.n;
-        assert_int_equal(compaction_job_run(&job, &run), 0);
-        assert_text(run_text(&f, &run, resumes[i].all ? 0 : earlier.n), resumes[i].want);
-        for (size_t k = 0; !resumes[i].all && k < earlier.n; k++)
-            assert_ptr_equal(run.ssts[k].sst, earlier.list[k]);
-        sorted_run_fini(&run);
-        output_set_fini(&earlier);
-        inputs_close(&in);
-        row_list_fini(&rows);
-        compact_fixture_fini(&f);
-    }
+    compact_fixture_init(&f, c->block_size);
+    inputs_open(&f, c->l0, c->runs, &in);
+    write_earlier(&f, &rows, (size_t)(c->idx + 1), c->max_sst, &earlier);
+    job = job_over(&f, &in);
+    job.op = c->merge ? &f.op : NULL;
+    job.retention_min_seq = c->merge ? UINT64_MAX : 0;
+    job.outputs = earlier.list;
+    job.n_outputs = earlier.n;
+    assert_int_equal(compaction_job_run(&job, &run), 0);
+    assert_text(run_text(&f, &run, c->all ? 0 : earlier.n), c->want);
+    for (size_t k = 0; !c->all && k < earlier.n; k++)
+        assert_ptr_equal(run.ssts[k].sst, earlier.list[k]);
+    sorted_run_fini(&run);
+    output_set_fini(&earlier);
+    inputs_close(&in);
+    row_list_fini(&rows);
+    compact_fixture_fini(&f);
 }
 
 /* R191: an attempt that may fold nothing is cut between operands, then the barrier rises. */
@@ -235,6 +233,7 @@ static void operands_survive_a_risen_barrier(void **state)
     }
 }
 
+/* R210, test_compaction_job_should_retain_merges_newer_than_retention_min_seq_num. */
 static void operands_above_the_barrier_stay_apart(void **state)
 {
     struct compact_fixture f;
@@ -249,6 +248,7 @@ static void operands_above_the_barrier_stay_apart(void **state)
     compact_fixture_fini(&f);
 }
 
+/* Section 17.2, the rows about compaction; and of 15.10 what concerns one job (should_*_expire*, should_merge_and_*). */
 static void expiry_and_retention_apply(void **state)
 {
     static const struct {
@@ -393,6 +393,7 @@ static struct shale_compaction_filter filter_of(struct test_filter *t)
                                              .resume_from = t->resume ? filter_resume_from : NULL };
 }
 
+/* R211, test_compaction_job_with_filter_success: tombstones of the filter stay, even in the last run. */
 static void a_filter_decides_on_every_row(void **state)
 {
     struct test_filter t = { 0 };
@@ -422,6 +423,7 @@ static void a_filter_decides_on_every_row(void **state)
     compact_fixture_fini(&f);
 }
 
+/* R212, R213 and R263; test_executor has them as the executor reports them. */
 static void an_error_of_the_filter_fails_the_job(void **state)
 {
     static const struct {
@@ -1006,7 +1008,6 @@ static void a_job_without_sources_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_job_goes_on_behind_earlier_outputs),
         cmocka_unit_test(operands_survive_a_risen_barrier),
         cmocka_unit_test(operands_above_the_barrier_stay_apart),
         cmocka_unit_test(expiry_and_retention_apply),
@@ -1029,6 +1030,9 @@ int main(void)
         cmocka_unit_test(only_the_visible_part_of_a_view_is_read),
         cmocka_unit_test(a_job_without_sources_is_refused),
     };
+    struct cases c = { 0 };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    CASES_ADD_TABLE(&c, "R208 test_load_iterators_resume", resumes, a_job_goes_on_behind_earlier_outputs);
+    cases_add_tests(&c, tests, ARRAY_SIZE(tests));
+    return cases_run(&c, NULL, NULL);
 }
