@@ -9,6 +9,7 @@
 #include "lib/compact_fixture.h"
 #include "lib/heap_fault.h"
 #include "lib/store_fault.h"
+#include "sst/sst_writer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -969,6 +970,71 @@ static void a_missing_output_stops_a_resume(void **state)
     compact_fixture_fini(&f);
 }
 
+/* An SST without a single row, which a record may name though nobody writes one. */
+static struct sst_handle *empty_sst(struct compact_fixture *f, uint64_t n)
+{
+    struct shale_ulid id = { FIXTURE_JOB.hi, n };
+    struct shale_buf object = SHALE_BUF_INIT, name = SHALE_BUF_INIT;
+    struct sst_handle *h = NULL;
+
+    assert_int_equal(wal_fence_encode(&f->ts.format, &object), 0);
+    assert_int_equal(table_store_sst_name(&f->ts, id, &name), 0);
+    assert_int_equal(shale_store_put(f->memory, (char *)name.data, slice_of_buf(&object), SHALE_PUT_IF_ABSENT), 0);
+    assert_int_equal(table_open_compacted(&f->ts, id, &h), 0);
+    shale_buf_fini(&name);
+    shale_buf_fini(&object);
+    return h;
+}
+
+/* R182, step 1, R195: no cursor comes from it, and it is not part of the run. Bits of which say where there is one. */
+static void earlier_outputs_without_rows_are_left_out(void **state)
+{
+    static const char rows[] = "a=v@1 b=v@2 c=v@3 d=v@4";
+
+    (void)state;
+    for (unsigned which = 1; which < 8; which++) {
+        struct sst_handle *outputs[5];
+        struct sorted_run run = { 0 };
+        struct compact_fixture f;
+        struct output_set earlier[2];
+        struct compaction_job job;
+        struct row_list l;
+        struct inputs in;
+        size_t n = 0;
+
+        compact_fixture_init(&f, 4096);
+        inputs_open(&f, (const char *const[MAX_INPUTS]){ rows }, (const char *const[MAX_INPUTS]){ NULL }, &in);
+        row_list_parse(&l, rows);
+        for (size_t i = 0; i < 3; i++) {
+            struct row_list part = { .rows = l.rows + i };
+
+            if (which & 1u << i)
+                outputs[n++] = empty_sst(&f, 10 + i);
+            if (i == 2)
+                break;
+            write_earlier(&f, &part, 1, LARGE, &earlier[i]);
+            outputs[n++] = earlier[i].list[0];
+        }
+        job = job_over(&f, &in);
+        job.outputs = outputs;
+        job.n_outputs = n;
+        assert_int_equal(compaction_job_run(&job, &run), 0);
+        assert_text(run_text(&f, &run, 0), rows);
+        assert_int_equal(run.n, 3);
+        assert_ptr_equal(run.ssts[0].sst, earlier[0].list[0]);
+        assert_ptr_equal(run.ssts[1].sst, earlier[1].list[0]);
+        sorted_run_fini(&run);
+        for (size_t i = 0; i < n; i++)
+            if (!outputs[i]->info.has_first)
+                sst_handle_unref(outputs[i]);
+        output_set_fini(&earlier[0]);
+        output_set_fini(&earlier[1]);
+        row_list_fini(&l);
+        inputs_close(&in);
+        compact_fixture_fini(&f);
+    }
+}
+
 static void only_the_visible_part_of_a_view_is_read(void **state)
 {
     struct sst_view view = { .has_range = true, .start = { .kind = KEY_INCLUDED }, .end = { .kind = KEY_EXCLUDED } };
@@ -1027,6 +1093,7 @@ int main(void)
         cmocka_unit_test(a_failing_store_leaves_nothing_behind),
         cmocka_unit_test(a_failing_heap_leaves_nothing_behind),
         cmocka_unit_test(a_missing_output_stops_a_resume),
+        cmocka_unit_test(earlier_outputs_without_rows_are_left_out),
         cmocka_unit_test(only_the_visible_part_of_a_view_is_read),
         cmocka_unit_test(a_job_without_sources_is_refused),
     };
