@@ -103,6 +103,29 @@ static void without_wal_a_close_flushes_memtables(void **state)
     check_scan(f->db, NULL, "a=1");
 }
 
+/* L0 is full and nobody compacts, which SlateDB waits for for ever. */
+static void without_wal_a_close_needs_no_room_in_l0(void **state)
+{
+    struct db_fixture *f = *state;
+
+    f->opt.wal_enabled = false;
+    f->opt.l0_max_ssts = 1;
+    f->opt.l0_sst_size_bytes = 1; /* every row a table */
+    f->opt.flush_interval_ms = 0;
+    fixture_open(f);
+    for (int i = 0; i < 3; i++) {
+        const char key[] = { (char)('a' + i), '\0' };
+
+        check_ok(put_text(f->db, key, "1", false));
+    }
+    fixture_close(f);
+    assert_int_equal(count_objects(f->mem, "compacted"), 3);
+    fixture_open(f);
+    check_scan(f->db, NULL, "a=1 b=1 c=1");
+    assert_int_equal(db_status(f->db).n_l0, 3);
+}
+
+/* 28.1, WAL turned off later (test_disable_wal_after_wal_enabled). */
 static void the_wal_may_be_turned_off_later(void **state)
 {
     struct db_fixture *f = *state;
@@ -431,6 +454,7 @@ int main(void)
         T(a_clean_close_writes_one_wal_object_and_tells_the_manifest),
         T(abandoning_writes_nothing),
         T(without_wal_a_close_flushes_memtables),
+        T(without_wal_a_close_needs_no_room_in_l0),
         T(the_wal_may_be_turned_off_later),
         T(replayed_tables_end_with_wal_objects),
         T(replay_skips_what_is_in_l0),
