@@ -9,6 +9,7 @@
 
 /* Open after close, after a crash, and on what other programs leave behind. */
 
+/* 28.1, reopen ids. */
 static void reopening_goes_on_where_it_was(void **state)
 {
     struct db_fixture *f = *state;
@@ -23,6 +24,7 @@ static void reopening_goes_on_where_it_was(void **state)
     assert_int_equal(db_status(f->db).durable_seq, 1);
 }
 
+/* 28.1, seq restore; test_restore_seq_number, test_all_kv_seq_num_are_greater_than_0. */
 static void sequence_numbers_are_restored(void **state)
 {
     struct db_fixture *f = *state;
@@ -50,6 +52,7 @@ static void sequence_numbers_are_restored(void **state)
     shale_buf_fini(&value);
 }
 
+/* 28.1, clean close; test_clean_close_flushes_pending_wal, test_close_triggers_flush_when_open. */
 static void a_clean_close_writes_one_wal_object_and_tells_the_manifest(void **state)
 {
     struct db_fixture *f = *state;
@@ -86,6 +89,7 @@ static void abandoning_writes_nothing(void **state)
     check_scan(f->db, NULL, "a=1");
 }
 
+/* should_flush_all_memtables_when_wal_disabled. */
 static void without_wal_a_close_flushes_memtables(void **state)
 {
     struct db_fixture *f = *state;
@@ -340,6 +344,7 @@ static void an_unfinished_clone_is_refused(void **state)
     assert_int_equal(count_objects(f->mem, "manifest"), n); /* and was not touched */
 }
 
+/* 28.1, separate WAL store; test_put_get_reopen_delete_with_separate_wal_store. */
 static void a_store_of_its_own_for_the_wal(void **state)
 {
     struct db_fixture *f = *state;
@@ -366,6 +371,7 @@ static void a_store_of_its_own_for_the_wal(void **state)
     shale_store_close(wal);
 }
 
+/* 28.1; test_wal_store_reconfiguration_fails. */
 static void a_wal_store_is_not_added_later(void **state)
 {
     struct db_fixture *f = *state;
