@@ -26,6 +26,7 @@
 #include "compact/output_set.h"
 #include "compact/size_tiered.h"
 #include "compact/submit.h"
+#include "manifest/checkpoint.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -51,8 +52,10 @@
  * One manifest version is written for each compaction. SlateDB writes another one before it, with a checkpoint of
  * 900 s of the old state (R230), because its collector counts the age of an SST from its id: without the
  * checkpoint, sources older than min_age may be deleted as soon as they are no longer referenced, under a scan that
- * still reads them. Readers with a checkpoint of their own are safe in any case. Who runs a collector beside this
- * compactor has to count from when it first found an object unreferenced (H22).
+ * still reads them, or a writer that has not seen the new version yet. A compactor with a process of its own
+ * (keep_sources_ms) makes that checkpoint in the same version, of the one before it. In the process of the writer
+ * there is none: its collector knows what its own scans hold and counts from when it first found an object
+ * unreferenced (H22), and readers elsewhere have checkpoints of their own.
  */
 struct result {
     struct list link;
@@ -285,14 +288,15 @@ static bool take_events(struct compactor *c)
 struct publication {
     const struct compaction *rec;
     const struct sorted_run *run;
+    const struct checkpoint_request *keep; /* NULL: none */
 };
 
 static int edit_manifest(void *arg, struct manifest *m, uint64_t next_id)
 {
     struct publication *p = arg;
+    int rc = compaction_publish(m, p->rec, p->run);
 
-    (void)next_id; /* no version refers to itself here */
-    return compaction_publish(m, p->rec, p->run);
+    return rc == 0 && p->keep ? checkpoint_add(m, p->keep, next_id - 1) : rc;
 }
 
 /*
@@ -305,12 +309,18 @@ static int publish(struct compactor *c, struct result *r)
 {
     struct compaction *rec = compactions_find(&c->log.state, r->id);
     struct publication p = { .rec = rec, .run = &r->run };
+    struct shale_checkpoint_options lifetime = { .has_lifetime = true, .lifetime_ms = c->cfg.keep_sources_ms };
+    struct checkpoint_request keep;
     struct manifest_version *v = NULL;
     int rc;
 
     if (!rec) {
         result_free(r);
         return 0;
+    }
+    if (lifetime.lifetime_ms > 0) {
+        checkpoint_request_init(&keep, &lifetime, wall_ms(c));
+        p.keep = &keep;
     }
     rc = manifest_store_update_as(c->cfg.manifests, EPOCH_COMPACTOR, edit_manifest, &p, &v);
     if (rc == -EINVAL) {

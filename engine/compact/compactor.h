@@ -26,6 +26,8 @@ struct compactor_config {
     void *arg;
     /* As that of struct shale_compactor_config, with the same arg. May be NULL. */
     void (*report)(void *arg, const struct shale_compaction *c, int rc);
+    /* A checkpoint of what was there before keeps the sources of each compaction so long (R230); 0: none is made. */
+    int64_t keep_sources_ms;
     bool only_submitted; /* chooses nothing */
     bool stands_by;      /* see above */
 };

@@ -25,11 +25,12 @@ int output_set_init(struct output_set *o, struct table_store *ts, uint64_t max_s
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < n_earlier; i++) {
-        o->list[o->n++] = sst_handle_ref(earlier[i]);
+        if (earlier[i]->info.has_first)
+            o->list[o->n++] = sst_handle_ref(earlier[i]);
         if (ulid_cmp(earlier[i]->id, o->last_id) > 0)
             o->last_id = earlier[i]->id;
     }
-    o->n_kept = n_earlier;
+    o->n_kept = o->n;
     return 0;
 }
 

@@ -29,7 +29,8 @@ struct output_set {
 };
 
 /*
- * Begin behind earlier outputs, which are referenced. fini at any time, also after a failure.
+ * Begin behind earlier outputs, which are referenced, but for those without rows: a run has no such SST. fini at any
+ * time, also after a failure.
  * job: the id of the compaction, below every id given out here, so that the collector spares the
  * outputs as long as the compaction is recorded (R201, R318).
  */

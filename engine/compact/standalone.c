@@ -8,6 +8,9 @@
 
 #include <errno.h>
 
+/* SlateDB's own: long enough for a writer to see the new manifest, and for most scans to end. */
+#define KEEP_SOURCES_MS (900 * INT64_C(1000))
+
 struct shale_compactor {
     struct shale_options opt;
     struct shale_store *store; /* owned retry wrapper */
@@ -54,7 +57,8 @@ static int check_database(struct shale_compactor *c)
 int shale_compactor_open(struct shale_store *store, const char *path, const struct shale_options *opt,
                          const struct shale_compactor_config *cfg, struct shale_compactor **out)
 {
-    struct compactor_config own = { .report = cfg->report, .arg = cfg->arg, .only_submitted = cfg->only_submitted };
+    struct compactor_config own = { .report = cfg->report, .arg = cfg->arg, .only_submitted = cfg->only_submitted,
+                                    .keep_sources_ms = KEEP_SOURCES_MS };
     struct shale_compactor *c;
     int rc = shale_options_check(opt);
 

@@ -61,7 +61,7 @@ void db_free(struct shale_db *db)
 
 /*
  * Make what was written durable. An error is why it is not.
- * Without WAL only L0 is durable, so that memtables are flushed.
+ * Without WAL only L0 is durable, so that memtables are flushed, also beyond l0_max_ssts: who compacts may be gone.
  */
 static int flush_all(struct shale_db *db)
 {
@@ -72,6 +72,8 @@ static int flush_all(struct shale_db *db)
     rc = db_alive_locked(db);
     committed = db->committed_seq;
     durable = db->durable_seq;
+    db->closing = !db->opt.wal_enabled;
+    cond_broadcast(&db->flush_work);
     mutex_unlock(&db->mu);
     if (committed == durable)
         return 0; /* also when the handle is dead: nothing is lost with it (R103) */

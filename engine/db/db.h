@@ -138,6 +138,7 @@ struct shale_db {
     char error_text[DB_ERROR_TEXT_MAX];
     _Atomic bool stop;         /* written under mu, read anywhere; the threads are to end */
     _Atomic bool abandon;      /* as stop: and to write nothing more */
+    bool closing;              /* close has memtables flushed: l0_max_ssts holds nothing back any more */
     uint32_t n_waiting;        /* calls that wait on durable, flushed or room */
     struct memtable *active;   /* also stable under wmu */
     struct list imms;          /* of struct imm, oldest first */

@@ -277,6 +277,7 @@ static void poll_manifest(struct shale_db *db)
 
 /*
  * The oldest frozen table once there is a slot for it in L0 (R68), with a reference; NULL: the thread is to end.
+ * A close waits for no slot: SlateDB's does, for ever when nothing compacts, or loses the rows when it is killed.
  * With no slot the compactor is woken once; it wakes us by publishing. mu is let go for the
  * call, so that its lock and ours never nest.
  */
@@ -288,7 +289,7 @@ static struct imm *next_imm_locked(struct shale_db *db, int64_t *next_poll_ms)
         if (!list_empty(&db->imms)) {
             struct imm *m = list_entry(db->imms.next, struct imm, node);
 
-            if (db->mv->m.n_l0 < db->opt.l0_max_ssts) {
+            if (db->mv->m.n_l0 < db->opt.l0_max_ssts || db->closing) {
                 m->refs++;
                 return m;
             }

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/db_fixture.h"
+#include "lib/integrity.h"
 
 #include "base/clock.h"
 #include "base/sync.h"
 #include "base/ulid.h"
+#include "db/db.h"
+#include "object/paths.h"
 
 #include <shale/compact.h>
 #include <sched.h>
@@ -109,6 +112,7 @@ static struct shale_compaction compact(struct db_fixture *f, struct shale_compac
     return told;
 }
 
+/* R233, R234. */
 static void without_a_compactor_nothing_is_taken(void **state)
 {
     const struct shale_compaction_spec full = { .kind = SHALE_COMPACT_FULL };
@@ -127,6 +131,7 @@ static void without_a_compactor_nothing_is_taken(void **state)
     check_err(-EINVAL, shale_compaction_submit(f->store, "/bad", &full, &id));
 }
 
+/* R233, R234; test_submit_persists_compaction, test_submit_full_compaction_uses_sorted_run_sources_only, test_plan_*. */
 static void a_caller_says_what_is_compacted(void **state)
 {
     static const uint32_t two[] = { 1, 2 }, missing[] = { 9 };
@@ -211,6 +216,100 @@ static void the_later_compactor_owns_the_list(void **state)
     assert_int_equal(by_status[SHALE_COMPACTION_RUNNING] + by_status[SHALE_COMPACTION_SUBMITTED], 0);
     teller_fini(&t1);
     teller_fini(&t2);
+}
+
+static void check_sources_kept(struct db_fixture *f, const struct shale_ulid *sources, size_t n)
+{
+    struct manifest_store *ms = NULL;
+    struct manifest_version *v = NULL, *old = NULL;
+
+    check_ok(manifest_store_new(f->mem, FIXTURE_ROOT, 1000, &ms));
+    check_ok(manifest_store_load_latest(ms, &v));
+    assert_int_equal(v->m.n_checkpoints, 1);
+    assert_int_equal(v->m.checkpoints[0].create_s, f->now_ms / 1000);
+    assert_int_equal(v->m.checkpoints[0].expire_s, f->now_ms / 1000 + 900);
+    assert_int_equal(v->m.checkpoints[0].manifest_id, v->id - 1);
+    check_ok(manifest_store_read(ms, v->id - 1, &old));
+    assert_int_equal(old->m.n_l0, n);
+    for (size_t i = 0; i < n; i++)
+        assert_true(ulid_eq(old->m.l0[i].id, sources[i]));
+    manifest_version_unref(old);
+    manifest_version_unref(v);
+    manifest_store_free(ms);
+}
+
+static void collect(struct db_fixture *f)
+{
+    const struct shale_admin_options a = { .clock = &f->clock };
+    struct shale_gc_options opt;
+
+    shale_gc_options_init(&opt);
+    for (int k = 0; k < SHALE_GC_N_KINDS; k++)
+        opt.min_age_ms[k] = 0;
+    check_ok(shale_gc(f->store, FIXTURE_ROOT, &a, &opt, NULL));
+    check_integrity(f->mem, FIXTURE_ROOT);
+}
+
+static bool is_there(struct db_fixture *f, struct shale_ulid id)
+{
+    struct shale_object_meta meta;
+    char name[PATH_NAME_MAX];
+
+    check_ok(path_sst(FIXTURE_ROOT, id, name));
+    return shale_store_head(f->mem, name, &meta) == 0;
+}
+
+/* Every L0 SST into a new run, by a compactor that is there for that alone. */
+static void compact_l0_elsewhere(struct db_fixture *f, struct teller *t, unsigned n_finished)
+{
+    const struct shale_compaction_spec l0 = { .kind = SHALE_COMPACT_L0 };
+    struct shale_compactor *c = open_compactor(f, t);
+    struct shale_ulid id;
+
+    check_ok(submit(f, &l0, &id));
+    shale_compactor_wake(c);
+    assert_int_equal(wait_finished(t, n_finished).status, SHALE_COMPACTION_COMPLETED);
+    shale_compactor_close(c);
+}
+
+/*
+ * R230, test_should_leave_checkpoint_when_removing_ssts_after_compaction: a collector leaves the sources to a writer
+ * that has not yet seen that they were compacted, for a quarter of an hour.
+ */
+static void a_standalone_compactor_keeps_its_sources_a_while(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_ulid sources[2];
+    struct teller t;
+
+    teller_init(&t);
+    f->now_ms = clock_wall_ms() - 1000; /* sources are older than the compaction, whose id is of the wall clock */
+    f->opt.block_cache_bytes = 0;
+    fixture_open(f);
+    write_l0(f, 'a', 2);
+    for (size_t i = 0; i < 2; i++)
+        sources[i] = f->db->mv->m.l0[i].id;
+    f->now_ms += 1000;
+    compact_l0_elsewhere(f, &t, 1);
+    check_sources_kept(f, sources, 2);
+    f->now_ms += 899000;
+    collect(f);
+    assert_true(is_there(f, sources[0]) && is_there(f, sources[1]));
+    check_scan(f->db, NULL, "a=a all=ab b=b"); /* from L0, which the writer takes to be there */
+    assert_int_equal(db_status(f->db).n_l0, 2);
+    fixture_close(f);
+    fixture_open(f);
+    write_l0(f, 'c', 1); /* what is younger than the newest L0 stays in any case (R318) */
+    compact_l0_elsewhere(f, &t, 2);
+    f->now_ms += 900000;
+    collect(f);
+    assert_int_equal(count_checkpoints(f->mem, FIXTURE_ROOT), 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_false(is_there(f, sources[i]));
+    fixture_close(f);
+    fixture_open(f);
+    check_scan(f->db, NULL, "a=a all=abc b=b c=c");
+    teller_fini(&t);
 }
 
 static void wait_compactions(struct shale_db *db, uint64_t n)
@@ -311,6 +410,7 @@ int main(void)
         T(without_a_compactor_nothing_is_taken),
         T(a_caller_says_what_is_compacted),
         T(the_later_compactor_owns_the_list),
+        T(a_standalone_compactor_keeps_its_sources_a_while),
         T(an_open_database_compacts_what_it_is_asked_to),
         T(who_was_overtaken_takes_back_what_nobody_does),
         T(a_failing_store_leaves_the_list_as_it_was),

@@ -8,6 +8,7 @@
 
 /* What a single handle promises: reads, batches, scans, options, ids of a new database. */
 
+/* 28.1, open ids; test_db_open_should_write_empty_wal. */
 static void a_new_database_has_the_ids_of_the_reference(void **state)
 {
     struct db_fixture *f = *state;
@@ -47,6 +48,7 @@ static void an_empty_path_is_the_top_of_the_store(void **state)
     check_value(f->db, NULL, "k", "v");
 }
 
+/* 28.1, empty value; test_put_get_delete, test_put_empty_value. */
 static void put_get_delete(void **state)
 {
     struct db_fixture *f = *state;
@@ -64,6 +66,10 @@ static void put_get_delete(void **state)
     check_scan(f->db, NULL, "empty=");
 }
 
+/*
+ * 28.1, empty key, empty batch; test_write_batch_with_empty_key,
+ * test_write_with_options_empty_batch_returns_empty_batch_error.
+ */
 static void bad_keys_and_batches_are_refused(void **state)
 {
     struct db_fixture *f = *state;
@@ -121,6 +127,7 @@ static void a_batch_takes_one_sequence_number(void **state)
     shale_buf_fini(&value);
 }
 
+/* R258, H23; should_error_when_merging_without_merge_operator. */
 static void a_merge_needs_an_operator(void **state)
 {
     struct db_fixture *f = *state;
@@ -133,6 +140,7 @@ static void a_merge_needs_an_operator(void **state)
     assert_int_equal(db_status(f->db).error, 0);
 }
 
+/* 28.1, metadata; should_get_key_value_with_expire_at. */
 static void times_of_rows_are_kept(void **state)
 {
     struct db_fixture *f = *state;
@@ -209,6 +217,7 @@ static void fill_abc(struct db_fixture *f)
     check_ok(put_text(f->db, "b", "2", false));
 }
 
+/* 28.1, scan bounds; test_scan_returns_records_in_range, test_scan_descending_*. */
 static void scans_keep_to_their_range(void **state)
 {
     struct db_fixture *f = *state;
@@ -227,6 +236,7 @@ static void scans_keep_to_their_range(void **state)
     }
 }
 
+/* R151; test_scan_prefix_*. */
 static void prefix_scans(void **state)
 {
     struct db_fixture *f = *state;
@@ -254,6 +264,7 @@ static void prefix_scans(void **state)
     }
 }
 
+/* 28.1, seek; test_seek_outside_of_range_returns_invalid_argument, test_seek_fast_forwards_iterator. */
 static void seek_goes_forward_within_the_range(void **state)
 {
     struct db_fixture *f = *state;
@@ -304,6 +315,7 @@ static void an_error_of_an_iterator_repeats(void **state)
     check_ok(put_text(f->db, "k", "w", true));
 }
 
+/* test_flush_while_iterating. */
 static void an_iterator_shows_one_moment(void **state)
 {
     struct db_fixture *f = *state;
@@ -325,6 +337,7 @@ static void an_iterator_shows_one_moment(void **state)
     shale_iter_close(it);
 }
 
+/* Section 19.1; test_snapshot_basic_functionality, test_multiple_snapshots. */
 static void snapshots_pin_what_was_committed(void **state)
 {
     struct db_fixture *f = *state;
@@ -351,6 +364,7 @@ static void snapshots_pin_what_was_committed(void **state)
     shale_snapshot_release(f->db, NULL);
 }
 
+/* 28.1, status watch, as far as it can be asked; should_notify_seq_watcher_on_wal_flush. */
 static void status_tells_the_state(void **state)
 {
     struct db_fixture *f = *state;

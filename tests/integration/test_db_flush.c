@@ -17,6 +17,7 @@ static void put_sized(struct db_fixture *f, int i)
     check_ok(put_text(f->db, key, value, true));
 }
 
+/* 28.1, size freeze; test_put_flushes_memtable. */
 static void tables_are_frozen_by_size(void **state)
 {
     struct db_fixture *f = *state;
@@ -41,6 +42,7 @@ static void tables_are_frozen_by_size(void **state)
     }
 }
 
+/* 28.1, WAL-count freeze; test_put_flushes_memtable_after_max_wal_flushes. */
 static void tables_are_frozen_by_number_of_wal_objects(void **state)
 {
     struct db_fixture *f = *state;
@@ -62,6 +64,7 @@ static void tables_are_frozen_by_number_of_wal_objects(void **state)
     assert_int_equal(db_status(f->db).replay_after_wal_id, 16);
 }
 
+/* 28.1; test_memtable_flush_also_flushes_wal. */
 static void a_memtable_flush_writes_the_wal_too(void **state)
 {
     struct db_fixture *f = *state;
@@ -98,6 +101,7 @@ static uint64_t min_seq(struct db_fixture *f)
     return f->db->mv->m.recent_snapshot_min_seq;
 }
 
+/* 28.1, snapshot minimum; test_recent_snapshot_min_seq_monotonic. */
 static void the_snapshot_minimum_is_stored(void **state)
 {
     struct db_fixture *f = *state;
@@ -187,6 +191,7 @@ static void an_l0_id_is_not_older_than_its_predecessor(void **state)
     assert_true(ulid_time_ms(f->db->mv->m.l0[0].id) >= first);
 }
 
+/* test_sequence_tracker_persisted_across_flush_and_reload_*. */
 static void the_tracker_goes_with_its_rows(void **state)
 {
     struct db_fixture *f = *state;
@@ -211,6 +216,10 @@ static void the_tracker_goes_with_its_rows(void **state)
     assert_int_equal(t->points[2].seq, 5);
 }
 
+/*
+ * 28.1, clock from WAL, from the manifest, backwards; test_recover_clock_tick_from_wal,
+ * test_recover_clock_tick_from_manifest, test_invalid_clock_progression*.
+ */
 static void clocks_that_go_back(void **state)
 {
     struct db_fixture *f = *state;

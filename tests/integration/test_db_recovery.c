@@ -9,6 +9,7 @@
 
 /* Open after close, after a crash, and on what other programs leave behind. */
 
+/* 28.1, reopen ids. */
 static void reopening_goes_on_where_it_was(void **state)
 {
     struct db_fixture *f = *state;
@@ -23,6 +24,7 @@ static void reopening_goes_on_where_it_was(void **state)
     assert_int_equal(db_status(f->db).durable_seq, 1);
 }
 
+/* 28.1, seq restore; test_restore_seq_number, test_all_kv_seq_num_are_greater_than_0. */
 static void sequence_numbers_are_restored(void **state)
 {
     struct db_fixture *f = *state;
@@ -50,6 +52,7 @@ static void sequence_numbers_are_restored(void **state)
     shale_buf_fini(&value);
 }
 
+/* 28.1, clean close; test_clean_close_flushes_pending_wal, test_close_triggers_flush_when_open. */
 static void a_clean_close_writes_one_wal_object_and_tells_the_manifest(void **state)
 {
     struct db_fixture *f = *state;
@@ -86,6 +89,7 @@ static void abandoning_writes_nothing(void **state)
     check_scan(f->db, NULL, "a=1");
 }
 
+/* should_flush_all_memtables_when_wal_disabled. */
 static void without_wal_a_close_flushes_memtables(void **state)
 {
     struct db_fixture *f = *state;
@@ -103,6 +107,29 @@ static void without_wal_a_close_flushes_memtables(void **state)
     check_scan(f->db, NULL, "a=1");
 }
 
+/* L0 is full and nobody compacts, which SlateDB waits for for ever. */
+static void without_wal_a_close_needs_no_room_in_l0(void **state)
+{
+    struct db_fixture *f = *state;
+
+    f->opt.wal_enabled = false;
+    f->opt.l0_max_ssts = 1;
+    f->opt.l0_sst_size_bytes = 1; /* every row a table */
+    f->opt.flush_interval_ms = 0;
+    fixture_open(f);
+    for (int i = 0; i < 3; i++) {
+        const char key[] = { (char)('a' + i), '\0' };
+
+        check_ok(put_text(f->db, key, "1", false));
+    }
+    fixture_close(f);
+    assert_int_equal(count_objects(f->mem, "compacted"), 3);
+    fixture_open(f);
+    check_scan(f->db, NULL, "a=1 b=1 c=1");
+    assert_int_equal(db_status(f->db).n_l0, 3);
+}
+
+/* 28.1, WAL turned off later (test_disable_wal_after_wal_enabled). */
 static void the_wal_may_be_turned_off_later(void **state)
 {
     struct db_fixture *f = *state;
@@ -317,6 +344,7 @@ static void an_unfinished_clone_is_refused(void **state)
     assert_int_equal(count_objects(f->mem, "manifest"), n); /* and was not touched */
 }
 
+/* 28.1, separate WAL store; test_put_get_reopen_delete_with_separate_wal_store. */
 static void a_store_of_its_own_for_the_wal(void **state)
 {
     struct db_fixture *f = *state;
@@ -343,6 +371,7 @@ static void a_store_of_its_own_for_the_wal(void **state)
     shale_store_close(wal);
 }
 
+/* 28.1; test_wal_store_reconfiguration_fails. */
 static void a_wal_store_is_not_added_later(void **state)
 {
     struct db_fixture *f = *state;
@@ -431,6 +460,7 @@ int main(void)
         T(a_clean_close_writes_one_wal_object_and_tells_the_manifest),
         T(abandoning_writes_nothing),
         T(without_wal_a_close_flushes_memtables),
+        T(without_wal_a_close_needs_no_room_in_l0),
         T(the_wal_may_be_turned_off_later),
         T(replayed_tables_end_with_wal_objects),
         T(replay_skips_what_is_in_l0),

@@ -59,6 +59,7 @@ static unsigned gate(struct db_fixture *f, enum fault_class cls, const char *mat
     return store_fault_add(f->store, &r);
 }
 
+/* 28.1, no timer; test_no_flush_interval. */
 static void nothing_is_written_before_it_is_asked_for(void **state)
 {
     struct db_fixture *f = *state;
@@ -189,6 +190,7 @@ static void gathered_commits_wait_for_each_other(void **state)
     assert_int_equal(db_status(f->db).wal_objects, 51);
 }
 
+/* 28.1, fence; test_empty_wal_should_fence_old_writer, should_report_close_reason_fenced_on_fenced_error. */
 static void an_older_writer_is_fenced(void **state)
 {
     struct db_fixture *f = *state;
@@ -232,6 +234,7 @@ static void an_older_writer_is_fenced_at_its_manifest(void **state)
     f->db = db2;
 }
 
+/* 28.1, close after failure; test_close_failed_state_does_not_flush. */
 static void a_fenced_handle_without_losses_closes_well(void **state)
 {
     struct db_fixture *f = *state;
@@ -331,6 +334,7 @@ static void a_lost_reply_is_not_a_fence(void **state)
     check_scan(f->db, NULL, "k=v l=w");
 }
 
+/* 28.1, the WAL task dies; test_should_fail_write_if_wal_flush_task_panics. */
 static void a_permanent_error_poisons_the_handle(void **state)
 {
     struct db_fixture *f = *state;
@@ -391,6 +395,7 @@ static void death_is_logged_without_the_lock(void **state)
     assert_int_equal(w.lines, 1);
 }
 
+/* 28.1, WAL backpressure; test_apply_wal_memory_backpressure. */
 static void writers_wait_for_room(void **state)
 {
     struct db_fixture *f = *state;
@@ -431,6 +436,7 @@ static void failure_wakes_writers_that_wait(void **state)
     check_err(-EACCES, third.rc);
 }
 
+/* 28.1, L0 limit; test_apply_backpressure_to_memtable_flush. */
 static void l0_limit_holds_back_memtables(void **state)
 {
     struct db_fixture *f = *state;
@@ -504,6 +510,10 @@ static void backpressure_counts_frozen_tables(void **state)
     check_ok(last.rc);
 }
 
+/*
+ * 28.1, WAL disabled reads, WAL flush without WAL; test_get_with_durability_level_when_wal_disabled,
+ * test_flush_with_options_wal_disabled_error.
+ */
 static void a_wal_flush_without_wal_is_refused(void **state)
 {
     struct db_fixture *f = *state;

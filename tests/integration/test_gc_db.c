@@ -377,6 +377,7 @@ static void a_handle_that_is_closed_or_reads_collects_nothing(void **state)
 
 /* ---- the thread ---- */
 
+/* R312; test_gc_shutdown; an interval of 0 is test_tickers_should_skip_disabled_gc_tasks. */
 static void the_thread_collects(void **state)
 {
     struct db_fixture *f = *state;

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "lib/cases.h"
 #include "lib/db_fixture.h"
 #include "lib/heap_fault.h"
 
@@ -124,67 +125,66 @@ static void run_steps(struct db_fixture *f, enum shale_isolation isolation, cons
     assert_null(t);
 }
 
-/* Section 20.5, the table; and more of the kind, among them what H5 lets through. */
-static void test_table(void **state)
+/* Section 20.5, the first table, by the names of its cases; and more of the kind, among them what H5 lets through. */
+static const struct step_case {
+    const char *name;
+    enum shale_isolation isolation;
+    const char *steps;
+} step_cases[] = {
+    { "ssi_basic_visibility", SHALE_TXN_SERIALIZABLE, "get:k1=v1 ok" },
+    { "ssi_write_visibility_in_txn", SHALE_TXN_SERIALIZABLE, "put:k1=v2 get:k1=v2 ok dbget:k1=v2" },
+    { "ssi_delete_visibility_in_txn", SHALE_TXN_SERIALIZABLE, "del:k1 get:k1=- ok" },
+    { "ssi_rollback_visibility", SHALE_TXN_SERIALIZABLE, "put:k1=v2 rollback dbget:k1=v1" },
+    { "si_concurrent_read_snapshot", SHALE_TXN_SNAPSHOT, "db:k1=v2 get:k1=v1 ok" },
+    { "ssi_write_write_conflict", SHALE_TXN_SERIALIZABLE, "put:k1=v2 db:k1=v3 conflict dbget:k1=v3" },
+    { "test_txn_si_commit_conflict_with_db_writes", SHALE_TXN_SNAPSHOT, "put:k1=v2 db:k1=v3 conflict dbget:k1=v3" },
+    { "ssi_read_write_conflict", SHALE_TXN_SERIALIZABLE, "get:k1=v1 db:k1=v2 put:k2=v2 conflict" },
+    { "si_read_write_no_conflict", SHALE_TXN_SNAPSHOT, "get:k1=v1 db:k1=v2 put:k2=v2 ok" },
+    { "ssi_write_read_conflict", SHALE_TXN_SERIALIZABLE, "db:k1=v2 get:k1=v1 put:k3=v3 conflict" },
+    { "si_write_read_no_conflict", SHALE_TXN_SNAPSHOT, "db:k1=v2 get:k1=v1 put:k3=v3 ok" },
+    { "ssi_range_write_conflict", SHALE_TXN_SERIALIZABLE, "scan:k1-k5 db:k3=x put:k100=y conflict" },
+    { "si_range_write_no_conflict", SHALE_TXN_SNAPSHOT, "scan:k1-k5 db:k3=x put:k100=y ok" },
+    { "ssi_mark_read_conflict", SHALE_TXN_SERIALIZABLE, "mark:k1 db:k1=v2 put:k2=v2 conflict" },
+    { "ssi_mark_read_multiple_keys_conflict", SHALE_TXN_SERIALIZABLE, "mark:k1 mark:k2 db:k2=x put:k4=y conflict" },
+    { "ssi_mark_read_no_conflict_on_different_key", SHALE_TXN_SERIALIZABLE, "mark:k1 db:k2=x put:k3=y ok" },
+    { "ssi_mark_read_conflict_without_write", SHALE_TXN_SERIALIZABLE, "mark:k1 db:k1=v2 conflict" },
+    { "ssi_get_conflict_without_write", SHALE_TXN_SERIALIZABLE, "get:k1=v1 db:k1=v2 conflict" },
+    { "ssi_scan_conflict_without_write", SHALE_TXN_SERIALIZABLE, "scan:k1-k3 db:k2=x conflict" },
+    { "si_mark_read_conflict", SHALE_TXN_SNAPSHOT, "mark:k1 db:k1=v2 put:k2=v2 conflict" },
+    { "si_mark_read_write_write_conflict", SHALE_TXN_SNAPSHOT, "mark:k1 put:k2=a db:k2=x conflict" },
+    { "R284: SI without writes has nothing to check", SHALE_TXN_SNAPSHOT, "mark:k1 get:k1=v1 db:k1=v2 ok" },
+    { "a key that was not found was read", SHALE_TXN_SERIALIZABLE, "get:k9=- db:k9=x put:z=y conflict" },
+    { "H5: a phantom at the edge", SHALE_TXN_SERIALIZABLE, "scan:a-k1 db:b=x put:z=y conflict" },
+    { "H5: a phantom in an empty range", SHALE_TXN_SERIALIZABLE, "scan:x-z db:y=x put:a=y conflict" },
+    { "H5: a phantom behind the last row", SHALE_TXN_SERIALIZABLE, "scan:k4-z db:m=x put:a=y conflict" },
+    { "beside the range", SHALE_TXN_SERIALIZABLE, "scan:k1-k3 db:k3=x put:z=y ok" },
+    { "an open range", SHALE_TXN_SERIALIZABLE, "scan:k2- db:zzz=x put:a=y conflict" },
+    { "before an open range", SHALE_TXN_SERIALIZABLE, "scan:k2- db:a=x put:b=y ok" },
+    { "R287: unmarked", SHALE_TXN_SERIALIZABLE, "put:k1=a unmark:k1 db:k1=x ok dbget:k1=a" },
+    { "R287: only the selected key", SHALE_TXN_SERIALIZABLE, "put:k1=a put:k2=b unmark:k1 db:k2=x conflict" },
+    { "written again it counts again", SHALE_TXN_SERIALIZABLE, "put:k1=a unmark:k1 put:k1=b db:k1=x conflict" },
+    { "unmarking a write does not unmark a read", SHALE_TXN_SERIALIZABLE,
+      "get:k1=v1 put:k1=a unmark:k1 db:k1=x conflict" },
+    { "a commit before the beginning", SHALE_TXN_SERIALIZABLE, "get:k1=v1 put:k1=a ok dbget:k1=a" },
+};
+
+static void test_step_case(void **state)
 {
-    const enum shale_isolation SI = SHALE_TXN_SNAPSHOT, SSI = SHALE_TXN_SERIALIZABLE;
-    const struct {
-        const char *name;
-        enum shale_isolation isolation;
-        const char *steps;
-    } cases[] = {
-        { "basic visibility", SSI, "get:k1=v1 ok" },
-        { "own write", SSI, "put:k1=v2 get:k1=v2 ok dbget:k1=v2" },
-        { "own delete", SSI, "del:k1 get:k1=- ok" },
-        { "rollback", SSI, "put:k1=v2 rollback dbget:k1=v1" },
-        { "snapshot read", SI, "db:k1=v2 get:k1=v1 ok" },
-        { "write/write", SSI, "put:k1=v2 db:k1=v3 conflict dbget:k1=v3" },
-        { "write/write SI", SI, "put:k1=v2 db:k1=v3 conflict dbget:k1=v3" },
-        { "read/write SSI", SSI, "get:k1=v1 db:k1=v2 put:k2=v2 conflict" },
-        { "read/write SI", SI, "get:k1=v1 db:k1=v2 put:k2=v2 ok" },
-        { "write then read SSI", SSI, "db:k1=v2 get:k1=v1 put:k3=v3 conflict" },
-        { "write then read SI", SI, "db:k1=v2 get:k1=v1 put:k3=v3 ok" },
-        { "range SSI", SSI, "scan:k1-k5 db:k3=x put:z=y conflict" },
-        { "range SI", SI, "scan:k1-k5 db:k3=x put:z=y ok" },
-        { "mark_read", SSI, "mark:k1 db:k1=v2 put:k2=v2 conflict" },
-        { "mark_read several", SSI, "mark:k1 mark:k2 db:k2=x put:k4=y conflict" },
-        { "mark_read other", SSI, "mark:k1 db:k2=x put:k3=y ok" },
-        { "mark_read, read only", SSI, "mark:k1 db:k1=v2 conflict" },
-        { "get, read only", SSI, "get:k1=v1 db:k1=v2 conflict" },
-        { "scan, read only", SSI, "scan:k1-k3 db:k2=x conflict" },
-        { "mark_read SI", SI, "mark:k1 db:k1=v2 put:k2=v2 conflict" },
-        { "mark_read + w/w SI", SI, "mark:k1 put:k2=a db:k2=x conflict" },
-        { "R284: SI without writes has nothing to check", SI, "mark:k1 get:k1=v1 db:k1=v2 ok" },
-        { "a key that was not found was read", SSI, "get:k9=- db:k9=x put:z=y conflict" },
-        { "H5: a phantom at the edge", SSI, "scan:a-k1 db:b=x put:z=y conflict" },
-        { "H5: a phantom in an empty range", SSI, "scan:x-z db:y=x put:a=y conflict" },
-        { "H5: a phantom behind the last row", SSI, "scan:k4-z db:m=x put:a=y conflict" },
-        { "beside the range", SSI, "scan:k1-k3 db:k3=x put:z=y ok" },
-        { "an open range", SSI, "scan:k2- db:zzz=x put:a=y conflict" },
-        { "before an open range", SSI, "scan:k2- db:a=x put:b=y ok" },
-        { "R287: unmarked", SSI, "put:k1=a unmark:k1 db:k1=x ok dbget:k1=a" },
-        { "R287: only the selected key", SSI, "put:k1=a put:k2=b unmark:k1 db:k2=x conflict" },
-        { "written again it counts again", SSI, "put:k1=a unmark:k1 put:k1=b db:k1=x conflict" },
-        { "unmarking a write does not unmark a read", SSI, "get:k1=v1 put:k1=a unmark:k1 db:k1=x conflict" },
-        { "a commit before the beginning", SSI, "get:k1=v1 put:k1=a ok dbget:k1=a" },
-    };
+    const struct step_case *c = *state;
+    struct db_fixture f;
 
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct db_fixture *f = *state;
+    fixture_init(&f);
+    fixture_open(&f);
+    for (int k = 1; k <= 5; k++) {
+        char key[16], value[16];
 
-        print_message("%s\n", cases[i].name);
-        fixture_open(f);
-        for (int k = 1; k <= 5; k++) {
-            char key[16], value[16];
-
-            snprintf(key, sizeof(key), "k%d", k);
-            snprintf(value, sizeof(value), "v%d", k);
-            check_ok(put_text(f->db, key, value, false));
-        }
-        run_steps(f, cases[i].isolation, cases[i].steps);
-        assert_true(list_empty(&f->db->txns) && list_empty(&f->db->snapshots));
-        fixture_crash(f); /* nothing was durable */
+        snprintf(key, sizeof(key), "k%d", k);
+        snprintf(value, sizeof(value), "v%d", k);
+        check_ok(put_text(f.db, key, value, false));
     }
+    run_steps(&f, c->isolation, c->steps);
+    assert_true(list_empty(&f.db->txns) && list_empty(&f.db->snapshots));
+    fixture_fini(&f);
 }
 
 /* R282, R44: a transaction reads at its beginning, under its own writes, in both directions. */
@@ -246,7 +246,7 @@ static void test_own_merges(void **state)
     check_scan(f->db, NULL, "key1=new_basefinal_merge key2=normal");
 }
 
-/* R283, R297: a scan does not see what the transaction writes after it was begun. */
+/* R283, R297, test_txn_scan_sees_concurrent_put_in_same_txn: a scan does not see what the transaction writes after it was begun. */
 static void test_scan_stands_still(void **state)
 {
     struct db_fixture *f = *state;
@@ -321,7 +321,7 @@ static void test_partial_scans(void **state)
     }
 }
 
-/* R285, R290: two transactions; the first wins, and both are gone afterwards. */
+/* R285, R290, test_txn_si_commit_conflict: two transactions; the first wins, and both are gone afterwards. */
 static void test_first_wins(void **state)
 {
     struct db_fixture *f = *state;
@@ -362,7 +362,7 @@ static void test_no_gap(void **state)
     assert_int_equal(db_status(f->db).n_l0, 1);
 }
 
-/* R288, R296: plain writes are remembered only while a transaction is under way; R290: and no longer. */
+/* R288, R296, test_non_transactional_writes_do_not_accumulate_without_active_writers: plain writes are remembered only while a transaction is under way; R290: and no longer. */
 static void test_tracking(void **state)
 {
     struct db_fixture *f = *state;
@@ -385,7 +385,43 @@ static void test_tracking(void **state)
     shale_txn_rollback(NULL);
 }
 
-/* R72, R266, R75: what a transaction may read survives a flush, and counts in the manifest. */
+static uint64_t minimum(struct db_fixture *f, uint64_t otherwise)
+{
+    uint64_t n;
+
+    mutex_lock(&f->db->mu);
+    n = db_snapshot_min_locked(f->db, otherwise);
+    mutex_unlock(&f->db->mu);
+    return n;
+}
+
+/* R295, min_active_seq: none; one; the least of several, in whatever order they end. */
+static void test_minimum_active(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_txn *t[3];
+    uint64_t none = 77;
+
+    fixture_open(f);
+    for (int i = 0; i < 3; i++) {
+        check_ok(put_text(f->db, "k", "v", false));
+        assert_int_equal(minimum(f, none + (uint64_t)i), i == 0 ? none : 1);
+        t[i] = begin(f, i % 2 ? SHALE_TXN_SNAPSHOT : SHALE_TXN_SERIALIZABLE);
+        assert_int_equal(shale_txn_seq(t[i]), i + 1);
+    }
+    assert_int_equal(minimum(f, none), 1);
+    shale_txn_rollback(t[1]);
+    assert_int_equal(minimum(f, none), 1);
+    shale_txn_rollback(t[0]);
+    assert_int_equal(minimum(f, none), 3);
+    check_ok(shale_txn_commit(t[2], false, NULL));
+    assert_int_equal(minimum(f, none), none);
+}
+
+/*
+ * 28.1, recent_snapshot_min_seq (R72, R266, R75; test_recent_snapshot_min_seq_uses_transaction_seq, ..._prefers_*): what
+ * a transaction may read survives a flush, and counts in the manifest.
+ */
 static void test_minimum(void **state)
 {
     struct db_fixture *f = *state;
@@ -440,6 +476,39 @@ static void test_durability(void **state)
     fixture_open(f);
     check_scan(f->db, NULL, "j=v k=v");
     shale_buf_fini(&value);
+}
+
+/*
+ * R298, test_txn_commit_await_durable_false, with the WAL held back; and 28.1, the pause behind a commit
+ * (test_txn_conflict_when_first_commit_paused_post_commit): who begins then reads what was committed, and no conflict.
+ */
+static void test_visible_before_durable(void **state)
+{
+    const struct fault_rule gate = { .cls = FAULT_PUT, .action = FAULT_GATE, .match = "/wal/" };
+    const struct shale_read_options durable = { .durable_only = true };
+    struct db_fixture *f = *state;
+    struct shale_write_result w = { 0 };
+    struct shale_txn *first, *second;
+    unsigned id;
+
+    f->opt.flush_interval_ms = 1;
+    fixture_open(f);
+    check_ok(put_text(f->db, "k1", "v1", true));
+    id = store_fault_add(f->store, &gate);
+    first = begin(f, SHALE_TXN_SERIALIZABLE);
+    check_ok(txn_put(first, "k1", "first"));
+    check_ok(shale_txn_commit(first, false, &w));
+    store_fault_wait(f->store, id, 1); /* committed, and on its way */
+    check_value(f->db, NULL, "k1", "first");
+    check_value(f->db, &durable, "k1", "v1");
+    second = begin(f, SHALE_TXN_SERIALIZABLE);
+    assert_int_equal(shale_txn_seq(second), w.seq);
+    check_txn_value(second, "k1", "first");
+    check_ok(txn_put(second, "k1", "second"));
+    check_ok(shale_txn_commit(second, false, NULL));
+    store_fault_release(f->store, id);
+    check_ok(shale_db_flush(f->db, SHALE_FLUSH_WAL));
+    check_value(f->db, &durable, "k1", "second");
 }
 
 /* Times to live are reckoned at the commit. */
@@ -582,11 +651,14 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_table),      TEST(test_reads),     TEST(test_own_merges), TEST(test_scan_stands_still),
-        TEST(test_partial_scans), TEST(test_first_wins), TEST(test_no_gap), TEST(test_tracking),
-        TEST(test_minimum),    TEST(test_durability), TEST(test_ttl),       TEST(test_arguments),
-        TEST(test_dead_handle), TEST(test_left_behind), TEST(test_without_memory),
+        TEST(test_reads),     TEST(test_own_merges), TEST(test_scan_stands_still), TEST(test_partial_scans),
+        TEST(test_first_wins), TEST(test_no_gap),    TEST(test_tracking),          TEST(test_minimum_active),
+        TEST(test_minimum),   TEST(test_durability), TEST(test_visible_before_durable), TEST(test_ttl),
+        TEST(test_arguments), TEST(test_dead_handle), TEST(test_left_behind),      TEST(test_without_memory),
     };
+    struct cases c = { 0 };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    CASES_ADD_TABLE(&c, "20.5 test_txn_table_driven", step_cases, test_step_case);
+    cases_add_tests(&c, tests, ARRAY_SIZE(tests));
+    return cases_run(&c, NULL, NULL);
 }

@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* R297: transactions of many threads at once. */
-enum { ACCOUNTS = 20, BALANCE = 100, TELLERS = 6, TRANSFERS = 60, COUNTERS = 8, INCREMENTS = 20 };
+/* R297: transactions of many threads at once. SlateDB's bank has 100 tasks of 100 transfers, its counter 32 of 20. */
+enum { ACCOUNTS = 100, BALANCE = 100, TELLERS = 20, TRANSFERS = 100, COUNTERS = 32, INCREMENTS = 20 };
 
 struct bank {
     struct db_fixture *f;
@@ -176,7 +176,7 @@ static void counter_main(void *arg)
     }
 }
 
-/* Operands that count as not written never conflict, and none is lost. */
+/* test_unmark_write_merge_counter_aggregates_under_high_concurrency. Operands that count as not written never conflict, and none is lost. */
 static void test_counter(void **state)
 {
     struct db_fixture *f = *state;

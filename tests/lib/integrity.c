@@ -10,7 +10,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void must(int rc, const char *what)
 {
@@ -72,6 +74,98 @@ void check_integrity(struct shale_store *s, const char *root)
         check_version(s, root, old);
         manifest_version_unref(old);
     }
+    manifest_version_unref(v);
+    manifest_store_free(ms);
+}
+
+/* Names that are needed, one a line. */
+static void need(struct shale_buf *needed, const char *name)
+{
+    must(buf_printf(needed, "\n%s\n", name), "memory");
+}
+
+static void need_views(struct shale_buf *needed, const char *root, const struct sst_view *views, size_t n)
+{
+    char name[PATH_NAME_MAX];
+
+    for (size_t i = 0; i < n; i++) {
+        must(path_sst(root, views[i].sst->id, name), "name");
+        need(needed, name);
+    }
+}
+
+static void need_version(struct shale_buf *needed, const char *root, const struct manifest_version *v)
+{
+    char name[PATH_NAME_MAX];
+
+    must(path_manifest(root, v->id, name), "name");
+    need(needed, name);
+    need_views(needed, root, v->m.l0, v->m.n_l0);
+    for (size_t i = 0; i < v->m.n_runs; i++)
+        need_views(needed, root, v->m.runs[i].ssts, v->m.runs[i].n);
+    for (uint64_t id = v->m.replay_after_wal_id + 1; id <= v->m.wal_id_last_seen; id++) {
+        must(path_wal(root, id, name), "name");
+        need(needed, name);
+    }
+}
+
+struct orphans {
+    const char *root;
+    const struct shale_buf *needed;
+    uint64_t replay_after, last_list;
+};
+
+static int orphan_fn(void *arg, const char *name, const struct shale_object_meta *meta)
+{
+    const struct orphans *o = arg;
+    char line[PATH_NAME_MAX + 2];
+    uint64_t id;
+
+    (void)meta;
+    snprintf(line, sizeof(line), "\n%s\n", name);
+    if (strstr((const char *)o->needed->data, line))
+        return 0;
+    /* The object at the replay point stays (R316), and what is behind it, whether the manifest knows of it or not. */
+    if (path_parse_numbered(o->root, PATH_WAL, name, &id) && id >= o->replay_after)
+        return 0;
+    if (path_parse_numbered(o->root, PATH_COMPACTIONS, name, &id) && id == o->last_list)
+        return 0;
+    fail_msg("nothing needs %s", name);
+    return 0;
+}
+
+static int newest_list_fn(void *arg, const char *name, const struct shale_object_meta *meta)
+{
+    struct orphans *o = arg;
+    uint64_t id;
+
+    (void)meta;
+    if (path_parse_numbered(o->root, PATH_COMPACTIONS, name, &id) && id > o->last_list)
+        o->last_list = id;
+    return 0;
+}
+
+void check_no_orphans(struct shale_store *s, const char *root)
+{
+    struct manifest_version *v = NULL, *old = NULL;
+    struct shale_buf needed = SHALE_BUF_INIT;
+    struct manifest_store *ms = NULL;
+    struct orphans o = { .root = root, .needed = &needed };
+    char prefix[PATH_NAME_MAX];
+
+    must(manifest_store_new(s, root, 1000, &ms), "manifest store");
+    must(manifest_store_load_latest(ms, &v), "newest manifest");
+    need_version(&needed, root, v);
+    for (size_t i = 0; i < v->m.n_checkpoints; i++) {
+        must(manifest_store_read(ms, v->m.checkpoints[i].manifest_id, &old), "manifest of a checkpoint");
+        need_version(&needed, root, old);
+        manifest_version_unref(old);
+    }
+    o.replay_after = v->m.replay_after_wal_id;
+    snprintf(prefix, sizeof(prefix), "%s/", root);
+    must(shale_store_list(s, prefix, NULL, newest_list_fn, &o), "listing");
+    must(shale_store_list(s, prefix, NULL, orphan_fn, &o), "listing");
+    shale_buf_fini(&needed);
     manifest_version_unref(v);
     manifest_store_free(ms);
 }

@@ -272,6 +272,7 @@ static void add_four(struct tree *t)
         add_l0(t, four[i]);
 }
 
+/* Section 15.2 and R229, R230; test_fence_syncs_compactor_epochs. */
 static void l0_becomes_a_run(void **state)
 {
     struct manifest_version *v;
@@ -329,7 +330,11 @@ static void too_little_is_left_alone_until_woken(void **state)
     tree_close(&t);
 }
 
-/* Each step is stored before the next begins; read as the stored versions of the list. */
+/*
+ * Each step is stored before the next begins; read as the stored versions of the list. R224, R226;
+ * test_should_persist_compactions_on_start_and_finish, test_maybe_schedule_compactions_only_submits,
+ * test_maybe_start_compactions_starts_submitted.
+ */
 static void steps_are_stored_in_order(void **state)
 {
     struct compactions_store s;
@@ -393,6 +398,7 @@ static void an_empty_result_leaves_no_run(void **state)
     tree_close(&t);
 }
 
+/* R223, test_should_write_manifest_safely. */
 static void a_flush_meanwhile_is_kept(void **state)
 {
     struct fault_rule gate = { .cls = FAULT_PUT, .action = FAULT_GATE, .match = "compacted/" };
@@ -449,6 +455,7 @@ static void a_second_compactor_takes_over(void **state)
     tree_close(&t);
 }
 
+/* R217, test_new_fences_manifest_and_compactions. */
 static void a_stale_epoch_is_fenced_at_start(void **state)
 {
     struct compaction_log log;
@@ -495,6 +502,7 @@ static void submit(struct tree *t, struct shale_ulid id, const uint32_t *runs, s
     compactions_store_fini(&s);
 }
 
+/* R226, R227; test_maybe_start_compactions_marks_invalid_failed, test_handle_ticker_starts_preexisting_submitted_compaction. */
 static void others_submit_and_invalid_ones_fail(void **state)
 {
     struct compactions cs;
@@ -520,6 +528,7 @@ static void others_submit_and_invalid_ones_fail(void **state)
     tree_close(&t);
 }
 
+/* R222, test_write_compactions_safely_retries_on_version_conflict, test_load_compactions_merges_external_submitted. */
 static void a_submission_during_a_save_is_merged(void **state)
 {
     struct compaction own = { .id = { 5, 5 }, .status = COMPACTION_RUNNING };
@@ -546,6 +555,7 @@ static void a_submission_during_a_save_is_merged(void **state)
     tree_close(&t);
 }
 
+/* test_should_clear_compaction_on_failure_and_retry, test_should_update_failed_compaction_status. */
 static void a_failed_job_is_tried_anew(void **state)
 {
     struct fault_rule rule = { .cls = FAULT_PUT, .action = FAULT_FAIL, .match = "compacted/", .nth = 3, .rc = -EIO };
@@ -616,6 +626,164 @@ static void add_long(struct tree *t)
     }
 }
 
+/* Of the stored list, by the order of ids: one letter each, s, r, c or f. */
+static void assert_statuses(struct tree *t, const char *want)
+{
+    struct compactions cs = latest_list(t);
+    char got[16] = "";
+
+    assert_true(cs.n < sizeof(got));
+    for (size_t i = 0; i < cs.n; i++)
+        got[i] = "srcf"[cs.list[i].status];
+    assert_string_equal(got, want);
+    compactions_fini(&cs);
+}
+
+/* R224, R226, test_maybe_start_compactions_respects_capacity: with room for one the second waits for its turn. */
+static void one_at_a_time_when_there_is_room_for_one(void **state)
+{
+    struct fault_rule gate = { .cls = FAULT_PUT, .action = FAULT_GATE, .match = "compacted/" };
+    struct tree t;
+    unsigned id;
+
+    (void)state;
+    tree_open(&t);
+    t.opt.compactor.max_concurrent = 1;
+    for (uint32_t run = 7; run >= 4; run--)
+        add_run(&t, run, "a=1@2");
+    submit(&t, (struct shale_ulid){ 1, 1 }, (const uint32_t[]){ 7, 6 }, 2);
+    submit(&t, (struct shale_ulid){ 2, 1 }, (const uint32_t[]){ 5, 4 }, 2);
+    id = store_fault_add(t.f.store, &gate);
+    assert_int_equal(start(&t), 0);
+    store_fault_wait(t.f.store, id, 1);
+    assert_statuses(&t, "rs");
+    store_fault_release(t.f.store, id);
+    wait_published(&t, 2);
+    stop(&t);
+    assert_shape(&t, "L0 6 4");
+    assert_statuses(&t, "c");
+    tree_close(&t);
+}
+
+/* R225, R241, test_should_not_schedule_conflicting_compaction: sources in use are not compacted twice. */
+static void the_same_sources_are_not_compacted_twice(void **state)
+{
+    struct fault_rule gate = { .cls = FAULT_PUT, .action = FAULT_GATE, .match = "compacted/" };
+    struct tree t;
+    unsigned id;
+
+    (void)state;
+    tree_open(&t);
+    add_run(&t, 7, "a=1@2");
+    add_run(&t, 6, "b=1@1");
+    submit(&t, (struct shale_ulid){ 1, 1 }, (const uint32_t[]){ 7, 6 }, 2);
+    submit(&t, (struct shale_ulid){ 2, 1 }, (const uint32_t[]){ 7, 6 }, 2);
+    id = store_fault_add(t.f.store, &gate);
+    assert_int_equal(start(&t), 0);
+    store_fault_wait(t.f.store, id, 1);
+    assert_statuses(&t, "rf");
+    store_fault_release(t.f.store, id);
+    wait_published(&t, 1);
+    stop(&t);
+    assert_shape(&t, "L0 6");
+    assert_int_equal(objects_count(t.f.memory, "compacted/"), 3);
+    tree_close(&t);
+}
+
+/* Section 15.3, test_progress_persists_output_ssts: outputs are in the stored list while their job runs. */
+static void outputs_are_recorded_as_they_are_finished(void **state)
+{
+    struct fault_rule gate = { .cls = FAULT_PUT, .action = FAULT_GATE, .match = "compacted/", .nth = 3 };
+    size_t n_outputs = 0;
+    struct tree t;
+    unsigned id;
+
+    (void)state;
+    tree_open(&t);
+    t.opt.compactor.max_sst_size = 1;
+    add_long(&t);
+    id = store_fault_add(t.f.store, &gate);
+    assert_int_equal(start(&t), 0);
+    store_fault_wait(t.f.store, id, 1);
+    while (n_outputs < 2) {
+        struct compactions cs = latest_list(&t);
+
+        assert_int_equal(cs.n, 1);
+        assert_int_equal(cs.list[0].status, COMPACTION_RUNNING);
+        n_outputs = cs.list[0].n_outputs;
+        for (size_t i = 0; i < n_outputs; i++)
+            check_exists(&t, cs.list[0].outputs[i]);
+        compactions_fini(&cs);
+    }
+    store_fault_release(t.f.store, id);
+    wait_published(&t, 1);
+    stop(&t);
+    assert_shape(&t, "L0 0");
+    tree_close(&t);
+}
+
+static void note_end(void *arg, const struct shale_compaction *c, int rc)
+{
+    struct tree *t = arg;
+
+    mutex_lock(&t->mu);
+    if (!c) {
+        assert_int_equal(rc, SHALE_EFENCED);
+        t->crashed = true;
+    }
+    cond_broadcast(&t->changed);
+    mutex_unlock(&t->mu);
+}
+
+static void fence_list(struct tree *t)
+{
+    struct compaction_log log;
+
+    assert_int_equal(compaction_log_init(&log, t->f.memory, "db", 99, 10000), 0);
+    compaction_log_fini(&log);
+}
+
+/*
+ * R232: fenced in the list alone, at the next look (test_should_fail_when_compactions_store_fences_compactor) and when
+ * a job ends (test_should_error_when_finishing_if_compactions_fenced). The manifest is whole in any case.
+ */
+static void fenced_by_the_list_it_ends(void **state)
+{
+    (void)state;
+    for (int in_job = 0; in_job < 2; in_job++) {
+        struct fault_rule gate = { .cls = FAULT_PUT, .action = FAULT_GATE, .match = "compacted/" };
+        struct compactor_config cfg;
+        struct compactions cs;
+        unsigned id = 0;
+        struct tree t;
+
+        tree_open(&t);
+        for (int i = in_job ? 0 : 1; i < 4; i++)
+            add_l0(&t, four[i]);
+        if (in_job)
+            id = store_fault_add(t.f.store, &gate);
+        cfg = (struct compactor_config){ .store = t.f.store, .root = "db", .manifests = t.manifests, .ts = &t.f.ts,
+                                         .opt = &t.opt, .report = note_end, .arg = &t };
+        assert_int_equal(compactor_start(&cfg, &t.c), 0);
+        if (in_job)
+            store_fault_wait(t.f.store, id, 1);
+        fence_list(&t);
+        if (in_job)
+            store_fault_release(t.f.store, id); /* the end of the job is what is noticed next */
+        else
+            compactor_wake(t.c);
+        wait_published(&t, 1); /* until note_end */
+        assert_true(t.crashed);
+        stop(&t);
+        (void)count_ssts(&t);
+        assert_rows(&t, in_job ? FOUR_ROWS : "a=DEL@6 b=2@4 c=2@8 d=1@5 e=1@7 f=1@9 g=1@10");
+        cs = latest_list(&t);
+        assert_int_equal(cs.compactor_epoch, 99);
+        compactions_fini(&cs);
+        tree_close(&t);
+    }
+}
+
 /* The store dies behind its nth call, in the first life; the second one finds a whole tree and ends the work. */
 static bool crash_and_recover(unsigned n, const char *want, size_t *reused)
 {
@@ -657,6 +825,7 @@ static bool crash_and_recover(unsigned n, const char *want, size_t *reused)
     return hit;
 }
 
+/* R231, R218; test_new_resets_running_to_submitted_and_preserves_output_ssts. */
 static void a_crash_after_any_call_loses_nothing(void **state)
 {
     size_t reused = 0;
@@ -821,6 +990,10 @@ int main(void)
         cmocka_unit_test(others_submit_and_invalid_ones_fail),
         cmocka_unit_test(a_submission_during_a_save_is_merged),
         cmocka_unit_test(a_failed_job_is_tried_anew),
+        cmocka_unit_test(one_at_a_time_when_there_is_room_for_one),
+        cmocka_unit_test(the_same_sources_are_not_compacted_twice),
+        cmocka_unit_test(outputs_are_recorded_as_they_are_finished),
+        cmocka_unit_test(fenced_by_the_list_it_ends),
         cmocka_unit_test(a_crash_after_any_call_loses_nothing),
         cmocka_unit_test(a_stopped_compaction_goes_on_later),
         cmocka_unit_test(a_stopped_job_keeps_what_it_reported),

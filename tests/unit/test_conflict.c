@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/check.h"
+#include "lib/cases.h"
 #include "lib/heap_fault.h"
 
 #include "db/conflict.h"
@@ -30,40 +30,37 @@ static bool any(const struct conflict_log *l, const char *keys, uint64_t started
     return false;
 }
 
-/* R289, R291 and the table of conflict cases: only commits that are strictly later count. */
-static void test_conflict_cases(void **state)
+/* R289, R291 and the second table of section 20.5: only commits that are strictly later count. */
+static const struct conflict_case {
+    const char *name;
+    struct {
+        uint64_t seq;
+        const char *keys;
+    } commits[2];
+    const char *own;
+    uint64_t started;
+    bool conflict;
+} conflict_cases[] = {
+    { "no_recent_committed_txns", { { 0, NULL } }, "ab", 100, false },
+    { "no_overlapping_keys", { { 80, "ab" } }, "cd", 100, false },
+    { "concurrent_write_same_key", { { 150, "a" } }, "a", 100, true },
+    { "multiple_committed_mixed_conflict", { { 50, "a" }, { 150, "b" } }, "ab", 100, true },
+    { "committed_before_current_started", { { 50, "a" } }, "a", 100, false },
+    { "exact_seq_boundary", { { 100, "a" } }, "a", 100, false },
+    { "partial_key_overlap_conflict", { { 150, "abc" } }, "cde", 100, true },
+    { "max_seq_values", { { UINT64_MAX, "a" } }, "a", UINT64_MAX - 1, true },
+};
+
+static void test_conflict_case(void **state)
 {
-    static const struct {
-        const char *name;
-        struct {
-            uint64_t seq;
-            const char *keys;
-        } commits[2];
-        const char *own;
-        uint64_t started;
-        bool conflict;
-    } cases[] = {
-        { "none", { { 0, NULL } }, "ab", 100, false },
-        { "no overlap", { { 80, "ab" } }, "cd", 100, false },
-        { "concurrent", { { 150, "a" } }, "a", 100, true },
-        { "mixed", { { 50, "a" }, { 150, "b" } }, "ab", 100, true },
-        { "committed before", { { 50, "a" } }, "a", 100, false },
-        { "equal", { { 100, "a" } }, "a", 100, false },
-        { "partial", { { 150, "abc" } }, "cde", 100, true },
-        { "extremes", { { UINT64_MAX, "a" } }, "a", UINT64_MAX - 1, true },
-    };
+    const struct conflict_case *c = *state;
+    struct conflict_log l;
 
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct conflict_log l;
-
-        print_message("%s\n", cases[i].name);
-        conflict_log_init(&l);
-        for (size_t k = 0; k < 2 && cases[i].commits[k].keys; k++)
-            commit(&l, cases[i].commits[k].seq, cases[i].commits[k].keys);
-        assert_int_equal(any(&l, cases[i].own, cases[i].started), cases[i].conflict);
-        conflict_log_clear(&l);
-    }
+    conflict_log_init(&l);
+    for (size_t k = 0; k < 2 && c->commits[k].keys; k++)
+        commit(&l, c->commits[k].seq, c->commits[k].keys);
+    assert_int_equal(any(&l, c->own, c->started), c->conflict);
+    conflict_log_clear(&l);
 }
 
 static void test_ranges(void **state)
@@ -337,7 +334,6 @@ static void test_scan_notes_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conflict_cases),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_reserved_only),
@@ -348,6 +344,9 @@ int main(void)
         cmocka_unit_test(test_scan_notes),
         cmocka_unit_test(test_scan_notes_without_memory),
     };
+    struct cases c = { 0 };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    CASES_ADD_TABLE(&c, "20.5 check_conflict", conflict_cases, test_conflict_case);
+    cases_add_tests(&c, tests, sizeof(tests) / sizeof(tests[0]));
+    return cases_run(&c, NULL, NULL);
 }

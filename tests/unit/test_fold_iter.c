@@ -50,7 +50,10 @@ static void expect_fold(const char *text, const struct fold_options *opt, const 
     row_list_fini(&l);
 }
 
-/* R256. */
+/*
+ * R256; test_merge_operator_iterator, test_merge_operator_merges_*_expire_ts,
+ * should_use_base_expire_ts_when_it_is_the_earliest.
+ */
 static void operands_are_folded_onto_what_is_below(void **state)
 {
     static const struct {
@@ -81,6 +84,7 @@ static void operands_are_folded_onto_what_is_below(void **state)
     }
 }
 
+/* R256, step 2. */
 static void operands_above_the_barrier_pass(void **state)
 {
     struct fold_options opt = { .op = &concat_op, .same_expiry_only = true, .has_barrier = true, .barrier = 3 };
@@ -92,7 +96,10 @@ static void operands_above_the_barrier_pass(void **state)
     expect_fold("a+b@2 a+a@1", &opt, "a+b@2 a+a@1");
 }
 
-/* R257: a hundred in one call, and the results in one more. */
+/*
+ * R257, test_batched_merge_*, test_merge_batch_with_base_value_call_count: a hundred in one call, and the results in one
+ * more.
+ */
 static void many_operands_are_folded_in_batches(void **state)
 {
     static const struct {
@@ -160,6 +167,10 @@ static void large_operands_are_folded(void **state)
     iter_close(it);
 }
 
+/*
+ * Section 14.3, step 6; test_err_when_merge_operator_not_set_and_merges_exist,
+ * test_no_err_merge_operator_not_set_and_no_merges.
+ */
 static void without_operator_an_operand_is_an_error(void **state)
 {
     struct fold_options opt = { .same_expiry_only = true };
@@ -181,6 +192,7 @@ static void without_operator_an_operand_is_an_error(void **state)
     expect_fold("a=1@1 b=DEL@2", &opt, "a=1@1 b=DEL@2");
 }
 
+/* R256, step 3. */
 static void versions_out_of_order_are_corrupt(void **state)
 {
     static const char *const cases[] = { "a+1@1 a+2@2", "a+3@3 a+1@1 a=2@2" };
@@ -200,6 +212,7 @@ static void versions_out_of_order_are_corrupt(void **state)
     }
 }
 
+/* R258. */
 static void a_failing_operator_is_named_with_the_key(void **state)
 {
     struct fold_options opt = { .op = &concat_op };
@@ -225,6 +238,7 @@ static void a_failing_operator_is_named_with_the_key(void **state)
     }
 }
 
+/* R259, test_seek_clears_buffered_entry. */
 static void seeks_keep_the_row_that_was_looked_at(void **state)
 {
     static const struct {

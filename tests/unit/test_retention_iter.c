@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "lib/cases.h"
 #include "lib/concat_operator.h"
 #include "lib/heap_fault.h"
 #include "lib/list_iter.h"
@@ -38,97 +39,140 @@ static void expect_rows(const char *text, const struct retention_options *opt, c
 }
 
 /* R252; NULL: the output is the input. Time-outs are in seconds, -1: none; no tracker, so that every version is of now. */
+static const struct version_case {
+    const char *name, *in;
+    int64_t timeout, min_seq;
+    bool drop;
+    const char *out;
+} version_cases[] = {
+    { "empty_iterator", "", 3600, -1, false, "" },
+    { "single_entry_within_retention", "k=v@1:c950", 3600, -1, false, NULL },
+    { "single_entry_outside_retention", "k=v@1:c500", 3600, -1, false, NULL },
+    { "multiple_versions_same_key_within_retention", "k=v@3 k=v@2 k=v@1", 3600, -1, false, NULL },
+    { "multiple_versions_same_key_mixed_retention", "k=v@3:c950 k=v@2:c500 k=v@1:c850", 3600, -1, false, NULL },
+    { "tombstone_entries", "k=DEL@3 k=v@2 k=v@1", 3600, -1, false, NULL },
+    { "merge_entries", "k+v@3 k+v@2 k=v@1", 3600, -1, false, NULL },
+    { "zero_retention_time", "k=v@3 k=v@2 k=v@1", 0, -1, false, "k=v@3" },
+    { "very_long_retention_time", "k=v@3 k=v@2 k=v@1", 1000, -1, false, NULL },
+    { "expired_entry_converted_to_tombstone", "k=v@1:c950:e900", 3600, -1, false, "k=DEL@1:c950" },
+    { "not_expired_entry_kept_as_is", "k=v@1:e1100", 3600, -1, false, NULL },
+    { "mixed_expired_and_not_expired_entries", "k=v@3:e1100 k=v@2:c900:e950 k=v@1:e1200", 3600, -1, false,
+      "k=v@3:e1100 k=DEL@2:c900 k=v@1:e1200" },
+    { "expire_ts_equals_compaction_start_ts", "k=v@1:c950:e1000", 3600, -1, false, "k=DEL@1:c950" },
+    { "retention_min_seq_basic", "k=v@30 k=v@20 k=v@10", -1, 25, false, "k=v@30 k=v@20" },
+    { "retention_min_seq_with_timeout", "k=v@30 k=v@20 k=v@10", 3600, 25, false, NULL },
+    { "expired_entry_converted_to_tombstone_filter_tombstone_true", "k=v@1:e900", 3600, -1, true, "" },
+    { "tombstone_tail_filtered_out", "k=v@3 k=v@2 k=DEL@1", 3600, -1, true, "k=v@3 k=v@2" },
+    { "all_tombstones_filtered_out", "k=DEL@3 k=DEL@2 k=DEL@1", 3600, -1, true, "" },
+    { "mixed_expired_and_not_expired_entries_filter_tombstone_true", "k=v@3:e1100 k=v@2:c900:e950 k=v@1:e1200", 3600, -1, true,
+      "k=v@3:e1100 k=DEL@2:c900 k=v@1:e1200" },
+    { "filter_out_expired_merge_entries", "k+v@3:e1100 k+v@2:e950 k+v@1:e1200", 0, -1, false, "k+v@3:e1100 k+v@1:e1200" },
+    { "retain_up_to_first_non_merge_entry", "k+v@5 k+v@4 k+v@3 k=v@2 k=v@1", 0, -1, false, "k+v@5 k+v@4 k+v@3 k=v@2" },
+    { "retain_up_to_first_non_merge_entry_when_seq_num_provided", "k=v@5 k+v@4 k+v@3 k=v@2 k=v@1", 0, 4, false, "k=v@5 k+v@4 k+v@3 k=v@2" },
+    /* Not in the table. */
+    { "no limits", "k=v@3 k=v@2 l+v@9 l=v@8 l=v@7", -1, -1, false, "k=v@3 l+v@9 l=v@8" },
+    { "keys apart", "a=v@3 a=v@2 b=v@3 c=DEL@3 c=v@2", -1, 2, false, "a=v@3 a=v@2 b=v@3 c=DEL@3 c=v@2" },
+    { "tombstones of many keys", "a=DEL@3 b=DEL@2 b=DEL@1 c=v@1 d=DEL@1", -1, 0, true, "c=v@1" },
+    { "tombstones among operands", "a+v@4 a=DEL@3 a+v@2 a=DEL@1", -1, 0, true, "a+v@4 a=DEL@3 a+v@2" },
+    { "expired tombstone", "a=DEL@3:e5 a=v@2", -1, -1, false, "a=DEL@3:e5" },
+    { "expired base", "a+v@3 a=v@2:e900 a=v@1", -1, -1, true, "a+v@3" },
+};
+
 static void versions_are_kept_as_listed(void **state)
 {
-    static const struct {
-        const char *name, *in;
-        int64_t timeout, min_seq;
-        bool drop;
-        const char *out;
-    } cases[] = {
-        { "empty", "", 3600, -1, false, "" },
-        { "single within", "k=v@1:c950", 3600, -1, false, NULL },
-        { "single outside", "k=v@1:c500", 3600, -1, false, NULL },
-        { "versions within", "k=v@3 k=v@2 k=v@1", 3600, -1, false, NULL },
-        { "mixed create times", "k=v@3:c950 k=v@2:c500 k=v@1:c850", 3600, -1, false, NULL },
-        { "tombstone newest", "k=DEL@3 k=v@2 k=v@1", 3600, -1, false, NULL },
-        { "merge newest", "k+v@3 k+v@2 k=v@1", 3600, -1, false, NULL },
-        { "zero timeout", "k=v@3 k=v@2 k=v@1", 0, -1, false, "k=v@3" },
-        { "long timeout", "k=v@3 k=v@2 k=v@1", 1000, -1, false, NULL },
-        { "expired", "k=v@1:c950:e900", 3600, -1, false, "k=DEL@1:c950" },
-        { "not expired", "k=v@1:e1100", 3600, -1, false, NULL },
-        { "mixed expiry", "k=v@3:e1100 k=v@2:c900:e950 k=v@1:e1200", 3600, -1, false,
-          "k=v@3:e1100 k=DEL@2:c900 k=v@1:e1200" },
-        { "expiry equals now", "k=v@1:c950:e1000", 3600, -1, false, "k=DEL@1:c950" },
-        { "min seq", "k=v@30 k=v@20 k=v@10", -1, 25, false, "k=v@30 k=v@20" },
-        { "min seq and time", "k=v@30 k=v@20 k=v@10", 3600, 25, false, NULL },
-        { "expired, removed", "k=v@1:e900", 3600, -1, true, "" },
-        { "tail tombstone", "k=v@3 k=v@2 k=DEL@1", 3600, -1, true, "k=v@3 k=v@2" },
-        { "all tombstones", "k=DEL@3 k=DEL@2 k=DEL@1", 3600, -1, true, "" },
-        { "mixed expiry, removing", "k=v@3:e1100 k=v@2:c900:e950 k=v@1:e1200", 3600, -1, true,
-          "k=v@3:e1100 k=DEL@2:c900 k=v@1:e1200" },
-        { "expired operand", "k+v@3:e1100 k+v@2:e950 k+v@1:e1200", 0, -1, false, "k+v@3:e1100 k+v@1:e1200" },
-        { "up to base", "k+v@5 k+v@4 k+v@3 k=v@2 k=v@1", 0, -1, false, "k+v@5 k+v@4 k+v@3 k=v@2" },
-        { "min seq then merges", "k=v@5 k+v@4 k+v@3 k=v@2 k=v@1", 0, 4, false, "k=v@5 k+v@4 k+v@3 k=v@2" },
-        /* Not in the table. */
-        { "no limits", "k=v@3 k=v@2 l+v@9 l=v@8 l=v@7", -1, -1, false, "k=v@3 l+v@9 l=v@8" },
-        { "keys apart", "a=v@3 a=v@2 b=v@3 c=DEL@3 c=v@2", -1, 2, false, "a=v@3 a=v@2 b=v@3 c=DEL@3 c=v@2" },
-        { "tombstones of many keys", "a=DEL@3 b=DEL@2 b=DEL@1 c=v@1 d=DEL@1", -1, 0, true, "c=v@1" },
-        { "tombstones among operands", "a+v@4 a=DEL@3 a+v@2 a=DEL@1", -1, 0, true, "a+v@4 a=DEL@3 a+v@2" },
-        { "expired tombstone", "a=DEL@3:e5 a=v@2", -1, -1, false, "a=DEL@3:e5" },
-        { "expired base", "a+v@3 a=v@2:e900 a=v@1", -1, -1, true, "a+v@3" },
+    const struct version_case *c = *state;
+    struct retention_options opt = {
+        .has_min_seq = c->min_seq >= 0,
+        .min_seq = (uint64_t)c->min_seq,
+        .has_timeout = c->timeout >= 0,
+        .timeout_ms = c->timeout * 1000,
+        .now_ms = NOW,
+        .clock_tick = NOW,
+        .drop_tombstones = c->drop,
     };
 
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct retention_options opt = {
-            .has_min_seq = cases[i].min_seq >= 0,
-            .min_seq = (uint64_t)cases[i].min_seq,
-            .has_timeout = cases[i].timeout >= 0,
-            .timeout_ms = cases[i].timeout * 1000,
-            .now_ms = NOW,
-            .clock_tick = NOW,
-            .drop_tombstones = cases[i].drop,
-        };
-
-        print_message("%s\n", cases[i].name);
-        expect_rows(cases[i].in, &opt, cases[i].out ? cases[i].out : cases[i].in);
-    }
+    expect_rows(c->in, &opt, c->out ? c->out : c->in);
 }
 
 /* R253: a version of sequence number s below a newer one; points of the tracker are whole seconds. */
+static struct seq_point five[] = { { 5, 1 } }, ten[] = { { 10, 2 } }, two[] = { { 5, 1 }, { 15, 2 } };
+static const struct tracker_case {
+    const char *name;
+    struct seq_point *points;
+    size_t n;
+    uint64_t seq;
+    int64_t now, timeout;
+    bool kept;
+} tracker_cases[] = {
+    { "exact", five, 1, 5, 1500, 700, true },
+    { "rounded up", ten, 1, 7, 2100, 400, true },
+    { "between two points", two, 2, 11, 2400, 500, true },
+    { "unknown is now", five, 1, 20, 1500, 100, true },
+    { "without points", NULL, 0, 8, 2000, 0, false },
+    { "at the limit", five, 1, 5, 1500, 500, false },
+    { "between, at the limit", two, 2, 11, 2500, 500, false },
+    { "unknown, no time-out", two, 2, 16, 2500, 0, false },
+};
+
 static void the_tracker_tells_the_age(void **state)
 {
-    static struct seq_point five[] = { { 5, 1 } }, ten[] = { { 10, 2 } }, two[] = { { 5, 1 }, { 15, 2 } };
-    static const struct {
-        struct seq_point *points;
-        size_t n;
-        uint64_t seq;
-        int64_t now, timeout;
-        bool kept;
-    } cases[] = {
-        { five, 1, 5, 1500, 700, true },   { ten, 1, 7, 2100, 400, true },  { two, 2, 11, 2400, 500, true },
-        { five, 1, 20, 1500, 100, true },  { NULL, 0, 8, 2000, 0, false },  { five, 1, 5, 1500, 500, false },
-        { two, 2, 11, 2500, 500, false },  { two, 2, 16, 2500, 0, false },
+    const struct tracker_case *c = *state;
+    struct seq_tracker tracker = { .points = c->points, .n = c->n, .last_recorded_s = SHALE_NO_TS };
+    struct retention_options opt = {
+        .has_timeout = true,
+        .timeout_ms = c->timeout,
+        .now_ms = c->now,
+        .tracker = &tracker,
+        .clock_tick = INT64_MIN,
     };
+    char in[64], old[32];
 
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct seq_tracker tracker = { .points = cases[i].points, .n = cases[i].n, .last_recorded_s = SHALE_NO_TS };
-        struct retention_options opt = {
-            .has_timeout = true,
-            .timeout_ms = cases[i].timeout,
-            .now_ms = cases[i].now,
-            .tracker = &tracker,
-            .clock_tick = INT64_MIN,
-        };
-        char in[64], old[32];
+    /* The version in question decides about the one below it. */
+    snprintf(old, sizeof(old), "k=v@%llu", (unsigned long long)c->seq);
+    snprintf(in, sizeof(in), "%s k=v@1", old);
+    expect_rows(in, &opt, c->kept ? in : old);
+}
 
-        /* The version in question decides about the one below it. */
-        snprintf(old, sizeof(old), "k=v@%llu", (unsigned long long)cases[i].seq);
-        snprintf(in, sizeof(in), "%s k=v@1", old);
-        expect_rows(in, &opt, cases[i].kept ? in : old);
+/*
+ * R254, the states of SlateDB's buffer, as they show from outside: how many rows were read
+ * from the child when the n-th row comes out (the end counts as one), and that what comes is as it should be.
+ */
+static const struct buffer_case {
+    const char *name, *in;
+    size_t n_out;         /* rows taken */
+    size_t n_in[4];       /* read from the child by then, at most */
+} buffer_cases[] = {
+    { "empty_buffer", "", 0, { 0 } },
+    { "single_entry, end_of_input_processed", "k=v@1", 1, { 2 } },
+    { "multiple_versions_same_key, pop_operation", "k=v@3 k=v@2 k=v@1", 3, { 4, 4, 4 } },
+    { "key_transition, processed_state", "a=v@2 a=v@1 b=v@9 c=v@3 d=v@4", 3, { 3, 3, 4 } },
+    { "tombstone_entries", "a=DEL@2 a=DEL@1 b=v@9 c=v@3", 3, { 3, 3, 4 } },
+    { "merge_entries", "a+x@2 a+y@1 b=v@9 c=v@3", 3, { 3, 3, 4 } },
+};
+
+static void the_buffer_holds_one_key(void **state)
+{
+    const struct buffer_case *c = *state;
+    const struct retention_options opt = { .has_min_seq = true, .clock_tick = INT64_MIN, .drop_tombstones = false };
+
+    /* A child that fails at read n + 1 is not noticed before it is needed. */
+    for (size_t i = 0; i < c->n_out; i++) {
+        struct row_list l;
+        struct shale_row row;
+        struct iter *child, *it;
+
+        row_list_parse(&l, c->in);
+        child = list_iter_new(l.rows, l.n, ITER_ASC);
+        list_iter_fail(child, c->n_in[i] + 1, -EIO);
+        it = retain(child, &opt);
+        for (size_t k = 0; k <= i; k++) {
+            assert_int_equal(iter_next(it, &row), 0);
+            assert_true(slice_eq(row.key, l.rows[k].key) && row.seq == l.rows[k].seq && row.kind == l.rows[k].kind);
+        }
+        iter_close(it);
+        row_list_fini(&l);
     }
+    expect_rows(c->in, &opt, c->in);
 }
 
 static void extreme_times_do_not_overflow(void **state)
@@ -216,6 +260,7 @@ static void the_least_needed_number_is_the_boundary(void **state)
     }
 }
 
+/* R251; R254, clear_operation. */
 static void seeks_forget_what_waits(void **state)
 {
     static const struct {
@@ -351,8 +396,6 @@ static void failures_of_the_child_and_of_memory_come_through(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(versions_are_kept_as_listed),
-        cmocka_unit_test(the_tracker_tells_the_age),
         cmocka_unit_test(extreme_times_do_not_overflow),
         cmocka_unit_test(a_flush_keeps_what_readers_need),
         cmocka_unit_test(the_least_needed_number_is_the_boundary),
@@ -360,6 +403,11 @@ int main(void)
         cmocka_unit_test(random_versions_agree_with_the_rules),
         cmocka_unit_test(failures_of_the_child_and_of_memory_come_through),
     };
+    struct cases c = { 0 };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    CASES_ADD_TABLE(&c, "R252 test_retention_iterator_table_driven", version_cases, versions_are_kept_as_listed);
+    CASES_ADD_TABLE(&c, "R253 test_retention_uses_sequence_tracker_timestamp", tracker_cases, the_tracker_tells_the_age);
+    CASES_ADD_TABLE(&c, "R254 test_retention_buffer_table_driven", buffer_cases, the_buffer_holds_one_key);
+    cases_add_tests(&c, tests, ARRAY_SIZE(tests));
+    return cases_run(&c, NULL, NULL);
 }

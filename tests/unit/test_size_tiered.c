@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "compact/compactor_state.h"
 #include "compact/size_tiered.h"
+#include "lib/cases.h"
 #include "lib/tree_text.h"
 #include "manifest/manifest_store.h"
 
@@ -16,31 +17,31 @@ static const struct shale_compactor_options defaults = {
 
 #define TWELVE "11:2 10:2 9:2 8:2 7:2 6:2 5:2 4:2 3:2 2:2 1:2 0:2"
 
-/* R245, and what lies between its cases. */
-static const struct {
+/* R245, with the names of SlateDB's tests, and what lies between its cases. */
+static const struct choice_case {
     const char *name, *tree, *active;
     uint32_t min, max, concurrent; /* 0: default */
     const char *want;
 } choices[] = {
-    { "L0 to the first run", "d:1 c:1 b:1 a:1", "", 0, 0, 0, "-d c b a > 0" },
-    { "other limits", "b:1 a:1", "", 2, 2, 0, "-b a > 0" },
+    { "L0 to the first run, test_should_compact_l0s_to_first_sr", "d:1 c:1 b:1 a:1", "", 0, 0, 0, "-d c b a > 0" },
+    { "other limits, test_supplier_overrides_scheduler_options", "b:1 a:1", "", 2, 2, 0, "-b a > 0" },
     { "the oldest L0 SSTs when there are too many", "c:1 b:1 a:1", "", 2, 2, 0, "-b a > 0" },
-    { "L0 to a new run", "d:1 c:1 b:1 a:1 10:2 0:2", "", 0, 0, 0, "-d c b a > 11" },
-    { "too few L0 SSTs", "c:1 b:1 a:1", "", 0, 0, 0, "" },
-    { "similar runs", "4:2 3:2 2:2 1:2 0:2", "", 0, 0, 0, "-4 3 2 1 0 > 0" },
-    { "only similar runs", "4:2 3:2 2:2 1:2 0:10", "", 0, 0, 0, "-4 3 2 1 > 1" },
+    { "L0 to a new run, test_should_compact_l0s_to_new_sr", "d:1 c:1 b:1 a:1 10:2 0:2", "", 0, 0, 0, "-d c b a > 11" },
+    { "too few L0 SSTs, test_should_not_compact_l0s_if_fewer_than_min_threshold", "c:1 b:1 a:1", "", 0, 0, 0, "" },
+    { "similar runs, test_should_compact_srs_if_enough_with_similar_size", "4:2 3:2 2:2 1:2 0:2", "", 0, 0, 0, "-4 3 2 1 0 > 0" },
+    { "only similar runs, test_should_only_include_srs_if_with_similar_size", "4:2 3:2 2:2 1:2 0:10", "", 0, 0, 0, "-4 3 2 1 > 1" },
     { "threshold times the smallest is included", "4:2 3:2 2:2 1:2 0:8", "", 0, 0, 0, "-4 3 2 1 0 > 0" },
     { "the smallest so far counts", "4:4 3:1 2:1 1:1 0:5", "", 0, 0, 0, "-4 3 2 1 > 1" },
     { "a start further down", "5:1 4:9 3:9 2:9 1:9", "", 0, 0, 0, "-4 3 2 1 > 1" },
-    { "already compacting", "4:2 3:2 2:2 1:2 0:2", "*3 2 1 0 > 0", 0, 0, 0, "" },
+    { "already compacting, test_should_not_schedule_compaction_for_source_that_is_already_compacting", "4:2 3:2 2:2 1:2 0:2", "*3 2 1 0 > 0", 0, 0, 0, "" },
     { "submitted counts as active", "4:2 3:2 2:2 1:2 0:2", "-3 2 1 0 > 0", 0, 0, 0, "" },
     { "completed does not", "4:2 3:2 2:2 1:2 0:2", "!3 2 1 0 > 0", 0, 0, 0, "-4 3 2 1 0 > 0" },
     { "failed does not", "4:2 3:2 2:2 1:2 0:2", "x3 2 1 0 > 0", 0, 0, 0, "-4 3 2 1 0 > 0" },
-    { "too few runs", "2:2 1:2 0:2", "", 0, 0, 0, "" },
-    { "clamped to the oldest", TWELVE, "", 0, 0, 0, "-7 6 5 4 3 2 1 0 > 0" },
-    { "backpressure of runs", TWELVE, "*7 6 5 4 3 2 1 0 > 0", 0, 0, 0, "" },
-    { "backpressure of L0", "d:1 c:1 b:1 a:1 7:2 6:2 5:2 4:2 3:2 2:2 1:2 0:2", "*7 6 5 4 3 2 1 0 > 0", 0, 0, 0, "" },
-    { "several at once", "d:1 c:1 b:1 a:1 10:2 9:2 8:2 7:2 3:16 2:16 1:16 0:16", "", 0, 0, 0,
+    { "too few runs, test_should_not_compact_srs_if_fewer_than_min_threshold", "2:2 1:2 0:2", "", 0, 0, 0, "" },
+    { "clamped to the oldest, test_should_clamp_compaction_size", TWELVE, "", 0, 0, 0, "-7 6 5 4 3 2 1 0 > 0" },
+    { "backpressure of runs, test_should_apply_backpressure", TWELVE, "*7 6 5 4 3 2 1 0 > 0", 0, 0, 0, "" },
+    { "backpressure of L0, test_should_apply_backpressure_for_l0s", "d:1 c:1 b:1 a:1 7:2 6:2 5:2 4:2 3:2 2:2 1:2 0:2", "*7 6 5 4 3 2 1 0 > 0", 0, 0, 0, "" },
+    { "several at once, test_should_return_multiple_compactions", "d:1 c:1 b:1 a:1 10:2 9:2 8:2 7:2 3:16 2:16 1:16 0:16", "", 0, 0, 0,
       "-d c b a > 11; -10 9 8 7 > 7; -3 2 1 0 > 0" },
     { "as many as may run", "d:1 c:1 b:1 a:1 10:2 9:2 8:2 7:2 3:16 2:16 1:16 0:16", "", 0, 0, 2,
       "-d c b a > 11; -10 9 8 7 > 7" },
@@ -56,27 +57,24 @@ static const struct {
 
 static void choices_follow_the_table(void **state)
 {
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
-        struct shale_compactor_options opt = defaults;
-        struct compactions active, found = { 0 };
-        struct manifest m;
-        char *text;
+    const struct choice_case *c = *state;
+    struct shale_compactor_options opt = defaults;
+    struct compactions active, found = { 0 };
+    struct manifest m;
+    char *text;
 
-        print_message("%s\n", choices[i].name);
-        opt.min_sources = choices[i].min ? choices[i].min : opt.min_sources;
-        opt.max_sources = choices[i].max ? choices[i].max : choices[i].min == 1 ? 0 : opt.max_sources;
-        opt.max_concurrent = choices[i].concurrent ? choices[i].concurrent : opt.max_concurrent;
-        tree_parse(&m, choices[i].tree);
-        compactions_parse(&active, choices[i].active);
-        assert_int_equal(size_tiered_propose(&m, active.list, active.n, &opt, &found), 0);
-        text = compactions_text(&found);
-        assert_string_equal(text, choices[i].want);
-        free(text);
-        compactions_fini(&found);
-        compactions_fini(&active);
-        manifest_fini(&m);
-    }
+    opt.min_sources = c->min ? c->min : opt.min_sources;
+    opt.max_sources = c->max ? c->max : c->min == 1 ? 0 : opt.max_sources;
+    opt.max_concurrent = c->concurrent ? c->concurrent : opt.max_concurrent;
+    tree_parse(&m, c->tree);
+    compactions_parse(&active, c->active);
+    assert_int_equal(size_tiered_propose(&m, active.list, active.n, &opt, &found), 0);
+    text = compactions_text(&found);
+    assert_string_equal(text, c->want);
+    free(text);
+    compactions_fini(&found);
+    compactions_fini(&active);
+    manifest_fini(&m);
 }
 
 static void every_proposal_passes_the_check(void **state)
@@ -97,30 +95,31 @@ static void every_proposal_passes_the_check(void **state)
     }
 }
 
-static const struct {
+/* R227, R243, R244 and the last four of R245: what is refused. */
+static const struct spec_case {
     const char *name, *tree, *spec, *active;
     bool ok;
 } specs[] = {
     { "all L0", "c:1 b:1 a:1", "c b a > 0", "", true },
-    { "L0 rotated", "c:1 b:1 a:1", "a c b > 0", "", false },
+    { "L0 rotated, test_should_submit_invalid_compaction_wrong_order", "c:1 b:1 a:1", "a c b > 0", "", false },
     { "L0 reversed", "c:1 b:1 a:1", "a b c > 0", "", false },
-    { "a gap", "c:1 b:1 a:1", "c a > 0", "", false },
+    { "a gap, test_should_submit_invalid_compaction_skipped_sst", "c:1 b:1 a:1", "c a > 0", "", false },
     { "the oldest stays behind", "c:1 b:1 a:1", "c b > 0", "", false },
     { "the newest may stay", "c:1 b:1 a:1", "b a > 0", "", true },
-    { "unknown L0", "c:1 b:1 a:1", "z > 0", "", false },
-    { "unknown run", "0:1", "5 > 5", "", false },
-    { "runs ascending", "1:1 0:1", "0 1 > 1", "", false },
+    { "unknown L0, test_validate_compaction_rejects_missing_l0_source", "c:1 b:1 a:1", "z > 0", "", false },
+    { "unknown run, test_should_submit_invalid_compaction_with_sr, test_validate_compaction_rejects_missing_sr_source", "0:1", "5 > 5", "", false },
+    { "runs ascending, test_should_submit_valid_compaction_with_srs", "1:1 0:1", "0 1 > 1", "", false },
     { "runs", "2:1 1:1 0:1", "2 1 > 1", "", true },
     { "runs, destination not the lowest", "2:1 1:1 0:1", "2 1 > 2", "", false },
     { "runs with a gap", "2:1 1:1 0:1", "2 0 > 0", "", false },
-    { "L0 and the newest run", "b:1 a:1 5:1 0:1", "b a 5 > 5", "", true },
+    { "L0 and the newest run, test_validate_compaction_mixed_l0_and_sr_deferred_to_scheduler", "b:1 a:1 5:1 0:1", "b a 5 > 5", "", true },
     { "L0 and not the newest run", "b:1 a:1 5:1 0:1", "b a 0 > 0", "", false },
     { "L0 and runs to a new run", "b:1 a:1 5:1 0:1", "b a 5 > 6", "", false },
     { "L0 to an existing run", "b:1 a:1 5:1 0:1", "b a > 5", "", false },
-    { "L0 below an existing run", "b:1 a:1 5:1", "b a > 4", "", false },
-    { "L0 above all", "b:1 a:1 5:1 0:1", "b a > 9", "", true },
-    { "no sources", "b:1 a:1", "> 0", "", false },
-    { "L0 while L0 runs", "c:1 b:1 a:1", "c b a > 1", "*b a > 0", false },
+    { "L0 below an existing run, test_validate_compaction_l0_only_rejects_when_dest_below_highest_sr", "b:1 a:1 5:1", "b a > 4", "", false },
+    { "L0 above all, test_validate_compaction_l0_only_ok_when_no_sr", "b:1 a:1 5:1 0:1", "b a > 9", "", true },
+    { "no sources, test_validate_compaction_empty_sources_rejected", "b:1 a:1", "> 0", "", false },
+    { "L0 while L0 runs, test_validate_compaction_rejects_parallel_l0", "c:1 b:1 a:1", "c b a > 1", "*b a > 0", false },
     { "L0 while L0 waits", "c:1 b:1 a:1", "c b a > 1", "-b a > 0", true },
     { "a source that is in use", "3:1 2:1 1:1 0:1", "3 2 > 2", "*2 1 > 1", false },
     { "another window", "3:1 2:1 1:1 0:1", "3 2 > 2", "*1 0 > 0", true },
@@ -129,24 +128,21 @@ static const struct {
 
 static void specs_are_checked(void **state)
 {
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
-        struct compactions spec, active;
-        struct manifest m;
-        int rc;
+    const struct spec_case *c = *state;
+    struct compactions spec, active;
+    struct manifest m;
+    int rc;
 
-        print_message("%s\n", specs[i].name);
-        tree_parse(&m, specs[i].tree);
-        compactions_parse(&spec, specs[i].spec);
-        compactions_parse(&active, specs[i].active);
-        rc = compaction_spec_check(&m, &spec.list[0], active.list, active.n);
-        assert_int_equal(rc, specs[i].ok ? 0 : -EINVAL);
-        if (rc < 0)
-            assert_non_null(strstr(shale_errmsg(), "invalid compaction"));
-        compactions_fini(&active);
-        compactions_fini(&spec);
-        manifest_fini(&m);
-    }
+    tree_parse(&m, c->tree);
+    compactions_parse(&spec, c->spec);
+    compactions_parse(&active, c->active);
+    rc = compaction_spec_check(&m, &spec.list[0], active.list, active.n);
+    assert_int_equal(rc, c->ok ? 0 : -EINVAL);
+    if (rc < 0)
+        assert_non_null(strstr(shale_errmsg(), "invalid compaction"));
+    compactions_fini(&active);
+    compactions_fini(&spec);
+    manifest_fini(&m);
 }
 
 static void a_compaction_does_not_conflict_with_itself(void **state)
@@ -195,6 +191,7 @@ static const struct {
     { "an empty result of runs", "4:1 2:1 1:1", "2 1 > 1", 0, "4", 0 },
 };
 
+/* R229; test_should_update_dbstate_when_compaction_finished, test_should_remove_compaction_when_compaction_finished. */
 static void publishing_edits_the_manifest(void **state)
 {
     (void)state;
@@ -242,6 +239,7 @@ static void publishing_refuses_what_lost_a_source(void **state)
     }
 }
 
+/* R228. */
 static void tombstones_go_in_the_lowest_run_only(void **state)
 {
     static const struct {
@@ -276,6 +274,7 @@ static void assert_list(const struct compactions *cs, const char *want)
     free(text);
 }
 
+/* R216; test_trim_keeps_latest_finished_and_active_compactions and the other two of its kind. */
 static void the_list_keeps_active_ones_and_the_latest_finished(void **state)
 {
     struct compactions cs;
@@ -287,6 +286,7 @@ static void the_list_keeps_active_ones_and_the_latest_finished(void **state)
     compactions_fini(&cs);
 }
 
+/* Section 15.2; test_new_resets_running_to_submitted_and_preserves_submitted. */
 static void a_new_owner_submits_again_what_ran(void **state)
 {
     struct compactions cs;
@@ -299,6 +299,7 @@ static void a_new_owner_submits_again_what_ran(void **state)
     compactions_fini(&cs);
 }
 
+/* R222; test_merge_remote_compactions_preserves_local_and_adds_remote, ..._drops_non_submitted_remote. */
 static void others_may_only_submit(void **state)
 {
     struct compactions mine, stored;
@@ -369,9 +370,7 @@ static void outputs_are_replaced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(choices_follow_the_table),
         cmocka_unit_test(every_proposal_passes_the_check),
-        cmocka_unit_test(specs_are_checked),
         cmocka_unit_test(a_compaction_does_not_conflict_with_itself),
         cmocka_unit_test(publishing_edits_the_manifest),
         cmocka_unit_test(publishing_refuses_what_lost_a_source),
@@ -383,6 +382,10 @@ int main(void)
         cmocka_unit_test(a_stored_list_gives_back_the_destination_of_L0),
         cmocka_unit_test(outputs_are_replaced),
     };
+    struct cases c = { 0 };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    CASES_ADD_TABLE(&c, "R245", choices, choices_follow_the_table);
+    CASES_ADD_TABLE(&c, "R227, R243, R245", specs, specs_are_checked);
+    cases_add_tests(&c, tests, ARRAY_SIZE(tests));
+    return cases_run(&c, NULL, NULL);
 }

@@ -92,6 +92,8 @@ struct shale_compactor_config {
  * compaction_filter, the form of SSTs (codec, block_size, min_filter_keys, filter_bits_per_key), clock,
  * manifest_update_timeout_ms and compactor (but enabled): whoever writes the database has to use the same merge
  * operator and filter (H18). -ENOENT when there is no database.
+ * Each compaction leaves a checkpoint of the state before it, for 15 minutes: until then a collector spares its
+ * sources, which scans and the writer may still read (R230).
  */
 SHALE_API int shale_compactor_open(struct shale_store *store, const char *path, const struct shale_options *opt,
                                    const struct shale_compactor_config *cfg, struct shale_compactor **out);

@@ -135,7 +135,7 @@ struct shale_options {
     uint32_t min_filter_keys;           /* 1000; an SST with fewer rows gets no filter */
     uint32_t filter_bits_per_key;       /* 10 */
     uint64_t l0_sst_size_bytes;         /* 64 MiB; a memtable is frozen when it would make so large an SST */
-    uint32_t l0_max_ssts;               /* 8; flushing waits for the compactor above this */
+    uint32_t l0_max_ssts;               /* 8; flushing waits for the compactor above this; a close does not */
     uint32_t freeze_wal_count;          /* 4096; a memtable is frozen after this many WAL objects */
     uint64_t wal_max_bytes;             /* 0 (as l0_sst_size_bytes); a WAL object is begun when so much waits */
     uint64_t max_unflushed_bytes;       /* 1 GiB; writers wait while more is in memory only */
