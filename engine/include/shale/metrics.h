@@ -14,6 +14,9 @@ extern "C" {
  * same metrics. Counting costs one atomic addition and takes no lock. All functions may be called from any thread.
  */
 struct shale_metrics;
+struct shale_db;
+struct shale_reader;
+struct shale_compactor;
 
 enum shale_metric_kind {
     SHALE_METRIC_COUNTER,         /* only ever grows */
@@ -74,6 +77,11 @@ struct shale_metric_recorder {
 SHALE_API int shale_metrics_new(enum shale_metric_level level, const struct shale_metric_recorder *recorder,
                                 struct shale_metrics **out);
 SHALE_API void shale_metrics_free(struct shale_metrics *m);
+
+/* The registry of a handle; borrowed until it is closed, unless it came with the options. */
+SHALE_API struct shale_metrics *shale_db_metrics(struct shale_db *db);
+SHALE_API struct shale_metrics *shale_reader_metrics(struct shale_reader *r);
+SHALE_API struct shale_metrics *shale_compactor_metrics(struct shale_compactor *c);
 
 /* One metric; labels in any order, but all of them. -ENOENT when there is none. */
 SHALE_API int shale_metrics_get(struct shale_metrics *m, const char *name, const struct shale_metric_label *labels,
