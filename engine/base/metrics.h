@@ -6,9 +6,9 @@
 #include <stdatomic.h>
 
 /*
- * The inside of the registry: metrics come into being when a handle opens and are then counted without a lock. Each is one atomic number,
- * relaxed: counters publish nothing, and a reader of several may see one change and not yet another. (One number for
- * each metric and not one for each processor: see tests/bench/bench_metrics.c for what that costs.)
+ * The inside of the registry: metrics come into being when a handle opens and are then counted without a lock. Each is one
+ * atomic number, relaxed: counters publish nothing, and a reader of several may see one change and not yet another. One number
+ * for all processors is enough: against what a get or a put costs, the addition was too small to measure (tests/bench/bench_db.c).
  */
 struct metric {
     _Atomic uint64_t value; /* relaxed; of gauges and up-down counters the bits of an int64_t */
