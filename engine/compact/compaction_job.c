@@ -285,6 +285,7 @@ int compaction_job_run(const struct compaction_job *job, struct sorted_run *out)
     rc = output_set_init(&s.outputs, job->ts, job->max_sst_size, job->id, job->clock, job->outputs, n_earlier);
     if (rc < 0)
         goto out;
+    s.outputs.written = job->written;
     s.start_bytes = bytes_before(job, &s.cursor);
     rc = open_rows(&s);
     if (rc < 0)

@@ -29,6 +29,7 @@ struct compaction_job {
     const struct shale_merge_operator *op;         /* may be NULL */
     const struct shale_compaction_filter *filter;  /* may be NULL */
     const struct shale_clock *clock;               /* NULL: the system's */
+    struct metric *written;                        /* block bytes of outputs; NULL: not counted */
     const _Atomic bool *cancel;                    /* relaxed; any thread sets it to stop the job; may be NULL */
     /*
      * Called when a second has passed since the last call and at every output that is finished before the last.

@@ -27,6 +27,7 @@
 #include "compact/size_tiered.h"
 #include "compact/submit.h"
 #include "manifest/checkpoint.h"
+#include "mem/counted_operator.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -65,6 +66,8 @@ struct result {
 
 struct compactor {
     struct compactor_config cfg;
+    struct counted_operator op; /* the merge operator of its jobs */
+    struct compactor_metrics metrics;
     struct executor *executor; /* replaced under mu, by the orchestrator's thread */
     struct worker thread;
 
@@ -271,6 +274,16 @@ static void take_event(struct compactor *c, struct executor_event *e)
     }
 }
 
+/* How far the jobs are, as wants it told: bytes read for each second of each of them. */
+static void note_progress(struct compactor *c)
+{
+    struct executor_totals t = { 0 };
+
+    executor_totals(c->executor, &t);
+    metric_set(c->metrics.bytes_in_progress, (int64_t)t.bytes_total);
+    metric_set(c->metrics.bytes_per_s, t.ms > 0 ? (int64_t)((double)t.bytes_read * 1000 / (double)t.ms) : 0);
+}
+
 /* Whether a job has ended, so that another one may start. */
 static bool take_events(struct compactor *c)
 {
@@ -282,6 +295,7 @@ static bool take_events(struct compactor *c)
         ended = ended || e.finished;
         executor_event_fini(&e);
     }
+    note_progress(c);
     return ended;
 }
 
@@ -334,6 +348,7 @@ static int publish(struct compactor *c, struct result *r)
     c->log.dirty = true;
     report(c, rec, 0, NULL);
     result_free(r);
+    metric_set(c->metrics.last_timestamp_s, wall_ms(c) / 1000);
     mutex_lock(&c->mu);
     c->completed++;
     mutex_unlock(&c->mu);
@@ -487,6 +502,7 @@ static int schedule(struct compactor *c, bool look)
     if (rc < 0)
         goto out;
     rc = start_jobs(c, v);
+    note_progress(c);
 out:
     manifest_version_unref(v);
     return rc;
@@ -574,7 +590,8 @@ static int begin_service(struct compactor *c)
 {
     const struct shale_options *opt = c->cfg.opt;
     struct executor_config cfg = { .max_jobs = opt->compactor.max_concurrent, .ts = c->cfg.ts,
-                                   .op = opt->merge_operator, .filter = opt->compaction_filter, .clock = opt->clock,
+                                   .op = counted_operator_op(&c->op), .filter = opt->compaction_filter,
+                                   .clock = opt->clock, .metrics = &c->metrics,
                                    .max_sst_size = opt->compactor.max_sst_size, .notify = note_events, .arg = c };
     struct executor *x = NULL;
     int rc = claim(c);
@@ -696,7 +713,11 @@ int compactor_start(const struct compactor_config *cfg, struct compactor **out)
     mutex_init(&c->mu, COMPACTOR_RANK, "compactor");
     cond_init(&c->changed);
     list_init(&c->results);
-    rc = begin_service(c);
+    if (cfg->metrics)
+        c->metrics = *cfg->metrics;
+    rc = counted_operator_init(&c->op, cfg->opt->merge_operator, cfg->registry, "compact");
+    if (rc == 0)
+        rc = begin_service(c);
     if (rc == 0)
         rc = worker_start(&c->thread, "shale-compactor", compactor_main, c);
     if (rc < 0) {

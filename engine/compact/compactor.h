@@ -2,6 +2,7 @@
 #ifndef COMPACT_COMPACTOR_H
 #define COMPACT_COMPACTOR_H
 
+#include "compact/compact_metrics.h"
 #include "manifest/manifest_store.h"
 #include "sst/table_store.h"
 
@@ -21,6 +22,8 @@ struct compactor_config {
     struct manifest_store *manifests;  /* shared with the writer of the same process */
     struct table_store *ts;            /* writes outputs in its format */
     const struct shale_options *opt;
+    struct shale_metrics *registry;    /* where operands are counted; NULL: nowhere */
+    const struct compactor_metrics *metrics; /* NULL: nothing else is counted */
     /* A new version was published (from the orchestrator's thread, no lock held); moved reference. May be NULL. */
     void (*published)(void *arg, struct manifest_version *v);
     void *arg;

@@ -14,6 +14,7 @@
 #include "compact/executor.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "base/pool.h"
@@ -33,6 +34,8 @@ struct slot {
     struct compaction_job job;
     struct compaction spec;        /* owns what the job borrows, together with base */
     struct manifest_version *base; /* shared */
+    uint64_t source_bytes;
+    int64_t begun_ms;              /* monotonic */
     bool has_news;                 /* GUARDED_BY(executor.mu) */
     struct executor_event event;   /* GUARDED_BY(executor.mu) */
 };
@@ -108,8 +111,13 @@ static void slot_run(void *arg)
     struct slot *s = arg;
     struct executor *x = s->x;
     struct sorted_run run = { 0 };
-    int rc = compaction_job_run(&s->job, &run);
+    int rc;
 
+    if (x->cfg.metrics)
+        metric_step(x->cfg.metrics->running, 1);
+    rc = compaction_job_run(&s->job, &run);
+    if (x->cfg.metrics)
+        metric_step(x->cfg.metrics->running, -1);
     mutex_lock(&x->mu);
     s->event.rc = rc;
     s->event.run = run;
@@ -146,6 +154,17 @@ int executor_new(const struct executor_config *cfg, struct executor **out)
     return 0;
 }
 
+static uint64_t source_bytes(const struct compaction_job *job)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < job->n_l0; i++)
+        sum += sst_handle_size(job->l0[i].sst);
+    for (size_t i = 0; i < job->n_runs; i++)
+        sum += sorted_run_size(&job->runs[i]);
+    return sum;
+}
+
 /* The arguments of a job (R228). base keeps its inputs alive, whatever is published meanwhile. */
 static int slot_new(struct executor *x, const struct compaction *c, struct manifest_version *base, struct slot **out)
 {
@@ -176,7 +195,10 @@ static int slot_new(struct executor *x, const struct compaction *c, struct manif
         .retention_min_seq = base->m.recent_snapshot_min_seq, .max_sst_size = x->cfg.max_sst_size,
         .ts = x->cfg.ts, .op = x->cfg.op, .filter = x->cfg.filter, .clock = x->cfg.clock, .cancel = &x->stop,
         .progress = slot_progress, .progress_arg = s,
+        .written = x->cfg.metrics ? x->cfg.metrics->bytes_compacted : NULL,
     };
+    s->source_bytes = source_bytes(&s->job);
+    s->begun_ms = clock_mono_ms();
     *out = s;
     return 0;
 }
@@ -231,6 +253,24 @@ size_t executor_running(struct executor *x)
     n = x->n_running;
     mutex_unlock(&x->mu);
     return n;
+}
+
+void executor_totals(struct executor *x, struct executor_totals *out)
+{
+    int64_t now = clock_mono_ms();
+
+    *out = (struct executor_totals){ 0 };
+    mutex_lock(&x->mu);
+    list_for_each(pos, &x->slots) {
+        const struct slot *s = list_entry(pos, struct slot, link);
+
+        if (s->event.finished)
+            continue;
+        out->bytes_total += s->source_bytes;
+        out->bytes_read += s->event.bytes_read;
+        out->ms += now - s->begun_ms;
+    }
+    mutex_unlock(&x->mu);
 }
 
 /*

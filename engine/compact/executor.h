@@ -2,6 +2,7 @@
 #ifndef COMPACT_EXECUTOR_H
 #define COMPACT_EXECUTOR_H
 
+#include "compact/compact_metrics.h"
 #include "compact/compaction_job.h"
 #include "manifest/manifest_store.h"
 
@@ -17,6 +18,7 @@ struct executor_config {
     const struct shale_merge_operator *op;
     const struct shale_compaction_filter *filter;
     const struct shale_clock *clock;
+    const struct compactor_metrics *metrics;       /* NULL: nothing is counted */
     uint64_t max_sst_size;
     void (*notify)(void *arg); /* executor_next has something; called without a lock, on any thread */
     void *arg;
@@ -44,6 +46,13 @@ int executor_new(const struct executor_config *cfg, struct executor **out);
 int executor_start(struct executor *x, const struct compaction *c, struct manifest_version *base);
 bool executor_has(struct executor *x, struct shale_ulid id); /* started, and its last event not yet taken */
 size_t executor_running(struct executor *x);
+/* Of all that run: bytes of their sources, what was read of them as last reported, and the sum of their times so far. */
+struct executor_totals {
+    uint64_t bytes_total, bytes_read;
+    int64_t ms;
+};
+
+void executor_totals(struct executor *x, struct executor_totals *out);
 /*
  * true and an event (owned by the caller), or false when there is none.
  * Events of one job come in order, and the one with finished last; between jobs there is no

@@ -373,6 +373,8 @@ static int sweep_kind(struct gc *g, enum shale_gc_kind kind)
     if (rc == 0)
         rc = sweep_run(&s);
     g->res->removed[kind] += s.removed;
+    if (g->cfg->metrics && !g->opt->dry_run)
+        metric_count(g->cfg->metrics->deleted[kind], s.removed);
     return rc;
 }
 
@@ -426,6 +428,8 @@ int gc_run(const struct gc_config *cfg, const struct shale_gc_options *opt, stru
     res->expired += g.expired;
     if (rc == 0)
         rc = sweep_all(&g, compactions_rc);
+    if (cfg->metrics && !opt->dry_run && rc != SHALE_ECANCELED)
+        metric_count(cfg->metrics->runs, 1);
     drop_kept(&g);
     mem_free(g.kept);
     manifest_version_unref(g.latest);

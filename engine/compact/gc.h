@@ -2,6 +2,7 @@
 #ifndef COMPACT_GC_H
 #define COMPACT_GC_H
 
+#include "compact/compact_metrics.h"
 #include "compact/gc_live.h"
 #include "manifest/manifest_store.h"
 
@@ -16,6 +17,7 @@ struct gc_config {
     int64_t now_ms;                   /* wall time */
     int64_t mono_ms;                  /* time that memory counts in */
     struct gc_memory *memory;         /* NULL: the age of an SST is that of its id alone */
+    const struct gc_metrics *metrics; /* NULL: not counted; a dry run never is */
     bool (*stopped)(void *arg);       /* NULL: never; asked between steps */
     void *arg;
 };

@@ -132,6 +132,7 @@ int output_set_finish(struct output_set *o)
     rc = sst_writer_finish(o->writer, &o->list[o->n]);
     if (rc < 0)
         return rc;
+    metric_count(o->written, o->list[o->n]->info.filter_offset);
     o->n++;
     o->closing = false;
     o->writer = NULL; /* finishing ended it */

@@ -18,6 +18,7 @@ struct output_set {
     uint64_t max_sst_size;
     struct shale_ulid last_id; /* every id is greater than the one before, the first greater than the job's */
     const struct shale_clock *clock; /* borrowed; NULL: the system's */
+    struct metric *written;    /* block bytes of what is finished; NULL, as after init: not counted */
     struct sst_writer *writer; /* NULL: the next row opens one */
     bool closing;              /* a finish was tried: the object of last_id may exist */
     uint64_t block_bytes;      /* of completed blocks of this writer */

@@ -4,7 +4,7 @@
 #include "base/alloc.h"
 #include "base/err.h"
 #include "object/paths.h"
-#include "object/store_retry.h"
+#include "object/store_metered.h"
 
 #include <errno.h>
 
@@ -13,7 +13,9 @@
 
 struct shale_compactor {
     struct shale_options opt;
-    struct shale_store *store; /* owned retry wrapper */
+    struct shale_metrics *registry; /* owned unless the options brought it */
+    struct compactor_metrics metrics;
+    struct counted_store store;
     char *root;
     struct table_store ts;
     bool has_ts;
@@ -32,13 +34,18 @@ static int open_layers(struct shale_compactor *c, struct shale_store *store, con
     c->root = mem_strdup(path);
     if (!c->root)
         return -ENOMEM;
-    rc = store_retry_new(store, NULL, &c->store);
+    c->registry = c->opt.metrics;
+    rc = c->registry ? 0 : shale_metrics_new(SHALE_METRIC_INFO, NULL, &c->registry);
     if (rc == 0)
-        rc = table_store_init(&c->ts, c->store, c->store, path, &format, NULL);
+        rc = compactor_metrics_init(&c->metrics, c->registry);
+    if (rc == 0)
+        rc = counted_store_open(&c->store, store, NULL, c->registry, "compactor", "main");
+    if (rc == 0)
+        rc = table_store_init(&c->ts, c->store.retry, c->store.retry, path, &format, NULL);
     if (rc < 0)
         return rc;
     c->has_ts = true;
-    return manifest_store_new(c->store, path, c->opt.manifest_update_timeout_ms, &c->manifests);
+    return manifest_store_new(c->store.retry, path, c->opt.manifest_update_timeout_ms, &c->manifests);
 }
 
 static int check_database(struct shale_compactor *c)
@@ -74,7 +81,9 @@ int shale_compactor_open(struct shale_store *store, const char *path, const stru
     if (rc == 0)
         rc = check_database(c);
     if (rc == 0) {
-        own.store = c->store;
+        own.store = c->store.retry;
+        own.registry = c->registry;
+        own.metrics = &c->metrics;
         own.root = c->root;
         own.manifests = c->manifests;
         own.ts = &c->ts;
@@ -89,6 +98,11 @@ int shale_compactor_open(struct shale_store *store, const char *path, const stru
     return 0;
 }
 
+struct shale_metrics *shale_compactor_metrics(struct shale_compactor *c)
+{
+    return c->registry;
+}
+
 void shale_compactor_wake(struct shale_compactor *c)
 {
     compactor_wake(c->compactor);
@@ -98,13 +112,14 @@ void shale_compactor_close(struct shale_compactor *c)
 {
     if (!c)
         return;
-    if (c->store)
-        store_retry_stop(c->store);
+    counted_store_stop(&c->store);
     compactor_stop(c->compactor);
     manifest_store_free(c->manifests);
     if (c->has_ts)
         table_store_fini(&c->ts);
-    shale_store_close(c->store);
+    counted_store_close(&c->store);
+    if (c->registry != c->opt.metrics)
+        shale_metrics_free(c->registry);
     mem_free(c->root);
     mem_free(c);
 }

@@ -6,24 +6,25 @@
 #include "compact/gc.h"
 #include "manifest/checkpoint.h"
 #include "object/paths.h"
-#include "object/store_retry.h"
 
 #include <errno.h>
 #include <string.h>
 
 #define UPDATE_TIMEOUT_MS 300000
 
-int admin_open(struct admin *ad, struct shale_store *store, const char *path, const struct shale_admin_options *a)
+int admin_open(struct admin *ad, struct shale_store *store, const char *path, const struct shale_admin_options *a,
+               const char *component)
 {
     const struct store_retry_options retry = { .limit_ms = a ? a->store_limit_ms : 0 };
     int rc = path_check_root(path);
 
     *ad = (struct admin){ .now_ms = a && a->clock ? a->clock->now_ms(a->clock->ctx) : clock_wall_ms() };
     if (rc == 0)
-        rc = store_retry_new(store, &retry, &ad->store);
-    ad->wal_store = ad->store;
+        rc = counted_store_open(&ad->main, store, &retry, a ? a->metrics : NULL, component, "main");
     if (rc == 0 && a && a->wal_store)
-        rc = store_retry_new(a->wal_store, &retry, &ad->wal_store);
+        rc = counted_store_open(&ad->wal, a->wal_store, &retry, a->metrics, component, "wal");
+    ad->store = ad->main.retry;
+    ad->wal_store = ad->wal.retry ? ad->wal.retry : ad->store;
     if (rc == 0)
         rc = manifest_store_new(ad->store, path, UPDATE_TIMEOUT_MS, &ad->manifests);
     if (rc < 0)
@@ -34,9 +35,8 @@ int admin_open(struct admin *ad, struct shale_store *store, const char *path, co
 void admin_close(struct admin *ad)
 {
     manifest_store_free(ad->manifests);
-    if (ad->wal_store != ad->store)
-        shale_store_close(ad->wal_store);
-    shale_store_close(ad->store);
+    counted_store_close(&ad->wal);
+    counted_store_close(&ad->main);
     *ad = (struct admin){ 0 };
 }
 
@@ -46,7 +46,7 @@ int shale_checkpoint_create(struct shale_store *store, const char *path, const s
     struct checkpoint_request r;
     uint64_t manifest_id;
     struct admin ad;
-    int rc = admin_open(&ad, store, path, a);
+    int rc = admin_open(&ad, store, path, a, "db");
 
     if (rc < 0)
         return rc;
@@ -69,7 +69,7 @@ int shale_checkpoint_list(struct shale_store *store, const char *path, const str
 {
     struct manifest_version *v = NULL;
     struct admin ad;
-    int rc = admin_open(&ad, store, path, a);
+    int rc = admin_open(&ad, store, path, a, "db");
 
     if (rc < 0)
         return rc;
@@ -91,7 +91,7 @@ int shale_checkpoint_refresh(struct shale_store *store, const char *path, const 
                              struct shale_uuid id, int64_t lifetime_ms)
 {
     struct admin ad;
-    int rc = admin_open(&ad, store, path, a);
+    int rc = admin_open(&ad, store, path, a, "db");
 
     if (rc == 0)
         rc = checkpoint_store_refresh(ad.manifests, id,
@@ -104,7 +104,7 @@ int shale_checkpoint_delete(struct shale_store *store, const char *path, const s
                             struct shale_uuid id)
 {
     struct admin ad;
-    int rc = admin_open(&ad, store, path, a);
+    int rc = admin_open(&ad, store, path, a, "db");
 
     if (rc == 0)
         rc = checkpoint_store_remove(ad.manifests, id);
@@ -117,6 +117,7 @@ int shale_gc(struct shale_store *store, const char *path, const struct shale_adm
 {
     struct shale_gc_result res = { 0 };
     struct shale_gc_options defaults;
+    struct gc_metrics counted = { 0 };
     struct gc_config cfg;
     struct admin ad;
     int rc;
@@ -127,11 +128,14 @@ int shale_gc(struct shale_store *store, const char *path, const struct shale_adm
     rc = gc_options_check(opt);
     if (rc < 0)
         return rc;
-    rc = admin_open(&ad, store, path, a);
+    if (a && a->metrics)
+        rc = gc_metrics_init(&counted, a->metrics);
+    if (rc == 0)
+        rc = admin_open(&ad, store, path, a, "gc");
     if (rc < 0)
         return rc;
     cfg = (struct gc_config){ .store = ad.store, .wal_store = ad.wal_store, .root = path, .manifests = ad.manifests,
-                              .role = EPOCH_NONE, .now_ms = ad.now_ms };
+                              .role = EPOCH_NONE, .now_ms = ad.now_ms, .metrics = &counted };
     rc = gc_run(&cfg, opt, &res);
     admin_close(&ad);
     if (out)

@@ -233,7 +233,7 @@ static int with_lender(const struct clone *c, const char *path, int (*fn)(struct
                        const struct external_db *e)
 {
     struct admin ad;
-    int rc = admin_open(&ad, c->store, path, c->a);
+    int rc = admin_open(&ad, c->store, path, c->a, "db");
 
     if (rc == 0)
         rc = fn(&ad, e);
@@ -462,9 +462,9 @@ int shale_clone(struct shale_store *store, const char *path, const char *parent,
     int rc = check_paths(path, parent);
 
     if (rc == 0)
-        rc = admin_open(&c.self, store, path, a);
+        rc = admin_open(&c.self, store, path, a, "db");
     if (rc == 0)
-        rc = admin_open(&c.from, store, parent, a);
+        rc = admin_open(&c.from, store, parent, a, "db");
     if (rc == 0)
         rc = AGAIN;
     for (int i = 0; rc == AGAIN && i < ATTEMPTS_MAX; i++)

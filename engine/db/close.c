@@ -10,7 +10,6 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "object/store_retry.h"
 
 #include <stdio.h>
 
@@ -42,9 +41,11 @@ void db_free(struct shale_db *db)
     manifest_store_free(db->manifests);
     if (db->has_ts)
         table_store_fini(&db->ts);
+    table_store_fini(&db->compactor_ts);
     block_cache_free(db->cache);
-    shale_store_close(db->wal_store);
-    shale_store_close(db->store);
+    for (int i = 0; i < DB_N_STORES; i++)
+        counted_store_close(&db->stores[i]);
+    db_metrics_fini(&db->metrics);
     gc_memory_fini(&db->gc.memory);
     cond_fini(&db->gc.idle);
     cond_fini(&db->idle);
@@ -95,10 +96,7 @@ static void stop_threads(struct shale_db *db, bool abandon)
     cond_broadcast(&db->flush_work);
     cond_broadcast(&db->gc.idle);
     mutex_unlock(&db->mu);
-    if (db->store)
-        store_retry_stop(db->store);
-    if (db->wal_store)
-        store_retry_stop(db->wal_store);
+    db_stop_stores(db);
     worker_join(&db->gc.thread);
     worker_join(&db->flush_thread);
     compactor_stop(db->compactor);

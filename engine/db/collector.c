@@ -44,7 +44,9 @@ int shale_db_gc(struct shale_db *db, const struct shale_gc_options *opt, struct 
 {
     struct shale_gc_result res = { 0 };
     struct shale_gc_options defaults;
-    struct gc_config cfg = { .store = db->store, .wal_store = db->wal_store ? db->wal_store : db->store,
+    struct shale_store *store = db->stores[DB_STORE_GC].retry, *wal_store = db->stores[DB_STORE_GC_WAL].retry;
+    struct gc_config cfg = { .store = store, .wal_store = wal_store ? wal_store : store,
+                             .metrics = &db->metrics.gc,
                              .root = db->root, .manifests = db->manifests, .role = EPOCH_WRITER,
                              .memory = &db->gc.memory, .stopped = is_stopped, .arg = db };
     int rc;

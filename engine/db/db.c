@@ -129,6 +129,12 @@ uint64_t db_pending_bytes_locked(const struct shale_db *db)
     return db->imm_bytes + db->active_wal_bytes;
 }
 
+void db_note_memory_locked(struct shale_db *db)
+{
+    metric_set(db->metrics.wal_bytes, (int64_t)(db->wal.row_bytes + db->wal.flying_bytes));
+    metric_set(db->metrics.mem_bytes, (int64_t)db_pending_bytes_locked(db));
+}
+
 /* The list is sorted, as snapshots are taken at committed_seq, which never falls. */
 uint64_t db_snapshot_min_locked(const struct shale_db *db, uint64_t none)
 {

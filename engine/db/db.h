@@ -9,6 +9,7 @@
 #include "compact/compactor.h"
 #include "compact/gc.h"
 #include "db/conflict.h"
+#include "db/metrics.h"
 #include "manifest/manifest_store.h"
 #include "mem/batch.h"
 #include "mem/memtable.h"
@@ -83,6 +84,7 @@ struct wal_state {
     struct list pending;     /* of struct wal_batch, oldest first */
     size_t n_rows;           /* of pending */
     uint64_t row_bytes;      /* of pending */
+    uint64_t flying_bytes;   /* row bytes of the object in flight */
     int64_t since_ms;        /* monotonic; since when pending is not empty */
     uint64_t wanted_seq;     /* somebody waits until this is durable */
     uint64_t next_id;
@@ -111,9 +113,12 @@ struct shale_txn;
 struct shale_db {
     struct shale_options opt; /* set before any thread starts, then read-only; so are the next ones */
     char *root;
-    struct shale_store *store, *wal_store; /* owned retry wrappers; wal_store NULL: the same */
+    struct db_metrics metrics;
+    struct counted_store stores[DB_N_STORES];
+    struct shale_store *store, *wal_store; /* the first two of them, for use; wal_store NULL: the same */
     struct block_cache *cache;
     struct table_store ts;
+    struct table_store compactor_ts; /* on the compactor's store; counts nothing of its reads */
     bool has_ts;
     struct manifest_store *manifests;
     struct compactor *compactor;
@@ -188,6 +193,8 @@ void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms);
 bool db_may_retry(int rc);
 /* Bytes that count against max_unflushed_bytes. */
 uint64_t db_pending_bytes_locked(const struct shale_db *db);
+/* They, or what waits for the WAL, have changed: the gauges follow (R89). */
+void db_note_memory_locked(struct shale_db *db);
 /* Least seq of the snapshots, or none when there is none. */
 uint64_t db_snapshot_min_locked(const struct shale_db *db, uint64_t none);
 
@@ -268,8 +275,13 @@ void db_gc_main(void *arg);
 
 /* open.c, close.c. A handle of which nothing is open; NULL without memory. */
 struct shale_db *db_alloc(const struct shale_options *opt, const char *root);
-/* Stores and what reads and writes objects on them. Nothing is read or written yet. */
-int db_open_layers(struct shale_db *db, struct shale_store *store);
+/*
+ * Stores and what reads and writes objects on them, and what all of it counts, under the name of component. Nothing is read or
+ * written yet.
+ */
+int db_open_layers(struct shale_db *db, struct shale_store *store, const char *component);
+/* Whoever waits in a store goes on, see store_retry_stop. */
+void db_stop_stores(struct shale_db *db);
 /* Whether db->mv is of a database that can be opened, with these options. */
 int db_check_manifest(struct shale_db *db);
 /* SHALE_ECORRUPT when db->mv holds numbers that leave no room to count on. */

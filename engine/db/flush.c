@@ -50,7 +50,7 @@ static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
  */
 static int rows_for_l0(struct shale_db *db, const struct imm *m, uint64_t min_seq, struct iter **out)
 {
-    const struct fold_options fold = { .op = db->opt.merge_operator,
+    const struct fold_options fold = { .op = counted_operator_op(&db->metrics.flush_op),
                                        .same_expiry_only = true,
                                        .has_barrier = true,
                                        .barrier = min_seq };
@@ -133,8 +133,10 @@ static int build_l0(struct shale_db *db, const struct imm *m, struct sst_handle 
     if (rc == 0 && !sst_writer_is_empty(w)) {
         while ((rc = sst_writer_finish(w, out)) == SHALE_ETRANSIENT && wait_to_retry(db, rc, "upload of an L0 SST"))
             ; /* the bytes are kept (H13) */
-        if (rc == 0)
+        if (rc == 0) {
             w = NULL;
+            metric_count(db->metrics.l0_flush_bytes, sst_handle_size(*out));
+        }
     }
     sst_writer_free(w);
     return rc;

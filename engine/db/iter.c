@@ -67,6 +67,7 @@ int db_scan(struct shale_db *db, const struct key_range *range, const struct sha
     uint64_t max_seq;
     int rc;
 
+    metric_count(db->metrics.scans, 1);
     if (!it)
         return -ENOMEM;
     it->descending = opt && opt->descending;

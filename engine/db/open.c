@@ -69,24 +69,65 @@ struct shale_db *db_alloc(const struct shale_options *opt, const char *root)
     return db;
 }
 
-int db_open_layers(struct shale_db *db, struct shale_store *store)
+/* What the compactor and the collector ask of a store is told apart from what the handle itself does (R179). */
+static int open_stores(struct shale_db *db, struct shale_store *store, const char *component)
+{
+    const struct {
+        struct shale_store *inner; /* NULL: there is none */
+        const char *component, *type;
+    } of[DB_N_STORES] = {
+        [DB_STORE_MAIN] = { store, component, "main" },
+        [DB_STORE_WAL] = { db->opt.wal_store, component, "wal" },
+        [DB_STORE_COMPACTOR] = { db->opt.read_only || !db->opt.compactor.enabled ? NULL : store, "compactor", "main" },
+        [DB_STORE_GC] = { db->opt.read_only ? NULL : store, "gc", "main" },
+        [DB_STORE_GC_WAL] = { db->opt.read_only ? NULL : db->opt.wal_store, "gc", "wal" },
+    };
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < DB_N_STORES; i++)
+        if (of[i].inner)
+            rc = counted_store_open(&db->stores[i], of[i].inner, NULL, db->metrics.registry, of[i].component,
+                                    of[i].type);
+    db->store = db->stores[DB_STORE_MAIN].retry;
+    db->wal_store = db->stores[DB_STORE_WAL].retry;
+    return rc;
+}
+
+static int open_tables(struct shale_db *db)
 {
     const struct sst_format format = { .codec = db->opt.codec,
                                        .block_size = db->opt.block_size,
                                        .min_filter_keys = db->opt.min_filter_keys,
                                        .filter_bits_per_key = db->opt.filter_bits_per_key };
-    int rc = store_retry_new(store, NULL, &db->store);
+    struct shale_store *compactor = db->stores[DB_STORE_COMPACTOR].retry;
+    int rc = table_store_init(&db->ts, db->store, db->wal_store ? db->wal_store : db->store, db->root, &format,
+                              db->cache);
 
-    if (rc == 0 && db->opt.wal_store)
-        rc = store_retry_new(db->opt.wal_store, NULL, &db->wal_store);
+    if (rc < 0)
+        return rc;
+    db->ts.metrics = &db->metrics.tables;
+    db->has_ts = true;
+    return compactor ? table_store_init(&db->compactor_ts, compactor, compactor, db->root, &format, db->cache) : 0;
+}
+
+void db_stop_stores(struct shale_db *db)
+{
+    for (int i = 0; i < DB_N_STORES; i++)
+        counted_store_stop(&db->stores[i]);
+}
+
+int db_open_layers(struct shale_db *db, struct shale_store *store, const char *component)
+{
+    int rc = db_metrics_init(&db->metrics, &db->opt);
+
+    if (rc == 0)
+        rc = open_stores(db, store, component);
     if (rc == 0 && db->opt.block_cache_bytes)
         rc = block_cache_new(db->opt.block_cache_bytes, &db->cache);
     if (rc == 0)
-        rc = table_store_init(&db->ts, db->store, db->wal_store ? db->wal_store : db->store, db->root, &format,
-                              db->cache);
+        rc = open_tables(db);
     if (rc < 0)
         return rc;
-    db->has_ts = true;
     return manifest_store_new(db->store, db->root, db->opt.manifest_update_timeout_ms, &db->manifests);
 }
 
@@ -243,11 +284,13 @@ static void on_published(void *arg, struct manifest_version *v)
 /* They may run, and call back into db_install, before this returns. */
 static int start_threads(struct shale_db *db)
 {
-    const struct compactor_config cfg = { .store = db->store,
+    const struct compactor_config cfg = { .store = db->stores[DB_STORE_COMPACTOR].retry,
                                           .root = db->root,
                                           .manifests = db->manifests,
-                                          .ts = &db->ts,
+                                          .ts = &db->compactor_ts,
                                           .opt = &db->opt,
+                                          .registry = db->metrics.registry,
+                                          .metrics = &db->metrics.compactor,
                                           .published = on_published,
                                           .arg = db,
                                           .stands_by = true };
@@ -269,7 +312,7 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
 {
     uint64_t last = 0, after = 0;
     bool fresh = false;
-    int rc = db_open_layers(db, store);
+    int rc = db_open_layers(db, store, "db");
 
     if (rc == 0)
         rc = load_manifest(db, create && !db->opt.read_only, &fresh);
@@ -309,6 +352,10 @@ int shale_db_open(struct shale_store *store, const char *path, const struct shal
     if (rc == 0) {
         log_info("database '%s' recovered: epoch %" PRIu64 ", manifest %" PRIu64 ", next WAL id %" PRIu64, db->root,
                  db->writer_epoch, db->mv->id, db->wal.next_id);
+        mutex_lock(&db->mu);
+        db_note_memory_locked(db);
+        metric_set(db->metrics.l0_ssts, (int64_t)db->mv->m.n_l0);
+        mutex_unlock(&db->mu);
         rc = db->opt.read_only ? 0 : start_threads(db);
     }
     if (rc < 0) {

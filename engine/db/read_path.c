@@ -20,7 +20,7 @@ void db_read_layers(struct shale_db *db, const struct db_view *v, uint64_t max_s
         .tables_after = v->tables_after,
         .manifest = &v->mv->m,
         .ts = &db->ts,
-        .op = db->opt.merge_operator,
+        .op = counted_operator_op(&db->metrics.read_op),
         .max_seq = max_seq,
         .fill_cache = !opt || !opt->no_cache_fill,
         .expire_now = db->opt.read_expired ? SHALE_NO_TS : db_now_ms(db),
@@ -35,6 +35,7 @@ int db_get_row(struct shale_db *db, struct shale_slice key, const struct shale_r
     uint64_t max_seq;
     int rc;
 
+    metric_count(db->metrics.gets, 1);
     if (key.len == 0 || key.len > SHALE_KEY_MAX)
         return err_set(-EINVAL, "a key has 1 to %u bytes, not %zu", SHALE_KEY_MAX, key.len);
     v = db_view_get(db, opt, &max_seq);

@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "manifest/checkpoint.h"
 #include "object/paths.h"
-#include "object/store_retry.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -62,6 +61,7 @@ static struct shale_options db_options(const struct shale_reader_options *opt)
     o.wal_store = opt->wal_store;
     o.merge_operator = opt->merge_operator;
     o.clock = opt->clock;
+    o.metrics = opt->metrics;
     return o;
 }
 
@@ -115,7 +115,7 @@ static int begin_following(struct shale_reader *r)
 static int open_state(struct shale_reader *r, struct shale_store *store)
 {
     struct shale_db *db = r->db;
-    int rc = db_open_layers(db, store);
+    int rc = db_open_layers(db, store, "reader");
 
     if (rc == 0)
         rc = manifest_store_load_latest(db->manifests, &db->mv);
@@ -249,10 +249,7 @@ static void stop_following(struct shale_reader *r)
     db->stop = true;
     cond_broadcast(&r->work);
     mutex_unlock(&db->mu);
-    if (db->store)
-        store_retry_stop(db->store);
-    if (db->wal_store)
-        store_retry_stop(db->wal_store);
+    db_stop_stores(db);
     worker_join(&r->thread);
 }
 

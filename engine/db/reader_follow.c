@@ -58,6 +58,7 @@ static void show(struct shale_reader *r, struct db_view *view, uint64_t seq)
     }
     if (seq > db->committed_seq)
         db->committed_seq = db->durable_seq = db->last_seq = seq;
+    metric_set(db->metrics.l0_ssts, (int64_t)db->mv->m.n_l0);
     db->wal.last_id = r->after_wal_id;
     db->wal.next_id = r->after_wal_id + 1;
     mutex_unlock(&db->mu);

@@ -207,6 +207,7 @@ static void drop_covered_locked(struct shale_db *db, struct list *dead)
         db->n_imms--;
         db->imm_bytes -= m->row_bytes;
         db->l0_flushes++;
+        metric_count(db->metrics.memtable_flushes, 1);
         imm_unref_locked(m, dead);
     }
 }
@@ -230,6 +231,8 @@ void db_install(struct shale_db *db, struct manifest_version *v)
         old = db->mv;
         db->mv = v;
         drop_covered_locked(db, &dead);
+        db_note_memory_locked(db);
+        metric_set(db->metrics.l0_ssts, (int64_t)v->m.n_l0);
         fresh = view_build_locked(db);
         if (fresh) { /* otherwise the old view goes on: it shows the same rows */
             old_view = db->view;

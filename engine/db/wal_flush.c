@@ -79,6 +79,7 @@ void db_wal_request_locked(struct shale_db *db, uint64_t seq)
     if (db->wal.wanted_seq >= seq)
         return;
     db->wal.wanted_seq = seq;
+    metric_count(db->metrics.wal_flush_requests, 1);
     cond_signal(&db->wal_work);
 }
 
@@ -188,6 +189,8 @@ static void take_locked(struct shale_db *db, struct wal_object *o)
 
     *o = (struct wal_object){ .id = w->next_id };
     list_init(&o->batches);
+    if (w->wanted_seq < list_entry(w->pending.next, struct wal_batch, node)->seq)
+        metric_count(db->metrics.wal_flush_requests, 1); /* the time or the size asked for it */
     do {
         struct wal_batch *b = list_entry(w->pending.next, struct wal_batch, node);
 
@@ -199,6 +202,7 @@ static void take_locked(struct shale_db *db, struct wal_object *o)
     } while (!list_empty(&w->pending) && o->row_bytes < max);
     w->n_rows -= o->n_rows;
     w->row_bytes -= o->row_bytes;
+    w->flying_bytes = o->row_bytes;
     w->since_ms = clock_mono_ms(); /* of what stays behind, which is much: it is due at once */
 }
 
@@ -348,6 +352,9 @@ static void done_locked(struct shale_db *db, const struct wal_object *o)
     w->last_id = o->id;
     w->next_id = o->id + 1;
     w->objects++;
+    w->flying_bytes = 0;
+    metric_count(db->metrics.wal_flushes, 1);
+    db_note_memory_locked(db);
     w->last_woken = w->n_waiters;
     w->n_waiters = 0; /* who has to go on waiting counts itself again */
     db->durable_seq = o->last_seq;

@@ -109,6 +109,7 @@ static int enter(struct shale_db *db)
         while ((rc = db_alive_locked(db)) == 0 && is_full_locked(db)) {
             if (db->opt.wal_enabled)
                 db_wal_request_locked(db, db->committed_seq);
+            metric_count(db->metrics.backpressure, 1);
             db_wait_locked(db, &db->room, 0);
         }
         mutex_unlock(&db->mu);
@@ -147,6 +148,7 @@ static void publish(struct shale_db *db, const struct shale_write_result *w, str
         cond_signal(&db->wal_work);
     }
     db->last_seq = db->committed_seq = w->seq;
+    db_note_memory_locked(db);
     db->last_tick = w->create_ts;
     (void)seq_tracker_record(&db->tracker, w->seq, w->create_ts); /* best effort: a missing point only is coarser */
     if (db_freeze_is_due_locked(db, db->wal.last_id))
@@ -228,6 +230,8 @@ int db_write(struct shale_db *db, const struct shale_batch *b, struct shale_txn 
     int64_t now = 0;
     int rc = db_writable(db);
 
+    metric_count(db->metrics.write_batches, 1);
+    metric_count(db->metrics.write_ops, shale_batch_count(b));
     if (rc == 0)
         rc = db_alive(db);
     if (rc < 0)
@@ -236,7 +240,7 @@ int db_write(struct shale_db *db, const struct shale_batch *b, struct shale_txn 
         return err_set(-EINVAL, "an empty write batch is not allowed");
     rc = tick(db, &now);
     if (rc == 0)
-        rc = batch_to_rows(b, now, db->opt.default_ttl_ms, db->opt.merge_operator, &rows);
+        rc = batch_to_rows(b, now, db->opt.default_ttl_ms, counted_operator_op(&db->metrics.flush_op), &rows);
     if (rc == 0)
         rc = commit(db, txn, &rows, now, out);
     batch_rows_fini(&rows);
@@ -296,6 +300,7 @@ int shale_db_flush(struct shale_db *db, enum shale_flush_kind kind)
 {
     int rc = db_writable(db);
 
+    metric_count(db->metrics.flushes, 1);
     if (rc < 0)
         return rc;
     if (kind == SHALE_FLUSH_MEMTABLE)

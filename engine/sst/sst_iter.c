@@ -62,6 +62,7 @@ struct sst_iter {
     bool has_rows;
     bool edge;                 /* rows of this block can lie behind the end of the range */
     bool leading;              /* rows can still lie before its start */
+    bool may_be_false;         /* a filter said that the key of the range may be there, and it did not come yet */
     bool has_last;
     struct shale_slice last;   /* key of the row given out last; borrowed from rows or group */
     struct key_group group;
@@ -101,6 +102,9 @@ static void release(struct sst_iter *it)
 
 static int finish(struct sst_iter *it)
 {
+    if (it->may_be_false && !it->has_last)
+        table_metrics_false_positive(it->window.ts->metrics);
+    it->may_be_false = false;
     release(it);
     it->state = ST_DONE;
     return SHALE_END;
@@ -240,8 +244,12 @@ static int ask_filter(struct sst_iter *it)
 
     if (rc < 0)
         return rc;
-    rc = !f || filter_may_contain(&f->f, filter_hash(it->range.from));
+    if (!f)
+        return 1;
+    rc = filter_may_contain(&f->f, filter_hash(it->range.from));
     table_filter_unref(f);
+    table_metrics_filter(it->window.ts->metrics, rc);
+    it->may_be_false = rc;
     return rc;
 }
 

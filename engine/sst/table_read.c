@@ -57,8 +57,8 @@ static int store_failed(int rc, const struct sst_part *part)
  * part; the function that frees an item tells what it is.)
  * WAL objects are read once, at recovery, and would only push out what is useful.
  */
-static struct cache_item *cache_find(struct table_store *ts, const struct sst_source *src, uint64_t offset,
-                                     void (*type)(struct cache_item *))
+static struct cache_item *cache_find(struct table_store *ts, const struct sst_source *src, enum table_part part,
+                                     uint64_t offset, void (*type)(struct cache_item *))
 {
     struct cache_item *item;
 
@@ -69,6 +69,7 @@ static struct cache_item *cache_find(struct table_store *ts, const struct sst_so
         cache_item_unref(item);
         item = NULL;
     }
+    table_metrics_access(ts->metrics, part, item != NULL);
     return item;
 }
 
@@ -184,7 +185,7 @@ static int index_load(struct table_store *ts, const struct sst_source *src, stru
 int table_index_read(struct table_store *ts, const struct sst_source *src, struct table_index **out)
 {
     uint64_t offset = src->sst->info.index_offset;
-    struct cache_item *item = cache_find(ts, src, offset, index_free);
+    struct cache_item *item = cache_find(ts, src, TABLE_PART_INDEX, offset, index_free);
     struct table_index *i;
     int rc;
 
@@ -253,7 +254,7 @@ int table_filter_read(struct table_store *ts, const struct sst_source *src, stru
         *out = NULL;
         return 0;
     }
-    item = cache_find(ts, src, info->filter_offset, filter_free);
+    item = cache_find(ts, src, TABLE_PART_FILTER, info->filter_offset, filter_free);
     if (item) {
         *out = container_of(item, struct table_filter, item);
         return 0;
@@ -445,7 +446,7 @@ int table_blocks_read(struct table_store *ts, const struct sst_source *src, cons
 
     assert(n > 0 && first < x->n && n <= x->n - first);
     for (size_t i = 0; i < n; i++) {
-        struct cache_item *item = cache_find(ts, src, x->offsets[first + i], block_free);
+        struct cache_item *item = cache_find(ts, src, TABLE_PART_BLOCK, x->offsets[first + i], block_free);
 
         out[i] = item ? container_of(item, struct block, item) : NULL;
         missing += !item;

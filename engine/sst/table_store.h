@@ -7,6 +7,7 @@
 #include "format/iter.h"
 #include "format/manifest_codec.h"
 #include "sst/block_cache.h"
+#include "sst/table_metrics.h"
 
 #include <shale/object_store.h>
 
@@ -30,6 +31,7 @@ struct table_store {
     struct shale_store *wal_store; /* borrowed; the same one when WAL objects have none of their own */
     char *root;                    /* path of the database, owned */
     struct block_cache *cache;     /* borrowed; may be NULL */
+    const struct table_metrics *metrics; /* borrowed; NULL, as after init: nothing is counted. Set before it is shared */
     struct sst_format format;
     struct mutex mu;               /* rank 600; guards externals */
     struct external_sst *externals; /* SSTs that lie under another database's path, sorted by id; owned */

@@ -19,7 +19,7 @@
 #include "lib/temp_dir.h"
 #include "object/store.h"
 #include "object/store_dir.h"
-#include "object/store_retry.h"
+#include "object/store_metered.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -29,7 +29,8 @@ enum kind { MEMORY, DIRECTORY, DIRECTORY_NO_LINK, FAULTY_MEMORY, FAULTY_DIRECTOR
 struct fixture {
     enum kind kind;
     char *dir;
-    struct shale_store *inner, *fault, *retry;
+    struct shale_store *inner, *fault, *metered, *retry;
+    struct shale_metrics *metrics;
     struct shale_store *s; /* what is tested */
 };
 
@@ -45,7 +46,9 @@ static void fixture_wrap(struct fixture *f)
     f->fault = store_fault_new(f->inner);
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
         store_fault_add(f->fault, &rules[i]);
-    assert_int_equal(store_retry_new(f->fault, &opt, &f->retry), 0);
+    assert_int_equal(shale_metrics_new(SHALE_METRIC_INFO, NULL, &f->metrics), 0);
+    assert_int_equal(store_metered_new(f->fault, f->metrics, "db", "main", &f->metered), 0);
+    assert_int_equal(store_retry_new(f->metered, &opt, &f->retry), 0);
     f->s = f->retry;
 }
 
@@ -99,6 +102,8 @@ static int teardown(void **state)
     struct fixture *f = *state;
 
     shale_store_close(f->retry);
+    shale_store_close(f->metered);
+    shale_metrics_free(f->metrics);
     shale_store_close(f->fault);
     shale_store_close(f->inner);
     temp_dir_remove(f->dir);
@@ -650,6 +655,6 @@ int main(void)
     return cmocka_run_group_tests_name("memory", memory, NULL, NULL) +
            cmocka_run_group_tests_name("directory", directory, NULL, NULL) +
            cmocka_run_group_tests_name("directory without links", directory_no_link, NULL, NULL) +
-           cmocka_run_group_tests_name("retry(fault(memory))", faulty_memory, NULL, NULL) +
-           cmocka_run_group_tests_name("retry(fault(directory))", faulty_directory, NULL, NULL);
+           cmocka_run_group_tests_name("retry(metered(fault(memory)))", faulty_memory, NULL, NULL) +
+           cmocka_run_group_tests_name("retry(metered(fault(directory)))", faulty_directory, NULL, NULL);
 }

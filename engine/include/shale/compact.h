@@ -90,7 +90,7 @@ struct shale_compactor_config {
 /*
  * Take over the compactor epoch of the database and compact until closed. Of opt count merge_operator,
  * compaction_filter, the form of SSTs (codec, block_size, min_filter_keys, filter_bits_per_key), clock,
- * manifest_update_timeout_ms and compactor (but enabled): whoever writes the database has to use the same merge
+ * manifest_update_timeout_ms, metrics and compactor (but enabled): whoever writes the database has to use the same merge
  * operator and filter (H18). -ENOENT when there is no database.
  * Each compaction leaves a checkpoint of the state before it, for 15 minutes: until then a collector spares its
  * sources, which scans and the writer may still read (R230).

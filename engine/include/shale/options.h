@@ -9,6 +9,7 @@
 extern "C" {
 #endif
 
+struct shale_metrics;
 struct shale_store;
 
 /*
@@ -153,6 +154,7 @@ struct shale_options {
     const struct shale_merge_operator *merge_operator;
     const struct shale_compaction_filter *compaction_filter;
     const struct shale_clock *clock;    /* NULL: the system's */
+    struct shale_metrics *metrics;      /* NULL; count here (shale/metrics.h) and not in a registry of the handle's own */
     uint64_t seed;                      /* 0: random ids from the kernel; else ids follow from the seed (tests) */
 };
 

@@ -35,6 +35,7 @@ struct shale_reader_options {
     struct shale_store *wal_store;     /* as in shale_options, as is the rest */
     const struct shale_merge_operator *merge_operator;
     const struct shale_clock *clock;
+    struct shale_metrics *metrics;
 };
 
 SHALE_API void shale_reader_options_init(struct shale_reader_options *opt);
