@@ -106,7 +106,7 @@ static int check_sst(struct table_store *ts, const struct sst_handle *h, struct 
     if (rc == 0 && (!same_info(&own->info, &h->info) || own->version != h->version))
         rc = err_set(SHALE_ECORRUPT, "its info section differs from the manifest's copy");
     if (rc == 0)
-        rc = sst_scan_object(slice_of_buf(&object), (const char *)name.data, check_row, &k);
+        rc = sst_scan_object(slice_of_buf(&object), (const char *)name.data, ts->format.transformer, check_row, &k);
     if (rc == 0)
         rc = check_rows(&k);
     if (rc == 0)
@@ -137,7 +137,8 @@ static int check_manifest(struct table_store *ts, const struct manifest *m, stru
 
 static int check_ssts(struct cli *c, struct totals *t)
 {
-    const struct sst_format format = { .block_size = c->opt.block_size };
+    const struct sst_format format = { .block_size = c->opt.block_size,
+                                       .transformer = c->opt.block_transformer };
     struct manifest_version *v = NULL;
     struct manifest_store *s = NULL;
     struct table_store ts;

@@ -26,6 +26,7 @@ enum {
     OPT_COMPACTOR,
     OPT_MAX_SST_SIZE,
     OPT_MIN_SOURCES,
+    OPT_BLOCK_TRANSFORMER,
     OPT_WAL_URL,
     OPT_FULL,
     OPT_L0,
@@ -72,6 +73,7 @@ static const struct option long_options[] = {
     { "compactor", no_argument, NULL, OPT_COMPACTOR },
     { "max-sst-size", required_argument, NULL, OPT_MAX_SST_SIZE },
     { "min-sources", required_argument, NULL, OPT_MIN_SOURCES },
+    { "block-transformer", required_argument, NULL, OPT_BLOCK_TRANSFORMER },
     { "wal-url", required_argument, NULL, OPT_WAL_URL },
     { "full", no_argument, NULL, OPT_FULL },
     { "l0", no_argument, NULL, OPT_L0 },
@@ -112,6 +114,7 @@ static const char usage_options[] =
     "\n"
     "Options of every command\n"
     "  --merge-op append|sum|none  how operands are folded (append)\n"
+    "  --block-transformer xor     blocks are stored so, with each byte exclusive-or a5 (none)\n"
     "  --wal-url URL               store of the WAL objects, where the database has one of its own\n"
     "  --clock MS                  a clock that stands at this Unix time; a script may move it\n"
     "  --seed N                    ids follow from this number\n"
@@ -237,6 +240,8 @@ static int set_open_option(struct cli *c, int opt, const char *arg)
         return text_parse_u64(arg, "--max-sst-size", UINT64_MAX, &c->opt.compactor.max_sst_size);
     case OPT_MIN_SOURCES:
         return parse_u32(arg, "--min-sources", &c->opt.compactor.min_sources);
+    case OPT_BLOCK_TRANSFORMER:
+        return cli_block_transformer(arg, &c->opt.block_transformer);
     default:
         c->wal_url = arg;
         return 0;

@@ -45,7 +45,7 @@ int shale_db_gc(struct shale_db *db, const struct shale_gc_options *opt, struct 
     struct shale_gc_result res = { 0 };
     struct shale_gc_options defaults;
     struct gc_config cfg = { .store = db->store, .wal_store = db->wal_store ? db->wal_store : db->store,
-                             .root = db->root, .manifests = db->manifests, .role = EPOCH_WRITER,
+                             .root = db->root, .transformer = db->opt.block_transformer, .manifests = db->manifests, .role = EPOCH_WRITER,
                              .memory = &db->gc.memory, .stopped = is_stopped, .arg = db };
     int rc;
 

@@ -37,13 +37,13 @@ void shale_inspect_close(struct shale_inspect *in)
 }
 
 static int open_layers(struct shale_inspect *in, struct shale_store *store, const char *path,
-                       struct shale_store *wal_store)
+                       const struct shale_inspect_options *opt)
 {
-    const struct sst_format format = { .codec = SHALE_CODEC_NONE }; /* nothing is written */
+    const struct sst_format format = { .transformer = opt->block_transformer }; /* nothing is written */
     int rc = store_retry_new(store, NULL, &in->store);
 
-    if (rc == 0 && wal_store)
-        rc = store_retry_new(wal_store, NULL, &in->wal_store);
+    if (rc == 0 && opt->wal_store)
+        rc = store_retry_new(opt->wal_store, NULL, &in->wal_store);
     if (rc == 0)
         rc = table_store_init(&in->ts, in->store, in->wal_store ? in->wal_store : in->store, path, &format, NULL);
     if (rc < 0)
@@ -52,9 +52,10 @@ static int open_layers(struct shale_inspect *in, struct shale_store *store, cons
     return manifest_store_new(in->store, path, 1, &in->manifests);
 }
 
-int shale_inspect_open(struct shale_store *store, const char *path, struct shale_store *wal_store,
+int shale_inspect_open(struct shale_store *store, const char *path, const struct shale_inspect_options *opt,
                        struct shale_inspect **out)
 {
+    const struct shale_inspect_options defaults = { 0 };
     struct shale_inspect *in;
     int rc = path_check_root(path);
 
@@ -63,7 +64,7 @@ int shale_inspect_open(struct shale_store *store, const char *path, struct shale
     in = mem_zalloc(sizeof(*in));
     if (!in)
         return -ENOMEM;
-    rc = open_layers(in, store, path, wal_store);
+    rc = open_layers(in, store, path, opt ? opt : &defaults);
     if (rc < 0) {
         shale_inspect_close(in);
         return rc;
@@ -127,7 +128,7 @@ int shale_inspect_wal_rows(struct shale_inspect *in, uint64_t id, shale_row_fn f
     if (rc == 0)
         rc = shale_store_get(in->ts.wal_store, name, &object);
     if (rc == 0 && object.len > 0) /* later versions of SlateDB fence with an object of no bytes */
-        rc = sst_scan_object(slice_of_buf(&object), name, fn, arg);
+        rc = sst_scan_object(slice_of_buf(&object), name, in->ts.format.transformer, fn, arg);
     shale_buf_fini(&object);
     return rc;
 }

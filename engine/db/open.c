@@ -71,10 +71,7 @@ struct shale_db *db_alloc(const struct shale_options *opt, const char *root)
 
 int db_open_layers(struct shale_db *db, struct shale_store *store)
 {
-    const struct sst_format format = { .codec = db->opt.codec,
-                                       .block_size = db->opt.block_size,
-                                       .min_filter_keys = db->opt.min_filter_keys,
-                                       .filter_bits_per_key = db->opt.filter_bits_per_key };
+    const struct sst_format format = sst_format_of(&db->opt);
     int rc = store_retry_new(store, NULL, &db->store);
 
     if (rc == 0 && db->opt.wal_store)

@@ -19,7 +19,6 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "format/block.h"
-#include "sst/sst_section.h"
 
 #include <errno.h>
 
@@ -36,6 +35,7 @@ struct sst_writer {
     bool sealed;               /* every byte is in pending or written */
     int failed;                /* not 0: what every later call returns, for bytes are missing */
     struct shale_buf name;
+    struct section_form form;  /* of every section but the info */
     struct block_builder block;
     struct shale_buf raw;      /* payload of the part at hand */
     struct shale_buf scratch;  /* the same, compressed */
@@ -63,6 +63,7 @@ int sst_writer_new(struct table_store *ts, struct shale_ulid id, bool cache, str
     w->ts = ts;
     w->id = id;
     w->cache = cache && ts->cache;
+    w->form = sst_format_form(&ts->format);
     block_builder_init(&w->block, BLOCK_V2, ts->format.block_size);
     rc = table_store_sst_name(ts, id, &w->name);
     if (rc < 0) {
@@ -159,13 +160,13 @@ static int write_if_much(struct sst_writer *w, size_t len)
  * raw.len is an upper guess of what is added; a codec may add a little, which the buffer's growth
  * takes.
  */
-static int put_section(struct sst_writer *w, enum shale_codec codec, uint64_t *len)
+static int put_section(struct sst_writer *w, const struct section_form *form, uint64_t *len)
 {
     uint64_t start = writer_offset(w);
     int rc = write_if_much(w, w->raw.len);
 
     if (rc == 0)
-        rc = section_encode(slice_of_buf(&w->raw), codec, &w->scratch, &w->pending);
+        rc = section_encode(slice_of_buf(&w->raw), form, &w->scratch, &w->pending);
     if (rc < 0)
         return rc;
     *len = writer_offset(w) - start;
@@ -188,7 +189,7 @@ static int end_block(struct sst_writer *w, uint64_t *stored_len)
         return rc;
     if (w->cache && w->raw.len <= CACHED_BLOCK_MAX)
         table_cache_block(w->ts, w->id, writer_offset(w), slice_of_buf(&w->raw));
-    rc = put_section(w, w->ts->format.codec, stored_len);
+    rc = put_section(w, &w->form, stored_len);
     if (rc < 0)
         return rc;
     w->stats.blocks[w->stats.n_blocks++] = w->block_stats;
@@ -314,7 +315,7 @@ static int put_filter(struct sst_writer *w)
     rc = filter_builder_finish(&w->filter, w->ts->format.filter_bits_per_key, &w->raw);
     if (rc == 0 && w->cache)
         rc = buf_set(&w->filter_payload, slice_of_buf(&w->raw));
-    return rc < 0 ? rc : put_section(w, w->info.codec, &w->info.filter_len);
+    return rc < 0 ? rc : put_section(w, &w->form, &w->info.filter_len);
 }
 
 static int put_index(struct sst_writer *w)
@@ -326,7 +327,7 @@ static int put_index(struct sst_writer *w)
     rc = sst_index_builder_finish(&w->index, &w->raw);
     if (rc == 0 && w->cache)
         rc = buf_set(&w->index_payload, slice_of_buf(&w->raw));
-    return rc < 0 ? rc : put_section(w, w->info.codec, &w->info.index_len);
+    return rc < 0 ? rc : put_section(w, &w->form, &w->info.index_len);
 }
 
 static int put_stats(struct sst_writer *w)
@@ -336,7 +337,7 @@ static int put_stats(struct sst_writer *w)
     w->info.stats_offset = writer_offset(w);
     buf_clear(&w->raw);
     rc = sst_stats_encode(&w->stats, &w->raw);
-    return rc < 0 ? rc : put_section(w, w->info.codec, &w->info.stats_len);
+    return rc < 0 ? rc : put_section(w, &w->form, &w->info.stats_len);
 }
 
 static int put_info(struct sst_writer *w)
@@ -349,7 +350,7 @@ static int put_info(struct sst_writer *w)
     buf_clear(&w->raw);
     rc = sst_info_encode(&w->info, &w->raw);
     if (rc == 0)
-        rc = put_section(w, SHALE_CODEC_NONE, &len);
+        rc = put_section(w, &section_plain, &len);
     if (rc < 0)
         return rc;
     sst_trailer_encode(&t, bytes);
@@ -365,7 +366,7 @@ static int seal(struct sst_writer *w)
     uint64_t len;
     int rc;
 
-    w->info.codec = w->ts->format.codec;
+    w->info.codec = w->form.codec;
     w->info.type = SST_COMPACTED;
     rc = end_block(w, &len);
     if (rc == 0)

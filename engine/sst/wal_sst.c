@@ -11,13 +11,13 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "format/block.h"
-#include "sst/sst_section.h"
 
 #include <errno.h>
 
 /* A WAL object is made whole in memory: its rows are there anyway, and it is bounded by what waits for a commit. */
 struct wal_sst {
     const struct sst_format *format;
+    struct section_form form;
     struct shale_buf *out;
     size_t start; /* of the object in out */
     struct block_builder block;
@@ -28,7 +28,8 @@ struct wal_sst {
 
 static void wal_sst_init(struct wal_sst *w, const struct sst_format *format, struct shale_buf *out)
 {
-    *w = (struct wal_sst){ .format = format, .out = out, .start = out->len, .info = { .codec = format->codec } };
+    *w = (struct wal_sst){ .format = format, .form = sst_format_form(format), .out = out, .start = out->len,
+                           .info = { .codec = format->codec } };
     block_builder_init(&w->block, BLOCK_V2, format->block_size);
 }
 
@@ -46,9 +47,9 @@ static uint64_t wal_offset(const struct wal_sst *w)
     return w->out->len - w->start;
 }
 
-static int put_raw(struct wal_sst *w, enum shale_codec codec)
+static int put_raw(struct wal_sst *w, const struct section_form *form)
 {
-    return section_encode(slice_of_buf(&w->raw), codec, &w->scratch, w->out);
+    return section_encode(slice_of_buf(&w->raw), form, &w->scratch, w->out);
 }
 
 static int end_block(struct wal_sst *w)
@@ -57,7 +58,7 @@ static int end_block(struct wal_sst *w)
 
     buf_clear(&w->raw);
     rc = block_builder_finish(&w->block, &w->raw);
-    return rc < 0 ? rc : put_raw(w, w->format->codec);
+    return rc < 0 ? rc : put_raw(w, &w->form);
 }
 
 static int add_row(struct wal_sst *w, const struct shale_row *row, bool is_first)
@@ -90,7 +91,7 @@ static int put_index(struct wal_sst *w)
     buf_clear(&w->raw);
     rc = sst_index_builder_finish(&w->index, &w->raw);
     if (rc == 0)
-        rc = put_raw(w, w->format->codec);
+        rc = put_raw(w, &w->form);
     w->info.index_len = wal_offset(w) - w->info.index_offset;
     return rc;
 }
@@ -104,7 +105,7 @@ static int put_end(struct wal_sst *w)
     buf_clear(&w->raw);
     rc = sst_info_encode(&w->info, &w->raw);
     if (rc == 0)
-        rc = put_raw(w, SHALE_CODEC_NONE);
+        rc = put_raw(w, &section_plain);
     if (rc < 0)
         return rc;
     sst_trailer_encode(&t, bytes);
@@ -151,7 +152,7 @@ int wal_fence_encode(const struct sst_format *format, struct shale_buf *out)
     if (rc == 0)
         rc = sst_stats_encode(&none, &w.raw);
     if (rc == 0)
-        rc = put_raw(&w, format->codec);
+        rc = put_raw(&w, &w.form);
     w.info.stats_len = wal_offset(&w) - w.info.stats_offset;
     if (rc == 0)
         rc = put_end(&w);

@@ -15,8 +15,14 @@ extern "C" {
  */
 struct shale_inspect;
 
-/* Stores are borrowed until the end; wal_store NULL: WAL objects lie in store. The database need not exist. */
-SHALE_API int shale_inspect_open(struct shale_store *store, const char *path, struct shale_store *wal_store,
+/* All zero is what most databases need. Pointers are borrowed until the end. */
+struct shale_inspect_options {
+    struct shale_store *wal_store;                           /* NULL: WAL objects lie in the main store */
+    const struct shale_block_transformer *block_transformer; /* that of the database, see shale/hooks.h */
+};
+
+/* opt may be NULL. store is borrowed until the end. The database need not exist. */
+SHALE_API int shale_inspect_open(struct shale_store *store, const char *path, const struct shale_inspect_options *opt,
                                  struct shale_inspect **out);
 SHALE_API void shale_inspect_close(struct shale_inspect *in); /* NULL is fine */
 

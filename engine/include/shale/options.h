@@ -2,7 +2,7 @@
 #ifndef SHALE_OPTIONS_H
 #define SHALE_OPTIONS_H
 
-#include <shale/error.h>
+#include <shale/hooks.h>
 #include <stdbool.h>
 
 #ifdef __cplusplus
@@ -152,6 +152,7 @@ struct shale_options {
     struct shale_store *wal_store;      /* NULL; a store of its own for WAL objects */
     const struct shale_merge_operator *merge_operator;
     const struct shale_compaction_filter *compaction_filter;
+    const struct shale_block_transformer *block_transformer; /* shale/hooks.h */
     const struct shale_clock *clock;    /* NULL: the system's */
     uint64_t seed;                      /* 0: random ids from the kernel; else ids follow from the seed (tests) */
 };
