@@ -104,13 +104,15 @@ int cmd_checkpoint_refresh(struct cli *c);
 int cmd_checkpoint_delete(struct cli *c);
 int cmd_clone(struct cli *c);
 int cmd_gc(struct cli *c);
+int cmd_properties(struct cli *c);
 int cmd_seq_to_ts(struct cli *c);
 int cmd_ts_to_seq(struct cli *c);
 
 /* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);
-/* "xor" or "none". The same. */
+/* "xor" or "none"; "counts" or "none". The same. */
 int cli_block_transformer(const char *name, const struct shale_block_transformer **out);
+int cli_property_collector(const char *name, const struct shale_property_collector **out);
 /* ttl=MS, expire_at=MS or noexpiry; several words, the first counts. */
 int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out);
 /* Decode every SST under wal/ and compacted/ and print its rows; out NULL: only decode. */

@@ -157,6 +157,24 @@ static int check_ssts(struct cli *c, struct totals *t)
     return rc;
 }
 
+static int nothing_to_say(void *arg, const struct shale_properties *p)
+{
+    (void)arg, (void)p;
+    return 0;
+}
+
+/* What the property collector left of the newest state can be read. */
+static int check_properties(struct cli *c)
+{
+    struct shale_inspect *in = NULL;
+    int rc = cli_open_inspect(c, &in);
+
+    if (rc == 0)
+        rc = shale_inspect_properties(in, NULL, nothing_to_say, NULL);
+    shale_inspect_close(in);
+    return rc;
+}
+
 /* ---- comparing a scan with a file of rows ---- */
 
 #define COLUMNS_MAX 5
@@ -304,6 +322,8 @@ int cmd_check(struct cli *c)
         rc = check_ssts(c, &t);
     if (rc == 0)
         rc = cli_print_objects(c, NULL);
+    if (rc == 0)
+        rc = check_properties(c);
     if (rc == 0 && c->expected)
         rc = compare_file(c, &n_rows);
     if (rc == SHALE_ECORRUPT)

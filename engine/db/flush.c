@@ -127,6 +127,8 @@ static int build_l0(struct shale_db *db, const struct imm *m, struct sst_handle 
         return rc; /* each constructor has closed its child */
     rc = sst_writer_new(&db->ts, new_l0_id(db), true, &w);
     if (rc == 0)
+        rc = sst_writer_collect(w, SHALE_SST_L0);
+    if (rc == 0)
         rc = add_rows(db, it, w);
     iter_close(it);
     *out = NULL;

@@ -1,28 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <shale/inspect.h>
+#include "db/inspect.h"
 
 #include "base/alloc.h"
 #include "base/err.h"
-#include "manifest/manifest_store.h"
 #include "object/paths.h"
 #include "object/store_retry.h"
 #include "sst/sst_iter.h"
 
 #include <errno.h>
 #include <inttypes.h>
-
-struct shale_inspect {
-    struct shale_store *store, *wal_store; /* owned retry wrappers; wal_store NULL: the same */
-    struct table_store ts;
-    bool has_ts;
-    struct manifest_store *manifests;
-};
-
-struct shale_sst {
-    struct shale_inspect *in;
-    struct sst_handle *handle;
-    struct table_index *index;
-};
 
 void shale_inspect_close(struct shale_inspect *in)
 {

@@ -3,7 +3,7 @@
  * Writes a compacted SST as a stream (storage format 2.8):
  *   rows -> block_builder -> section (compress, checksum) -> pending -> object store
  *           index entry, filter hash and counts are kept aside until the end
- *   [block 0][block 1]...[filter?][index][stats][info][trailer]
+ *   [block 0][block 1]...[filter?][index][stats][properties?][info][trailer]
  * An object of up to SMALL_MAX bytes stays in pending and becomes one conditional put, which may
  * be repeated; a larger one is begun as an upload as soon as it is known to be larger, and goes
  * out in pieces while rows come in. Block boundaries are SlateDB's to the row. One thread; no
@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "format/block.h"
+#include "sst/sst_collect.h"
 
 #include <errno.h>
 
@@ -46,6 +47,7 @@ struct sst_writer {
     struct filter_builder filter;
     struct sst_block_stats block_stats;
     struct sst_stats stats;
+    struct sst_collect collect;
     struct shale_buf last;     /* key of the last row */
     uint64_t last_seq;
     uint64_t n_rows;
@@ -83,6 +85,7 @@ void sst_writer_free(struct sst_writer *w)
     sst_index_builder_fini(&w->index);
     filter_builder_fini(&w->filter);
     sst_stats_fini(&w->stats);
+    sst_collect_fini(&w->collect);
     sst_info_fini(&w->info);
     shale_buf_fini(&w->name);
     shale_buf_fini(&w->raw);
@@ -92,6 +95,11 @@ void sst_writer_free(struct sst_writer *w)
     shale_buf_fini(&w->index_payload);
     shale_buf_fini(&w->filter_payload);
     mem_free(w);
+}
+
+int sst_writer_collect(struct sst_writer *w, enum shale_sst_kind kind)
+{
+    return sst_collect_begin(&w->collect, w->ts->format.collector, kind);
 }
 
 static const char *writer_name(const struct sst_writer *w)
@@ -287,6 +295,8 @@ int sst_writer_add(struct sst_writer *w, const struct shale_row *row, uint64_t *
     if (rc < 0)
         return rc;
     rc = add_row(w, row, &stored_len);
+    if (rc == 0)
+        rc = sst_collect_add(&w->collect, row);
     if (rc < 0)
         return writer_fail(w, rc);
     count_row(w, row);
@@ -340,6 +350,17 @@ static int put_stats(struct sst_writer *w)
     return rc < 0 ? rc : put_section(w, &w->form, &w->info.stats_len);
 }
 
+/* Not in info: SlateDB would not know such a field, nor leave it in the copy that its manifests have. */
+static int put_properties(struct sst_writer *w)
+{
+    int rc = sst_collect_end(&w->collect, &w->raw);
+
+    if (rc != 0)
+        return rc == SHALE_END ? 0 : rc;
+    rc = write_if_much(w, w->raw.len);
+    return rc < 0 ? rc : properties_encode(slice_of_buf(&w->raw), &w->form, &w->scratch, &w->pending);
+}
+
 static int put_info(struct sst_writer *w)
 {
     struct sst_trailer t = { .info_offset = writer_offset(w), .version = BLOCK_V2 };
@@ -378,6 +399,8 @@ static int seal(struct sst_writer *w)
         rc = put_index(w);
     if (rc == 0)
         rc = put_stats(w);
+    if (rc == 0)
+        rc = put_properties(w);
     if (rc == 0)
         rc = put_info(w);
     w->sealed = rc == 0;

@@ -20,7 +20,8 @@ struct sst_format {
     uint32_t block_size;
     uint32_t min_filter_keys;
     uint32_t filter_bits_per_key;
-    const struct shale_block_transformer *transformer; /* borrowed; may be NULL */
+    const struct shale_block_transformer *transformer; /* borrowed, as the next; may be NULL */
+    const struct shale_property_collector *collector;  /* likewise */
 };
 
 static inline struct section_form sst_format_form(const struct sst_format *f)
@@ -35,7 +36,8 @@ static inline struct sst_format sst_format_of(const struct shale_options *opt)
                                 .block_size = opt->block_size,
                                 .min_filter_keys = opt->min_filter_keys,
                                 .filter_bits_per_key = opt->filter_bits_per_key,
-                                .transformer = opt->block_transformer };
+                                .transformer = opt->block_transformer,
+                                .collector = opt->property_collector };
 }
 
 /*
@@ -122,6 +124,11 @@ static inline struct sst_source sst_source_compacted(const struct sst_handle *h)
 int table_index_read(struct table_store *ts, const struct sst_source *src, struct table_index **out);
 int table_filter_read(struct table_store *ts, const struct sst_source *src, struct table_filter **out);
 int table_stats_read(struct table_store *ts, const struct sst_source *src, struct sst_stats *out);
+/*
+ * What the property collector left: 1, and out is replaced; 0 when there is nothing; SHALE_ECORRUPT, SHALE_EHOOK. Never
+ * cached. Reads all that lies behind the last section.
+ */
+int table_properties_read(struct table_store *ts, const struct sst_source *src, struct shale_buf *out);
 /*
  * Blocks first..first+n-1 into out[], from the cache where they are there, the rest with as few ranged reads as
  * possible; fill says whether to keep them. On failure out[] is all NULL.

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 void hook_fault_set(struct hook_fault *f, unsigned nth, unsigned times, int rc)
 {
@@ -65,4 +66,68 @@ void xor_hook_init(struct xor_hook *x, uint8_t key, bool seals)
 {
     *x = (struct xor_hook){ .key = key, .seals = seals };
     x->hook = (struct shale_block_transformer){ .ctx = x, .encode = xor_encode, .decode = xor_decode };
+}
+
+struct tally {
+    struct tally_hook *hook;
+    unsigned rows[256];
+};
+
+static int tally_create(void *ctx, enum shale_sst_kind kind, void **collector)
+{
+    struct tally_hook *h = ctx;
+    struct tally *t;
+    int rc = hook_fault_hit(&h->create_fault);
+
+    if (rc != 0)
+        return rc;
+    t = calloc(1, sizeof(*t));
+    if (!t)
+        return -ENOMEM;
+    t->hook = h;
+    atomic_fetch_add(&h->alive, 1);
+    atomic_fetch_add(&h->created[kind], 1);
+    *collector = t;
+    return 0;
+}
+
+static int tally_add(void *collector, const struct shale_row *row)
+{
+    struct tally *t = collector;
+
+    t->rows[row->key.data[0]]++;
+    return hook_fault_hit(&t->hook->add_fault);
+}
+
+static int tally_finish(void *collector, struct shale_buf *blob)
+{
+    struct tally *t = collector;
+    int rc = hook_fault_hit(&t->hook->finish_fault);
+
+    if (rc == 0 && t->hook->without_blob)
+        return SHALE_END;
+    if (rc == 0)
+        atomic_fetch_add(&t->hook->blobs, 1);
+    if (t->hook->empty_blob)
+        return rc;
+    for (size_t i = 0; rc == 0 && i < t->hook->blob_len; i++)
+        rc = shale_buf_append(blob, "x", 1);
+    for (int i = 0; rc == 0 && i < 256 && !t->hook->blob_len; i++)
+        if (t->rows[i])
+            rc = buf_printf(blob, "%c=%u ", i, t->rows[i]);
+    return rc;
+}
+
+static void tally_destroy(void *collector)
+{
+    struct tally *t = collector;
+
+    atomic_fetch_sub(&t->hook->alive, 1);
+    free(t);
+}
+
+void tally_hook_init(struct tally_hook *t)
+{
+    *t = (struct tally_hook){ .hook = { .ctx = t, .create = tally_create, .add = tally_add, .finish = tally_finish,
+                                        .destroy = tally_destroy } };
 }

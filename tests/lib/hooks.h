@@ -32,4 +32,17 @@ struct xor_hook {
 
 void xor_hook_init(struct xor_hook *x, uint8_t key, bool seals);
 
+/* Rows by the first byte of their keys; the blob is "a=3 b=1 ", in that order. */
+struct tally_hook {
+    struct shale_property_collector hook;
+    bool without_blob, empty_blob;
+    size_t blob_len;                      /* not 0: so many bytes instead */
+    _Atomic int alive;                    /* created and not destroyed */
+    _Atomic unsigned created[3];          /* by kind */
+    _Atomic unsigned blobs;               /* made */
+    struct hook_fault create_fault, add_fault, finish_fault;
+};
+
+void tally_hook_init(struct tally_hook *t);
+
 #endif

@@ -10,9 +10,12 @@ extern "C" {
 #endif
 
 /*
- * What an application can have done to SSTs on their way into the store; beside merge operator and compaction filter
- * (shale/options.h), which work on rows.
+ * What an application can have done to rows on their way into SSTs, and to SSTs on their way into the store; beside
+ * merge operator and compaction filter (shale/options.h).
  *
+ * A row passes, in a memtable flush:  fold of merge operands, retention, property collector, SST;
+ * in a compaction:                    fold, retention, compaction filter, property collector, SST;
+ * on its way into a WAL object:       property collector, WAL object.
  * Every block and section of an SST or WAL object passes: codec, block transformer, checksum.
  *
  * The functions are called with no lock held, so that they may take their time and do I/O. They may read from the
@@ -35,6 +38,35 @@ struct shale_block_transformer {
     void *ctx;
     int (*encode)(void *ctx, struct shale_slice in, struct shale_buf *out);
     int (*decode)(void *ctx, struct shale_slice in, struct shale_buf *out);
+};
+
+enum shale_sst_kind {
+    SHALE_SST_L0,  /* made of a memtable */
+    SHALE_SST_RUN, /* a part of a sorted run, made by a compaction */
+    SHALE_SST_WAL, /* a WAL object */
+};
+
+/* Longest blob that is stored. */
+#define SHALE_PROPERTIES_MAX ((size_t)16 << 20)
+
+/*
+ * Sees every row that enters an SST, and describes them by bytes that are stored with it: its properties, or blob, which
+ * shale_inspect_properties lists. Nobody else looks at them. They lie where SlateDB 0.12.1 does not look, so that it
+ * reads such SSTs, and compacts them into some without.
+ *
+ * One collector is created for each SST, used by one thread, and destroyed in any case; others are at work at the same
+ * time, since several SSTs are written at once. An error fails that SST: it is made again, with a new collector, as if
+ * the store had not answered (memtable, WAL object), or its compaction fails (and is chosen again later). Rows of a WAL
+ * object come in the order of their commits; they enter an L0 SST later, folded. Rows of SSTs that were
+ * written without collector, by SlateDB or with other options, are described by none: no blob does not say no rows.
+ */
+struct shale_property_collector {
+    void *ctx;
+    int (*create)(void *ctx, enum shale_sst_kind kind, void **collector);
+    int (*add)(void *collector, const struct shale_row *row); /* in the order of the SST, as it is stored */
+    /* After the last row. 0: blob, empty on entry, is stored, be it empty; SHALE_END: this SST gets none. */
+    int (*finish)(void *collector, struct shale_buf *blob);
+    void (*destroy)(void *collector); /* may be NULL */
 };
 
 #ifdef __cplusplus

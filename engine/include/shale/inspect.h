@@ -82,6 +82,42 @@ SHALE_API int shale_sst_block(const struct shale_sst *sst, size_t i, struct shal
 SHALE_API int shale_sst_rows(struct shale_sst *sst, shale_row_fn fn, void *arg);
 
 /*
+ * What the property collector (shale/hooks.h) said of the rows of an SST, or of a WAL object. *has_blob false: it has
+ * none, which is not an empty one: nothing is known of its rows but that they are there. blob is replaced when there is
+ * one. SHALE_ECORRUPT when it is damaged; SHALE_EHOOK; -ENOENT for a WAL object that is not there.
+ */
+SHALE_API int shale_sst_properties(struct shale_sst *sst, bool *has_blob, struct shale_buf *blob);
+SHALE_API int shale_inspect_wal_properties(struct shale_inspect *in, uint64_t id, bool *has_blob,
+                                           struct shale_buf *blob);
+
+/* One object of a state of the database. */
+struct shale_properties {
+    enum shale_sst_kind kind;
+    struct shale_ulid id;     /* L0 and runs */
+    uint32_t run;             /* runs: the id of the sorted run */
+    uint64_t wal_id;          /* WAL objects */
+    bool is_partial;          /* only a part of its keys is seen; blob describes all */
+    bool has_blob;            /* as above */
+    struct shale_slice blob;  /* borrowed during the call */
+};
+
+/* Return 0 to go on; anything else ends the walk, which returns that value. */
+typedef int (*shale_properties_fn)(void *arg, const struct shale_properties *p);
+
+/*
+ * The properties of everything that the database consists of, now or (checkpoint not NULL) as a checkpoint keeps it:
+ * each WAL object that is not in SSTs yet, in order of ids, each L0 SST from the newest, each SST of each run. An SST
+ * that the tree uses twice comes twice. A row that moves on meanwhile is described at least once: the manifest is read
+ * before the WAL is listed. Rows that only the memory of a writer has are not seen.
+ *
+ * The first error ends it: -ENOENT when there is no database or no such checkpoint; SHALE_ECORRUPT, naming the object;
+ * SHALE_EHOOK; -ESTALE when an object of the current state was replaced and collected meanwhile: begin anew, forgetting
+ * what was told. A checkpoint protects against that.
+ */
+SHALE_API int shale_inspect_properties(struct shale_inspect *in, const struct shale_uuid *checkpoint,
+                                       shale_properties_fn fn, void *arg);
+
+/*
  * The manifest knows, a minute apart, the times (Unix seconds) of sequence numbers. Which time a sequence number has, and
  * which was the newest at a time: of the known point at or before (round_up: at or after). -ERANGE when there is none.
  * The first two look at the newest manifest, -ENOENT when there is no database; those of a handle also at what is not in L0 yet.
