@@ -120,9 +120,12 @@ static int check_times(const struct shale_options *opt)
 
 static int check_hooks(const struct shale_options *opt)
 {
+    const struct shale_flush_transform *f = opt->flush_transform;
     const struct shale_property_collector *p = opt->property_collector;
     const struct shale_block_transformer *t = opt->block_transformer;
 
+    if (f && !f->apply)
+        return err_set(-EINVAL, "option flush_transform lacks its function apply");
     if (p && (!p->create || !p->add || !p->finish))
         return err_set(-EINVAL, "option property_collector lacks a function");
     if (t && (!t->encode || !t->decode))

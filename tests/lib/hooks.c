@@ -131,3 +131,52 @@ void tally_hook_init(struct tally_hook *t)
     *t = (struct tally_hook){ .hook = { .ctx = t, .create = tally_create, .add = tally_add, .finish = tally_finish,
                                         .destroy = tally_destroy } };
 }
+
+static int mark_create(void *ctx, void **transform)
+{
+    struct mark_hook *m = ctx;
+    int rc = hook_fault_hit(&m->create_fault);
+
+    if (rc != 0)
+        return rc;
+    atomic_fetch_add(&m->created, 1);
+    atomic_fetch_add(&m->alive, 1);
+    *transform = m;
+    return 0;
+}
+
+static int mark_apply(void *transform, const struct shale_row *row, struct shale_buf *new_value)
+{
+    struct mark_hook *m = transform;
+    int rc = hook_fault_hit(&m->apply_fault);
+
+    atomic_fetch_add(&m->applied, 1);
+    if (rc != 0)
+        return rc;
+    if (row->value.len >= 4 && memcmp(row->value.data, "keep", 4) == 0)
+        return SHALE_TRANSFORM_KEEP;
+    rc = buf_printf(new_value, "<%.*s>", (int)row->value.len, (const char *)row->value.data);
+    return rc < 0 ? rc : SHALE_TRANSFORM_REPLACE;
+}
+
+static int mark_end(void *transform)
+{
+    struct mark_hook *m = transform;
+    int rc = hook_fault_hit(&m->end_fault);
+
+    atomic_fetch_add(&m->ended, 1);
+    return rc;
+}
+
+static void mark_destroy(void *transform)
+{
+    struct mark_hook *m = transform;
+
+    atomic_fetch_sub(&m->alive, 1);
+}
+
+void mark_hook_init(struct mark_hook *m)
+{
+    *m = (struct mark_hook){ .hook = { .ctx = m, .create = mark_create, .apply = mark_apply, .end = mark_end,
+                                       .destroy = mark_destroy } };
+}

@@ -45,4 +45,14 @@ struct tally_hook {
 
 void tally_hook_init(struct tally_hook *t);
 
+/* Puts "<" and ">" around values, but for those that begin with "keep"; counts the attempts. */
+struct mark_hook {
+    struct shale_flush_transform hook;
+    _Atomic int alive;
+    _Atomic unsigned created, applied, ended;
+    struct hook_fault create_fault, apply_fault, end_fault;
+};
+
+void mark_hook_init(struct mark_hook *m);
+
 #endif

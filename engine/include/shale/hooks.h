@@ -13,7 +13,7 @@ extern "C" {
  * What an application can have done to rows on their way into SSTs, and to SSTs on their way into the store; beside
  * merge operator and compaction filter (shale/options.h).
  *
- * A row passes, in a memtable flush:  fold of merge operands, retention, property collector, SST;
+ * A row passes, in a memtable flush:  fold of merge operands, retention, flush transform, property collector, SST;
  * in a compaction:                    fold, retention, compaction filter, property collector, SST;
  * on its way into a WAL object:       property collector, WAL object.
  * Every block and section of an SST or WAL object passes: codec, block transformer, checksum.
@@ -40,6 +40,35 @@ struct shale_block_transformer {
     int (*decode)(void *ctx, struct shale_slice in, struct shale_buf *out);
 };
 
+enum shale_transform_decision {
+    SHALE_TRANSFORM_KEEP = 0,
+    SHALE_TRANSFORM_REPLACE = 1, /* the value by new_value; key, sequence number, kind and times stay */
+};
+
+/*
+ * May replace values on their way from a memtable into an L0 SST, by a reference to where it has put them, say. It sees
+ * what is left after folding and retention, in key order, newest version first; tombstones have no value, and are not
+ * shown. Rows of WAL objects and of compactions are not, either.
+ *
+ * Until its flush a row reads as it was written, and so does what recovery finds in the WAL; afterwards as it was
+ * transformed, under any snapshot. So both forms of a value must mean the same to whoever reads it, the merge operator
+ * included, which gets to see both.
+ *
+ * One transform is created for each attempt of a flush and used by the one thread that flushes memtables. An error of
+ * any call fails the attempt before anything refers to its SST. The flush is tried again with a new transform, from the
+ * same rows as far as they are still retained; after a crash, or a close meanwhile, after the next open. So what an
+ * attempt has stored elsewhere may come to be referred to by nobody. Meanwhile frozen memtables gather, and writers wait
+ * when there are too many (max_unflushed_bytes).
+ */
+struct shale_flush_transform {
+    void *ctx;
+    int (*create)(void *ctx, void **transform); /* may be NULL: transform is then ctx */
+    /* An enum shale_transform_decision, or a negative error. new_value is empty on entry. */
+    int (*apply)(void *transform, const struct shale_row *row, struct shale_buf *new_value);
+    int (*end)(void *transform);      /* after the last row: what new values refer to is to be durable now; may be NULL */
+    void (*destroy)(void *transform); /* always, if it was created; may be NULL */
+};
+
 enum shale_sst_kind {
     SHALE_SST_L0,  /* made of a memtable */
     SHALE_SST_RUN, /* a part of a sorted run, made by a compaction */
@@ -57,7 +86,7 @@ enum shale_sst_kind {
  * One collector is created for each SST, used by one thread, and destroyed in any case; others are at work at the same
  * time, since several SSTs are written at once. An error fails that SST: it is made again, with a new collector, as if
  * the store had not answered (memtable, WAL object), or its compaction fails (and is chosen again later). Rows of a WAL
- * object come in the order of their commits; they enter an L0 SST later, folded. Rows of SSTs that were
+ * object come in the order of their commits; they enter an L0 SST later, folded and transformed. Rows of SSTs that were
  * written without collector, by SlateDB or with other options, are described by none: no blob does not say no rows.
  */
 struct shale_property_collector {

@@ -152,7 +152,8 @@ struct shale_options {
     struct shale_store *wal_store;      /* NULL; a store of its own for WAL objects */
     const struct shale_merge_operator *merge_operator;
     const struct shale_compaction_filter *compaction_filter;
-    const struct shale_property_collector *property_collector; /* shale/hooks.h, as the next */
+    const struct shale_flush_transform *flush_transform; /* shale/hooks.h, as the next two */
+    const struct shale_property_collector *property_collector;
     const struct shale_block_transformer *block_transformer;
     const struct shale_clock *clock;    /* NULL: the system's */
     uint64_t seed;                      /* 0: random ids from the kernel; else ids follow from the seed (tests) */
