@@ -30,6 +30,7 @@ static const struct {
     { SHALE_EINITIALIZED, "database is not initialized" },
     { SHALE_ECANCELED, "canceled" },
     { SHALE_ECONFLICT, "transaction conflict" },
+    { SHALE_EHOOK, "a callback failed" },
 };
 
 const char *shale_strerror(int code)

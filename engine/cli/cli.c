@@ -41,6 +41,14 @@ int cli_open_reader(struct cli *c, struct shale_db **out)
     return rc < 0 ? rc : shale_db_open(c->store, c->path, &c->opt, false, out);
 }
 
+int cli_open_inspect(struct cli *c, struct shale_inspect **out)
+{
+    const struct shale_inspect_options opt = { .wal_store = c->wal_store,
+                                               .block_transformer = c->opt.block_transformer };
+
+    return shale_inspect_open(c->store, c->path, &opt, out);
+}
+
 void cli_fini(struct cli *c)
 {
     shale_store_close(c->wal_store);

@@ -5,6 +5,7 @@
 #include "cli/text.h"
 
 #include <shale/admin.h>
+#include <shale/inspect.h>
 #include <stdatomic.h>
 
 /* Exit status of the program. */
@@ -78,6 +79,8 @@ int cli_open_store(struct cli *c, bool create);
 /* Open the database for writing, made when missing; or for reading, which changes nothing. */
 int cli_open_writer(struct cli *c, struct shale_db **out);
 int cli_open_reader(struct cli *c, struct shale_db **out);
+/* Once the stores are open. */
+int cli_open_inspect(struct cli *c, struct shale_inspect **out);
 void cli_fini(struct cli *c);
 
 /* Print "shale: COMMAND: sentence" and return CLI_ERROR. */
@@ -101,11 +104,15 @@ int cmd_checkpoint_refresh(struct cli *c);
 int cmd_checkpoint_delete(struct cli *c);
 int cmd_clone(struct cli *c);
 int cmd_gc(struct cli *c);
+int cmd_properties(struct cli *c);
 int cmd_seq_to_ts(struct cli *c);
 int cmd_ts_to_seq(struct cli *c);
 
 /* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);
+/* "xor" or "none"; "counts" or "none". The same. */
+int cli_block_transformer(const char *name, const struct shale_block_transformer **out);
+int cli_property_collector(const char *name, const struct shale_property_collector **out);
 /* ttl=MS, expire_at=MS or noexpiry; several words, the first counts. */
 int cli_parse_ttl(char *const *words, int n, struct shale_ttl *out);
 /* Decode every SST under wal/ and compacted/ and print its rows; out NULL: only decode. */

@@ -106,7 +106,7 @@ static int check_sst(struct table_store *ts, const struct sst_handle *h, struct 
     if (rc == 0 && (!same_info(&own->info, &h->info) || own->version != h->version))
         rc = err_set(SHALE_ECORRUPT, "its info section differs from the manifest's copy");
     if (rc == 0)
-        rc = sst_scan_object(slice_of_buf(&object), (const char *)name.data, check_row, &k);
+        rc = sst_scan_object(slice_of_buf(&object), (const char *)name.data, ts->format.transformer, check_row, &k);
     if (rc == 0)
         rc = check_rows(&k);
     if (rc == 0)
@@ -137,7 +137,8 @@ static int check_manifest(struct table_store *ts, const struct manifest *m, stru
 
 static int check_ssts(struct cli *c, struct totals *t)
 {
-    const struct sst_format format = { .block_size = c->opt.block_size };
+    const struct sst_format format = { .block_size = c->opt.block_size,
+                                       .transformer = c->opt.block_transformer };
     struct manifest_version *v = NULL;
     struct manifest_store *s = NULL;
     struct table_store ts;
@@ -153,6 +154,24 @@ static int check_ssts(struct cli *c, struct totals *t)
     manifest_version_unref(v);
     manifest_store_free(s);
     table_store_fini(&ts);
+    return rc;
+}
+
+static int nothing_to_say(void *arg, const struct shale_properties *p)
+{
+    (void)arg, (void)p;
+    return 0;
+}
+
+/* What the property collector left of the newest state can be read. */
+static int check_properties(struct cli *c)
+{
+    struct shale_inspect *in = NULL;
+    int rc = cli_open_inspect(c, &in);
+
+    if (rc == 0)
+        rc = shale_inspect_properties(in, NULL, nothing_to_say, NULL);
+    shale_inspect_close(in);
     return rc;
 }
 
@@ -303,6 +322,8 @@ int cmd_check(struct cli *c)
         rc = check_ssts(c, &t);
     if (rc == 0)
         rc = cli_print_objects(c, NULL);
+    if (rc == 0)
+        rc = check_properties(c);
     if (rc == 0 && c->expected)
         rc = compare_file(c, &n_rows);
     if (rc == SHALE_ECORRUPT)

@@ -15,7 +15,8 @@ int cli_parse_uuid(const char *text, struct shale_uuid *out)
 
 struct shale_admin_options cli_admin(const struct cli *c)
 {
-    return (struct shale_admin_options){ .clock = c->opt.clock, .wal_store = c->wal_store };
+    return (struct shale_admin_options){ .clock = c->opt.clock, .wal_store = c->wal_store,
+                                         .block_transformer = c->opt.block_transformer };
 }
 
 /* Seconds of the command line as milliseconds; what lies beyond all times is the last. */

@@ -51,19 +51,20 @@ static int print_row(void *arg, const struct shale_row *row)
 }
 
 /* One object: first counted, for the line in front of its rows. */
-static int print_object(struct shale_store *store, const char *name, const char *kind, size_t digest, FILE *out)
+static int print_object(const struct cli *c, struct shale_store *store, const char *name, const char *kind, FILE *out)
 {
+    const struct shale_block_transformer *t = c->opt.block_transformer;
     struct shale_buf object = SHALE_BUF_INIT;
-    struct rows_out count = { NULL, digest, 0 }, print = { out, digest, 0 };
+    struct rows_out count = { NULL, c->digest, 0 }, print = { out, c->digest, 0 };
     const char *base = strrchr(name, '/');
     int rc = shale_store_get(store, name, &object);
 
     base = base ? base + 1 : name;
     if (rc == 0)
-        rc = sst_scan_object(slice_of_buf(&object), name, print_row, &count);
+        rc = sst_scan_object(slice_of_buf(&object), name, t, print_row, &count);
     if (rc == 0 && out) {
         fprintf(out, "# %s/%.*s bytes=%zu rows=%zu\n", kind, (int)(strlen(base) - 4), base, object.len, count.n);
-        rc = sst_scan_object(slice_of_buf(&object), name, print_row, &print);
+        rc = sst_scan_object(slice_of_buf(&object), name, t, print_row, &print);
     }
     shale_buf_fini(&object);
     return rc;
@@ -78,7 +79,7 @@ static int print_kind(struct cli *c, struct shale_store *store, const char *kind
     if (rc == 0)
         rc = shale_store_list(store, (const char *)prefix.data, NULL, add_name, &names);
     for (size_t i = 0; rc == 0 && i < names.n; i++)
-        rc = print_object(store, names.v[i], kind, c->digest, out);
+        rc = print_object(c, store, names.v[i], kind, out);
     names_fini(&names);
     shale_buf_fini(&prefix);
     return rc;

@@ -13,7 +13,7 @@ static int open_inspect(struct cli *c, struct shale_inspect **in)
 {
     int rc = cli_open_store(c, false);
 
-    return rc < 0 ? rc : shale_inspect_open(c->store, c->path, c->wal_store, in);
+    return rc < 0 ? rc : cli_open_inspect(c, in);
 }
 
 static int print_time(int64_t time_s)

@@ -26,6 +26,8 @@ enum {
     OPT_COMPACTOR,
     OPT_MAX_SST_SIZE,
     OPT_MIN_SOURCES,
+    OPT_BLOCK_TRANSFORMER,
+    OPT_COLLECT,
     OPT_WAL_URL,
     OPT_FULL,
     OPT_L0,
@@ -72,6 +74,8 @@ static const struct option long_options[] = {
     { "compactor", no_argument, NULL, OPT_COMPACTOR },
     { "max-sst-size", required_argument, NULL, OPT_MAX_SST_SIZE },
     { "min-sources", required_argument, NULL, OPT_MIN_SOURCES },
+    { "block-transformer", required_argument, NULL, OPT_BLOCK_TRANSFORMER },
+    { "collect", required_argument, NULL, OPT_COLLECT },
     { "wal-url", required_argument, NULL, OPT_WAL_URL },
     { "full", no_argument, NULL, OPT_FULL },
     { "l0", no_argument, NULL, OPT_L0 },
@@ -112,6 +116,7 @@ static const char usage_options[] =
     "\n"
     "Options of every command\n"
     "  --merge-op append|sum|none  how operands are folded (append)\n"
+    "  --block-transformer xor     blocks are stored so, with each byte exclusive-or a5 (none)\n"
     "  --wal-url URL               store of the WAL objects, where the database has one of its own\n"
     "  --clock MS                  a clock that stands at this Unix time; a script may move it\n"
     "  --seed N                    ids follow from this number\n"
@@ -119,6 +124,7 @@ static const char usage_options[] =
     "  --codec none|snappy|zlib|lz4|zstd   --block-size 1k..64k   --min-filter-keys N   --filter-bits N\n"
     "  --default-ttl MS   --no-wal   --l0-size BYTES   --auto-flush (the WAL every 100 ms, not only when told to)\n"
     "  --compactor (run one meanwhile)   --max-sst-size BYTES (of its outputs)   --min-sources N (for one compaction)\n"
+    "  --collect counts (properties of the SSTs: numbers of rows and bytes, sums of CRC-32)\n"
     "Options of compact\n"
     "  --full (all L0 SSTs and runs into the lowest run; the default)   --l0 (L0 SSTs into a new run)\n"
     "  --runs 2,1 (into the lowest of them)   --l0-oldest N (with --l0 or --runs: only the N oldest)\n"
@@ -129,6 +135,7 @@ static const char usage_options[] =
     "Options of some\n"
     "  dump   --from HEX --to HEX (exclusive) --bare (key and value) --digest[=N] (SHA-256 of cells over N bytes, 1024)\n"
     "  dump, get  --checkpoint ID (what it holds)\n"
+    "  properties  --checkpoint ID --digest[=N]\n"
     "  rows   --digest[=N]\n"
     "  apply  --keep-going (after an error)\n"
     "  check  --expected FILE (compare with these rows) --gets N (keys to look up singly, 1000)\n"
@@ -237,6 +244,10 @@ static int set_open_option(struct cli *c, int opt, const char *arg)
         return text_parse_u64(arg, "--max-sst-size", UINT64_MAX, &c->opt.compactor.max_sst_size);
     case OPT_MIN_SOURCES:
         return parse_u32(arg, "--min-sources", &c->opt.compactor.min_sources);
+    case OPT_BLOCK_TRANSFORMER:
+        return cli_block_transformer(arg, &c->opt.block_transformer);
+    case OPT_COLLECT:
+        return cli_property_collector(arg, &c->opt.property_collector);
     default:
         c->wal_url = arg;
         return 0;

@@ -273,9 +273,9 @@ static int confirm_wal(void *arg, const struct sweep_object *o)
         return 1;
     rc = shale_store_get(g->cfg->wal_store, o->name, &data);
     if (rc == 0 && data.len > 0) /* later versions of SlateDB fence with no bytes at all */
-        rc = sst_scan_object(slice_of_buf(&data), o->name, stop_at_row, NULL);
+        rc = sst_scan_object(slice_of_buf(&data), o->name, g->cfg->transformer, stop_at_row, NULL);
     shale_buf_fini(&data);
-    if (rc == SHALE_ECORRUPT || rc == SHALE_EVERSION)
+    if (rc == SHALE_ECORRUPT || rc == SHALE_EVERSION || rc == SHALE_EHOOK)
         return 0; /* for all we know it is one */
     return rc < 0 && rc != -ENOENT ? rc : rc == HAS_ROWS;
 }

@@ -12,6 +12,7 @@
 struct gc_config {
     struct shale_store *store, *wal_store; /* borrowed, as all below */
     const char *root;
+    const struct shale_block_transformer *transformer; /* of WAL objects; may be NULL */
     struct manifest_store *manifests; /* versions that this process holds of it are live */
     enum epoch_role role;             /* whose epoch must still be ours, to remove expired checkpoints */
     int64_t now_ms;                   /* wall time */

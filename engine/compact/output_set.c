@@ -65,6 +65,12 @@ static int open_writer(struct output_set *o)
     rc = sst_writer_new(o->ts, id, false, &o->writer);
     if (rc < 0)
         return rc;
+    rc = sst_writer_collect(o->writer, SHALE_SST_RUN);
+    if (rc < 0) {
+        sst_writer_free(o->writer);
+        o->writer = NULL;
+        return rc;
+    }
     o->last_id = id;
     o->closing = false;
     o->block_bytes = 0;

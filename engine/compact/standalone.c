@@ -25,10 +25,7 @@ struct shale_compactor {
 
 static int open_layers(struct shale_compactor *c, struct shale_store *store, const char *path)
 {
-    const struct sst_format format = { .codec = c->opt.codec,
-                                       .block_size = c->opt.block_size,
-                                       .min_filter_keys = c->opt.min_filter_keys,
-                                       .filter_bits_per_key = c->opt.filter_bits_per_key };
+    const struct sst_format format = sst_format_of(&c->opt);
     int rc;
 
     c->root = mem_strdup(path);

@@ -134,7 +134,8 @@ int shale_gc(struct shale_store *store, const char *path, const struct shale_adm
         rc = admin_open(&ad, store, path, a, "gc");
     if (rc < 0)
         return rc;
-    cfg = (struct gc_config){ .store = ad.store, .wal_store = ad.wal_store, .root = path, .manifests = ad.manifests,
+    cfg = (struct gc_config){ .store = ad.store, .wal_store = ad.wal_store, .root = path,
+                              .transformer = a ? a->block_transformer : NULL, .manifests = ad.manifests,
                               .role = EPOCH_NONE, .now_ms = ad.now_ms, .metrics = &counted };
     rc = gc_run(&cfg, opt, &res);
     admin_close(&ad);

@@ -46,7 +46,7 @@ int shale_db_gc(struct shale_db *db, const struct shale_gc_options *opt, struct 
     struct shale_gc_options defaults;
     struct shale_store *store = db->stores[DB_STORE_GC].retry, *wal_store = db->stores[DB_STORE_GC_WAL].retry;
     struct gc_config cfg = { .store = store, .wal_store = wal_store ? wal_store : store,
-                             .metrics = &db->metrics.gc,
+                             .transformer = db->opt.block_transformer, .metrics = &db->metrics.gc,
                              .root = db->root, .manifests = db->manifests, .role = EPOCH_WRITER,
                              .memory = &db->gc.memory, .stopped = is_stopped, .arg = db };
     int rc;

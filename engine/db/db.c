@@ -112,12 +112,13 @@ void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms)
 }
 
 /*
- * Without memory now is not without memory for ever, and the rows are still there. What the store
- * says for good is final here: the retrying store below has tried already.
+ * Without memory now is not without memory for ever, and the rows are still there; whether what the
+ * application's functions do may succeed another time only it knows. What the store says for good is
+ * final here: the retrying store below has tried already.
  */
 bool db_may_retry(int rc)
 {
-    return rc == SHALE_ETRANSIENT || rc == -ENOMEM;
+    return rc == SHALE_ETRANSIENT || rc == -ENOMEM || rc == SHALE_EHOOK;
 }
 
 /*

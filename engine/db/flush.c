@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "db/transform_iter.h"
 #include "read/fold_iter.h"
 #include "read/retention_iter.h"
 
@@ -46,7 +47,7 @@ static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
 /*
  * The rows of a frozen table as they go to L0 (R72): folded, and without versions that nobody can see any more.
  * The order is that of SlateDB: folding first, with the same barrier as retention, then dropping
- * (R72).
+ * (R72). The application transforms what is left: it does nothing for rows that go nowhere.
  */
 static int rows_for_l0(struct shale_db *db, const struct imm *m, uint64_t min_seq, struct iter **out)
 {
@@ -62,6 +63,8 @@ static int rows_for_l0(struct shale_db *db, const struct imm *m, uint64_t min_se
         rc = fold_iter_new(*out, &fold, out);
     if (rc == 0)
         rc = retention_iter_new(*out, &retain, out);
+    if (rc == 0 && db->opt.flush_transform)
+        rc = transform_iter_new(*out, db->opt.flush_transform, out);
     return rc;
 }
 
@@ -126,6 +129,8 @@ static int build_l0(struct shale_db *db, const struct imm *m, struct sst_handle 
     if (rc < 0)
         return rc; /* each constructor has closed its child */
     rc = sst_writer_new(&db->ts, new_l0_id(db), true, &w);
+    if (rc == 0)
+        rc = sst_writer_collect(w, SHALE_SST_L0);
     if (rc == 0)
         rc = add_rows(db, it, w);
     iter_close(it);

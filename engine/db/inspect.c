@@ -1,28 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <shale/inspect.h>
+#include "db/inspect.h"
 
 #include "base/alloc.h"
 #include "base/err.h"
-#include "manifest/manifest_store.h"
 #include "object/paths.h"
 #include "object/store_retry.h"
 #include "sst/sst_iter.h"
 
 #include <errno.h>
 #include <inttypes.h>
-
-struct shale_inspect {
-    struct shale_store *store, *wal_store; /* owned retry wrappers; wal_store NULL: the same */
-    struct table_store ts;
-    bool has_ts;
-    struct manifest_store *manifests;
-};
-
-struct shale_sst {
-    struct shale_inspect *in;
-    struct sst_handle *handle;
-    struct table_index *index;
-};
 
 void shale_inspect_close(struct shale_inspect *in)
 {
@@ -37,13 +23,13 @@ void shale_inspect_close(struct shale_inspect *in)
 }
 
 static int open_layers(struct shale_inspect *in, struct shale_store *store, const char *path,
-                       struct shale_store *wal_store)
+                       const struct shale_inspect_options *opt)
 {
-    const struct sst_format format = { .codec = SHALE_CODEC_NONE }; /* nothing is written */
+    const struct sst_format format = { .transformer = opt->block_transformer }; /* nothing is written */
     int rc = store_retry_new(store, NULL, &in->store);
 
-    if (rc == 0 && wal_store)
-        rc = store_retry_new(wal_store, NULL, &in->wal_store);
+    if (rc == 0 && opt->wal_store)
+        rc = store_retry_new(opt->wal_store, NULL, &in->wal_store);
     if (rc == 0)
         rc = table_store_init(&in->ts, in->store, in->wal_store ? in->wal_store : in->store, path, &format, NULL);
     if (rc < 0)
@@ -52,9 +38,10 @@ static int open_layers(struct shale_inspect *in, struct shale_store *store, cons
     return manifest_store_new(in->store, path, 1, &in->manifests);
 }
 
-int shale_inspect_open(struct shale_store *store, const char *path, struct shale_store *wal_store,
+int shale_inspect_open(struct shale_store *store, const char *path, const struct shale_inspect_options *opt,
                        struct shale_inspect **out)
 {
+    const struct shale_inspect_options defaults = { 0 };
     struct shale_inspect *in;
     int rc = path_check_root(path);
 
@@ -63,7 +50,7 @@ int shale_inspect_open(struct shale_store *store, const char *path, struct shale
     in = mem_zalloc(sizeof(*in));
     if (!in)
         return -ENOMEM;
-    rc = open_layers(in, store, path, wal_store);
+    rc = open_layers(in, store, path, opt ? opt : &defaults);
     if (rc < 0) {
         shale_inspect_close(in);
         return rc;
@@ -127,7 +114,7 @@ int shale_inspect_wal_rows(struct shale_inspect *in, uint64_t id, shale_row_fn f
     if (rc == 0)
         rc = shale_store_get(in->ts.wal_store, name, &object);
     if (rc == 0 && object.len > 0) /* later versions of SlateDB fence with an object of no bytes */
-        rc = sst_scan_object(slice_of_buf(&object), name, fn, arg);
+        rc = sst_scan_object(slice_of_buf(&object), name, in->ts.format.transformer, fn, arg);
     shale_buf_fini(&object);
     return rc;
 }

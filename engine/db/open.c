@@ -95,10 +95,7 @@ static int open_stores(struct shale_db *db, struct shale_store *store, const cha
 
 static int open_tables(struct shale_db *db)
 {
-    const struct sst_format format = { .codec = db->opt.codec,
-                                       .block_size = db->opt.block_size,
-                                       .min_filter_keys = db->opt.min_filter_keys,
-                                       .filter_bits_per_key = db->opt.filter_bits_per_key };
+    const struct sst_format format = sst_format_of(&db->opt);
     struct shale_store *compactor = db->stores[DB_STORE_COMPACTOR].retry;
     int rc = table_store_init(&db->ts, db->store, db->wal_store ? db->wal_store : db->store, db->root, &format,
                               db->cache);

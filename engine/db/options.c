@@ -118,6 +118,21 @@ static int check_times(const struct shale_options *opt)
     return 0;
 }
 
+static int check_hooks(const struct shale_options *opt)
+{
+    const struct shale_flush_transform *f = opt->flush_transform;
+    const struct shale_property_collector *p = opt->property_collector;
+    const struct shale_block_transformer *t = opt->block_transformer;
+
+    if (f && !f->apply)
+        return err_set(-EINVAL, "option flush_transform lacks its function apply");
+    if (p && (!p->create || !p->add || !p->finish))
+        return err_set(-EINVAL, "option property_collector lacks a function");
+    if (t && (!t->encode || !t->decode))
+        return err_set(-EINVAL, "option block_transformer lacks a function");
+    return 0;
+}
+
 int shale_options_check(const struct shale_options *opt)
 {
     const struct shale_compactor_options *c = &opt->compactor;
@@ -152,5 +167,5 @@ int shale_options_check(const struct shale_options *opt)
         return err_set(-EINVAL, "option merge_operator has no merge function");
     if (opt->compaction_filter && (!opt->compaction_filter->create || !opt->compaction_filter->decide))
         return err_set(-EINVAL, "option compaction_filter lacks a function");
-    return 0;
+    return check_hooks(opt);
 }

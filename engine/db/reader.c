@@ -39,6 +39,8 @@ int shale_reader_options_check(const struct shale_reader_options *opt)
         return err_set(-EINVAL, "option max_memtable_bytes is 0; it must be above");
     if (opt->merge_operator && !opt->merge_operator->merge)
         return err_set(-EINVAL, "option merge_operator has no merge function");
+    if (opt->block_transformer && (!opt->block_transformer->encode || !opt->block_transformer->decode))
+        return err_set(-EINVAL, "option block_transformer lacks a function");
     if (opt->no_checkpoint || opt->checkpoint)
         return 0; /* it makes none */
     if (life < 1000 || life > max)
@@ -60,6 +62,7 @@ static struct shale_options db_options(const struct shale_reader_options *opt)
     o.read_expired = opt->read_expired;
     o.wal_store = opt->wal_store;
     o.merge_operator = opt->merge_operator;
+    o.block_transformer = opt->block_transformer;
     o.clock = opt->clock;
     o.metrics = opt->metrics;
     return o;

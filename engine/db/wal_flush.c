@@ -26,6 +26,7 @@
 /* A WAL object takes at most about so much, or wal_max_bytes if that is more: it is built in memory. */
 #define OBJECT_BYTES_MIN (8u << 20)
 #define RETRY_MS 20
+#define RETRY_MAX_MS 1000
 
 /* Batches on their way into one WAL object. */
 struct wal_object {
@@ -290,8 +291,8 @@ static int check_epoch(struct shale_db *db)
     return 0;
 }
 
-/* Whether to try again after rc, having waited a moment. */
-static bool wait_to_retry(struct shale_db *db, int rc)
+/* Whether to try again after rc, having waited a moment, which grows from one time to the next. */
+static bool wait_to_retry(struct shale_db *db, int rc, int64_t *pause_ms)
 {
     bool again;
 
@@ -299,9 +300,10 @@ static bool wait_to_retry(struct shale_db *db, int rc)
         return false;
     log_warn("database '%s': WAL write: %s; trying again", db->root, shale_errmsg());
     mutex_lock(&db->mu);
-    db_pause_locked(db, &db->wal_work, RETRY_MS);
+    db_pause_locked(db, &db->wal_work, *pause_ms);
     again = !db->stop && !db->error;
     mutex_unlock(&db->mu);
+    *pause_ms = 2 * *pause_ms < RETRY_MAX_MS ? 2 * *pause_ms : RETRY_MAX_MS;
     return again;
 }
 
@@ -313,21 +315,22 @@ static bool wait_to_retry(struct shale_db *db, int rc)
 static int write_object(struct shale_db *db, const struct wal_object *o)
 {
     struct shale_buf data = SHALE_BUF_INIT;
+    int64_t pause_ms = RETRY_MS;
     int rc;
 
     do {
         buf_clear(&data);
         rc = encode(db, o, &data);
-    } while (rc < 0 && wait_to_retry(db, rc));
+    } while (rc < 0 && wait_to_retry(db, rc, &pause_ms));
     while (rc == 0) {
         rc = put_once(db, o->id, slice_of_buf(&data));
-        if (rc == 0 || !wait_to_retry(db, rc))
+        if (rc == 0 || !wait_to_retry(db, rc, &pause_ms))
             break;
         rc = 0;
     }
     while (rc == 0) {
         rc = check_epoch(db);
-        if (rc == 0 || !wait_to_retry(db, rc))
+        if (rc == 0 || !wait_to_retry(db, rc, &pause_ms))
             break;
         rc = 0;
     }

@@ -12,7 +12,6 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "format/block.h"
-#include "sst/sst_section.h"
 
 #include <errno.h>
 
@@ -140,6 +139,7 @@ struct scan {
     sst_row_fn fn;
     void *arg;
     uint16_t version;
+    struct section_form form;
     struct sst_info info;
     struct shale_buf index_scratch, scratch;
     struct sst_index index;
@@ -168,9 +168,10 @@ static int scan_open(struct scan *s)
     rc = section_info_decode(&part, part_of(s, part.offset, info_len(&trailer, s->object.len)), &s->info);
     if (rc < 0)
         return rc;
+    s->form.codec = s->info.codec;
     part.kind = "index";
     part.offset = s->info.index_offset;
-    rc = section_decode(&part, part_of(s, part.offset, s->info.index_len), s->info.codec, &s->index_scratch, &payload);
+    rc = section_decode(&part, part_of(s, part.offset, s->info.index_len), &s->form, &s->index_scratch, &payload);
     if (rc < 0)
         return rc;
     err_clear();
@@ -194,7 +195,7 @@ static int scan_block(struct scan *s, size_t i)
     struct shale_row row;
     int rc;
 
-    rc = section_decode(&part, part_of(s, part.offset, end - part.offset), s->info.codec, &s->scratch, &payload);
+    rc = section_decode(&part, part_of(s, part.offset, end - part.offset), &s->form, &s->scratch, &payload);
     if (rc < 0)
         return rc;
     err_clear();
@@ -214,9 +215,10 @@ static int scan_block(struct scan *s, size_t i)
  * Rows go out as they are decoded; a corrupt block behind good ones fails the scan after their
  * rows were told, so the caller must not publish before the end.
  */
-int sst_scan_object(struct shale_slice object, const char *name, sst_row_fn fn, void *arg)
+int sst_scan_object(struct shale_slice object, const char *name, const struct shale_block_transformer *transformer,
+                    sst_row_fn fn, void *arg)
 {
-    struct scan s = { .object = object, .name = name, .fn = fn, .arg = arg };
+    struct scan s = { .object = object, .name = name, .form = { .transformer = transformer }, .fn = fn, .arg = arg };
     int rc = scan_open(&s);
 
     for (size_t i = 0; rc == 0 && i < s.index.n; i++)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sections, the unit in which an SST is stored and checked:
- *   payload, as it is or compressed | u32be CRC-32 of these bytes
- * The checksum covers the stored form and is checked before a decompressor sees the bytes: these
- * are then corrupt only if they were written so.
+ *   payload, perhaps compressed, then perhaps transformed by the application | u32be CRC-32 of these bytes
+ * The checksum covers the stored form and is checked before a decompressor or the application sees
+ * the bytes: these are then corrupt only if they were written so.
  */
 
 #include "sst/sst_section.h"
@@ -72,23 +72,60 @@ int section_check(const struct sst_part *part, struct shale_slice stored, struct
     return 0;
 }
 
-int section_decode(const struct sst_part *part, struct shale_slice stored, enum shale_codec codec,
+/*
+ * What the application's decode made of p replaces out. Its -ENOMEM and SHALE_ETRANSIENT mean what ours mean; any other
+ * error may be a wrong key as well as a damaged block, which only the application can tell.
+ */
+static int untransform(const struct sst_part *part, const struct shale_block_transformer *t, struct shale_slice p,
+                       struct shale_buf *out)
+{
+    char what[128];
+    int rc;
+
+    buf_clear(out);
+    rc = t->decode(t->ctx, p, out);
+    if (rc == 0)
+        return 0;
+    snprintf(what, sizeof(what), "the block transformer cannot decode it: %s", shale_strerror(rc));
+    return part_err(rc == -ENOMEM || rc == SHALE_ETRANSIENT ? rc : SHALE_EHOOK, part, what);
+}
+
+/* With both steps the bytes in between need a place of their own. */
+int payload_decode(const struct sst_part *part, struct shale_slice p, const struct section_form *form, size_t max_len,
+                   struct shale_buf *scratch, struct shale_slice *payload)
+{
+    bool is_compressed = form->codec != SHALE_CODEC_NONE;
+    struct shale_buf between = SHALE_BUF_INIT;
+    int rc = 0;
+
+    if (form->transformer) {
+        struct shale_buf *out = is_compressed ? &between : scratch;
+
+        rc = untransform(part, form->transformer, p, out);
+        p = slice_of_buf(out);
+    }
+    if (rc == 0 && is_compressed) {
+        size_t bound = raw_bound(form->codec, p.len);
+
+        err_clear();
+        rc = codec_decompress(form->codec, p, bound < max_len ? bound : max_len, scratch);
+        if (rc < 0)
+            rc = part_err_add(rc, part);
+        p = slice_of_buf(scratch);
+    }
+    shale_buf_fini(&between);
+    if (rc == 0)
+        *payload = p;
+    return rc;
+}
+
+int section_decode(const struct sst_part *part, struct shale_slice stored, const struct section_form *form,
                    struct shale_buf *scratch, struct shale_slice *payload)
 {
     struct shale_slice p;
     int rc = section_check(part, stored, &p);
 
-    if (rc < 0)
-        return rc;
-    if (codec != SHALE_CODEC_NONE) {
-        err_clear();
-        rc = codec_decompress(codec, p, raw_bound(codec, p.len), scratch);
-        if (rc < 0)
-            return part_err_add(rc, part);
-        p = slice_of_buf(scratch);
-    }
-    *payload = p;
-    return 0;
+    return rc < 0 ? rc : payload_decode(part, p, form, SIZE_MAX, scratch, payload);
 }
 
 int section_seal(struct shale_buf *out, size_t start)
@@ -96,18 +133,40 @@ int section_seal(struct shale_buf *out, size_t start)
     return buf_put_u32be(out, crc32_of(slice_of(out->data + start, out->len - start)));
 }
 
-int section_encode(struct shale_slice raw, enum shale_codec codec, struct shale_buf *scratch, struct shale_buf *out)
+/* Appends. Never lets a code through that callers would take for the store's. */
+static int transform(const struct shale_block_transformer *t, struct shale_slice p, struct shale_buf *out)
 {
-    size_t start = out->len;
+    struct shale_buf made = SHALE_BUF_INIT;
+    int rc = t->encode(t->ctx, p, &made);
+
+    if (rc != 0)
+        rc = err_set(SHALE_EHOOK, "the block transformer cannot encode %zu bytes: %s", p.len, shale_strerror(rc));
+    else
+        rc = buf_append_slice(out, slice_of_buf(&made));
+    shale_buf_fini(&made);
+    return rc;
+}
+
+int payload_encode(struct shale_slice raw, const struct section_form *form, struct shale_buf *scratch,
+                   struct shale_buf *out)
+{
     int rc;
 
-    if (codec != SHALE_CODEC_NONE) {
-        rc = codec_compress(codec, raw, scratch);
+    if (form->codec != SHALE_CODEC_NONE) {
+        rc = codec_compress(form->codec, raw, scratch);
         if (rc < 0)
             return rc;
         raw = slice_of_buf(scratch);
     }
-    rc = buf_append_slice(out, raw);
+    return form->transformer ? transform(form->transformer, raw, out) : buf_append_slice(out, raw);
+}
+
+int section_encode(struct shale_slice raw, const struct section_form *form, struct shale_buf *scratch,
+                   struct shale_buf *out)
+{
+    size_t start = out->len;
+    int rc = payload_encode(raw, form, scratch, out);
+
     return rc < 0 ? rc : section_seal(out, start);
 }
 

@@ -30,11 +30,33 @@ static inline bool section_fits(uint64_t offset, uint64_t len, uint64_t end)
 
 /* Check the checksum; *payload borrows from stored. SHALE_ECORRUPT. */
 int section_check(const struct sst_part *part, struct shale_slice stored, struct shale_slice *payload);
-/* Check and decompress; *payload borrows from stored or from scratch, which is overwritten. */
-int section_decode(const struct sst_part *part, struct shale_slice stored, enum shale_codec codec,
+/*
+ * What lies between a payload and its stored form; the checksum comes last.
+ * transformer: borrowed; NULL: none.
+ */
+struct section_form {
+    enum shale_codec codec;
+    const struct shale_block_transformer *transformer;
+};
+
+/* That of info sections. */
+static const struct section_form section_plain = { SHALE_CODEC_NONE, NULL };
+
+/*
+ * Check, undo the transformer and decompress; *payload borrows from stored or from scratch, which is overwritten.
+ * SHALE_ECORRUPT; SHALE_EHOOK when the transformer refuses the bytes.
+ */
+int section_decode(const struct sst_part *part, struct shale_slice stored, const struct section_form *form,
                    struct shale_buf *scratch, struct shale_slice *payload);
-/* Append the stored form of raw. scratch is overwritten. 0, -ENOMEM, or -EINVAL from the codec. */
-int section_encode(struct shale_slice raw, enum shale_codec codec, struct shale_buf *scratch, struct shale_buf *out);
+/* The same of what has no checksum of its own. */
+int payload_decode(const struct sst_part *part, struct shale_slice p, const struct section_form *form, size_t max_len,
+                   struct shale_buf *scratch, struct shale_slice *payload);
+/* Append the stored form of raw. scratch is overwritten. 0, -ENOMEM, -EINVAL from the codec, or SHALE_EHOOK. */
+int section_encode(struct shale_slice raw, const struct section_form *form, struct shale_buf *scratch,
+                   struct shale_buf *out);
+/* The same without checksum. */
+int payload_encode(struct shale_slice raw, const struct section_form *form, struct shale_buf *scratch,
+                   struct shale_buf *out);
 /* Append the checksum of what out holds from start on. 0 or -ENOMEM. */
 int section_seal(struct shale_buf *out, size_t start);
 

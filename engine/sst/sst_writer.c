@@ -3,7 +3,7 @@
  * Writes a compacted SST as a stream (storage format 2.8):
  *   rows -> block_builder -> section (compress, checksum) -> pending -> object store
  *           index entry, filter hash and counts are kept aside until the end
- *   [block 0][block 1]...[filter?][index][stats][info][trailer]
+ *   [block 0][block 1]...[filter?][index][stats][properties?][info][trailer]
  * An object of up to SMALL_MAX bytes stays in pending and becomes one conditional put, which may
  * be repeated; a larger one is begun as an upload as soon as it is known to be larger, and goes
  * out in pieces while rows come in. Block boundaries are SlateDB's to the row. One thread; no
@@ -19,7 +19,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "format/block.h"
-#include "sst/sst_section.h"
+#include "sst/sst_collect.h"
 
 #include <errno.h>
 
@@ -36,6 +36,7 @@ struct sst_writer {
     bool sealed;               /* every byte is in pending or written */
     int failed;                /* not 0: what every later call returns, for bytes are missing */
     struct shale_buf name;
+    struct section_form form;  /* of every section but the info */
     struct block_builder block;
     struct shale_buf raw;      /* payload of the part at hand */
     struct shale_buf scratch;  /* the same, compressed */
@@ -46,6 +47,7 @@ struct sst_writer {
     struct filter_builder filter;
     struct sst_block_stats block_stats;
     struct sst_stats stats;
+    struct sst_collect collect;
     struct shale_buf last;     /* key of the last row */
     uint64_t last_seq;
     uint64_t n_rows;
@@ -63,6 +65,7 @@ int sst_writer_new(struct table_store *ts, struct shale_ulid id, bool cache, str
     w->ts = ts;
     w->id = id;
     w->cache = cache && ts->cache;
+    w->form = sst_format_form(&ts->format);
     block_builder_init(&w->block, BLOCK_V2, ts->format.block_size);
     rc = table_store_sst_name(ts, id, &w->name);
     if (rc < 0) {
@@ -82,6 +85,7 @@ void sst_writer_free(struct sst_writer *w)
     sst_index_builder_fini(&w->index);
     filter_builder_fini(&w->filter);
     sst_stats_fini(&w->stats);
+    sst_collect_fini(&w->collect);
     sst_info_fini(&w->info);
     shale_buf_fini(&w->name);
     shale_buf_fini(&w->raw);
@@ -91,6 +95,11 @@ void sst_writer_free(struct sst_writer *w)
     shale_buf_fini(&w->index_payload);
     shale_buf_fini(&w->filter_payload);
     mem_free(w);
+}
+
+int sst_writer_collect(struct sst_writer *w, enum shale_sst_kind kind)
+{
+    return sst_collect_begin(&w->collect, w->ts->format.collector, kind);
 }
 
 static const char *writer_name(const struct sst_writer *w)
@@ -159,13 +168,13 @@ static int write_if_much(struct sst_writer *w, size_t len)
  * raw.len is an upper guess of what is added; a codec may add a little, which the buffer's growth
  * takes.
  */
-static int put_section(struct sst_writer *w, enum shale_codec codec, uint64_t *len)
+static int put_section(struct sst_writer *w, const struct section_form *form, uint64_t *len)
 {
     uint64_t start = writer_offset(w);
     int rc = write_if_much(w, w->raw.len);
 
     if (rc == 0)
-        rc = section_encode(slice_of_buf(&w->raw), codec, &w->scratch, &w->pending);
+        rc = section_encode(slice_of_buf(&w->raw), form, &w->scratch, &w->pending);
     if (rc < 0)
         return rc;
     *len = writer_offset(w) - start;
@@ -188,7 +197,7 @@ static int end_block(struct sst_writer *w, uint64_t *stored_len)
         return rc;
     if (w->cache && w->raw.len <= CACHED_BLOCK_MAX)
         table_cache_block(w->ts, w->id, writer_offset(w), slice_of_buf(&w->raw));
-    rc = put_section(w, w->ts->format.codec, stored_len);
+    rc = put_section(w, &w->form, stored_len);
     if (rc < 0)
         return rc;
     w->stats.blocks[w->stats.n_blocks++] = w->block_stats;
@@ -286,6 +295,8 @@ int sst_writer_add(struct sst_writer *w, const struct shale_row *row, uint64_t *
     if (rc < 0)
         return rc;
     rc = add_row(w, row, &stored_len);
+    if (rc == 0)
+        rc = sst_collect_add(&w->collect, row);
     if (rc < 0)
         return writer_fail(w, rc);
     count_row(w, row);
@@ -314,7 +325,7 @@ static int put_filter(struct sst_writer *w)
     rc = filter_builder_finish(&w->filter, w->ts->format.filter_bits_per_key, &w->raw);
     if (rc == 0 && w->cache)
         rc = buf_set(&w->filter_payload, slice_of_buf(&w->raw));
-    return rc < 0 ? rc : put_section(w, w->info.codec, &w->info.filter_len);
+    return rc < 0 ? rc : put_section(w, &w->form, &w->info.filter_len);
 }
 
 static int put_index(struct sst_writer *w)
@@ -326,7 +337,7 @@ static int put_index(struct sst_writer *w)
     rc = sst_index_builder_finish(&w->index, &w->raw);
     if (rc == 0 && w->cache)
         rc = buf_set(&w->index_payload, slice_of_buf(&w->raw));
-    return rc < 0 ? rc : put_section(w, w->info.codec, &w->info.index_len);
+    return rc < 0 ? rc : put_section(w, &w->form, &w->info.index_len);
 }
 
 static int put_stats(struct sst_writer *w)
@@ -336,7 +347,18 @@ static int put_stats(struct sst_writer *w)
     w->info.stats_offset = writer_offset(w);
     buf_clear(&w->raw);
     rc = sst_stats_encode(&w->stats, &w->raw);
-    return rc < 0 ? rc : put_section(w, w->info.codec, &w->info.stats_len);
+    return rc < 0 ? rc : put_section(w, &w->form, &w->info.stats_len);
+}
+
+/* Not in info: SlateDB would not know such a field, nor leave it in the copy that its manifests have. */
+static int put_properties(struct sst_writer *w)
+{
+    int rc = sst_collect_end(&w->collect, &w->raw);
+
+    if (rc != 0)
+        return rc == SHALE_END ? 0 : rc;
+    rc = write_if_much(w, w->raw.len);
+    return rc < 0 ? rc : properties_encode(slice_of_buf(&w->raw), &w->form, &w->scratch, &w->pending);
 }
 
 static int put_info(struct sst_writer *w)
@@ -349,7 +371,7 @@ static int put_info(struct sst_writer *w)
     buf_clear(&w->raw);
     rc = sst_info_encode(&w->info, &w->raw);
     if (rc == 0)
-        rc = put_section(w, SHALE_CODEC_NONE, &len);
+        rc = put_section(w, &section_plain, &len);
     if (rc < 0)
         return rc;
     sst_trailer_encode(&t, bytes);
@@ -365,7 +387,7 @@ static int seal(struct sst_writer *w)
     uint64_t len;
     int rc;
 
-    w->info.codec = w->ts->format.codec;
+    w->info.codec = w->form.codec;
     w->info.type = SST_COMPACTED;
     rc = end_block(w, &len);
     if (rc == 0)
@@ -377,6 +399,8 @@ static int seal(struct sst_writer *w)
         rc = put_index(w);
     if (rc == 0)
         rc = put_stats(w);
+    if (rc == 0)
+        rc = put_properties(w);
     if (rc == 0)
         rc = put_info(w);
     w->sealed = rc == 0;

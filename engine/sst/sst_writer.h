@@ -15,6 +15,11 @@ struct sst_writer;
 /* id is the object's; cache says whether blocks and index enter the block cache as they are written (R71). */
 int sst_writer_new(struct table_store *ts, struct shale_ulid id, bool cache, struct sst_writer **out);
 /*
+ * Have the rows described by the property collector of the table store, if it has one. Before the first row. 0, or
+ * SHALE_EHOOK, when the writer can only be freed.
+ */
+int sst_writer_collect(struct sst_writer *w, enum shale_sst_kind kind);
+/*
  * *block_bytes: 0, or the stored size, checksum included, of the block that this row completed (R194). May be NULL.
  * -EINVAL for a row out of order or with a key or value of impossible length; the writer is as before. After any other
  * error the writer can only be freed.

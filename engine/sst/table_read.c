@@ -12,10 +12,14 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
-#include "sst/sst_section.h"
 
 #include <assert.h>
 #include <errno.h>
+
+static struct section_form form_of(const struct table_store *ts, const struct sst_source *src)
+{
+    return (struct section_form){ src->sst->info.codec, ts->format.transformer };
+}
 
 /* The object that src names, and its store. */
 struct part_reader {
@@ -89,6 +93,7 @@ static int read_section(struct table_store *ts, const struct sst_source *src, co
                         uint64_t len, struct shale_buf *out)
 {
     struct shale_buf stored = SHALE_BUF_INIT;
+    const struct section_form form = form_of(ts, src);
     struct sst_part part = { .kind = kind, .offset = offset };
     struct shale_slice payload;
     struct part_reader r;
@@ -111,7 +116,7 @@ static int read_section(struct table_store *ts, const struct sst_source *src, co
         rc = part_err(-EIO, &part, "the store returned too few bytes");
         goto out;
     }
-    rc = section_decode(&part, slice_of_buf(&stored), src->sst->info.codec, out, &payload);
+    rc = section_decode(&part, slice_of_buf(&stored), &form, out, &payload);
     if (rc == 0 && payload.data != out->data)
         rc = buf_set(out, payload);
 out:
@@ -347,6 +352,8 @@ static size_t find_runs(struct block *const *have, size_t first, size_t n, struc
 static int decode_run(const struct part_reader *r, const struct sst_index *x, const struct block_run *run,
                       struct shale_slice bytes, bool fill, struct shale_buf *scratch, struct block **out)
 {
+    const struct section_form form = form_of(r->ts, r->src);
+
     for (size_t k = 0; k < run->n; k++) {
         size_t i = run->first + k;
         uint64_t at = x->offsets[i] - x->offsets[run->first];
@@ -355,7 +362,7 @@ static int decode_run(const struct part_reader *r, const struct sst_index *x, co
         int rc;
 
         stored = slice_of(bytes.data + at, (size_t)(block_end(r->src, x, i) - x->offsets[i]));
-        rc = section_decode(&part, stored, r->src->sst->info.codec, scratch, &payload);
+        rc = section_decode(&part, stored, &form, scratch, &payload);
         if (rc == 0)
             rc = block_new(payload, &out[k]);
         if (rc < 0)

@@ -7,20 +7,39 @@
 #include "format/iter.h"
 #include "format/manifest_codec.h"
 #include "sst/block_cache.h"
+#include "sst/sst_section.h"
 #include "sst/table_metrics.h"
 
 #include <shale/object_store.h>
 
 /*
  * How SSTs are written.
- * Of what is written from now on. Every SST describes itself, so reading asks nothing of it.
+ * Of what is written from now on. Every SST describes itself, so reading asks nothing of it but the transformer.
  */
 struct sst_format {
     enum shale_codec codec;
     uint32_t block_size;
     uint32_t min_filter_keys;
     uint32_t filter_bits_per_key;
+    const struct shale_block_transformer *transformer; /* borrowed, as the next; may be NULL */
+    const struct shale_property_collector *collector;  /* likewise */
 };
+
+static inline struct section_form sst_format_form(const struct sst_format *f)
+{
+    return (struct section_form){ f->codec, f->transformer };
+}
+
+/* The part of the options that this is. */
+static inline struct sst_format sst_format_of(const struct shale_options *opt)
+{
+    return (struct sst_format){ .codec = opt->codec,
+                                .block_size = opt->block_size,
+                                .min_filter_keys = opt->min_filter_keys,
+                                .filter_bits_per_key = opt->filter_bits_per_key,
+                                .transformer = opt->block_transformer,
+                                .collector = opt->property_collector };
+}
 
 /*
  * Where the SSTs of a database are and how their parts are read: checksum, decompression, cache. Errors name the
@@ -108,6 +127,11 @@ int table_index_read(struct table_store *ts, const struct sst_source *src, struc
 int table_filter_read(struct table_store *ts, const struct sst_source *src, struct table_filter **out);
 int table_stats_read(struct table_store *ts, const struct sst_source *src, struct sst_stats *out);
 /*
+ * What the property collector left: 1, and out is replaced; 0 when there is nothing; SHALE_ECORRUPT, SHALE_EHOOK. Never
+ * cached. Reads all that lies behind the last section.
+ */
+int table_properties_read(struct table_store *ts, const struct sst_source *src, struct shale_buf *out);
+/*
  * Blocks first..first+n-1 into out[], from the cache where they are there, the rest with as few ranged reads as
  * possible; fill says whether to keep them. On failure out[] is all NULL.
  */
@@ -131,9 +155,11 @@ int table_open_compacted(struct table_store *ts, struct shale_ulid id, struct ss
 
 /*
  * Decode a whole object that is already in memory (WAL replay reads objects whole): trailer, info, and then the rows in
- * file order through fn, which may stop with a non-zero value that is returned. name is for errors.
+ * file order through fn, which may stop with a non-zero value that is returned. name is for errors; transformer may be
+ * NULL.
  */
 typedef int (*sst_row_fn)(void *arg, const struct shale_row *row);
-int sst_scan_object(struct shale_slice object, const char *name, sst_row_fn fn, void *arg);
+int sst_scan_object(struct shale_slice object, const char *name, const struct shale_block_transformer *transformer,
+                    sst_row_fn fn, void *arg);
 
 #endif

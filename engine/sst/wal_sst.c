@@ -2,7 +2,7 @@
 /*
  * Encodes WAL objects (storage format 7.1): an SST whose rows are in commit order rather than key
  * order, whose index has sequence numbers for keys, and which has neither filter nor stats.
- *   [block 0][block 1]...[index][info][trailer]       info: first = u64be sequence number, type WAL
+ *   [block 0][block 1]...[index][properties?][info][trailer]       info: first = u64be sequence number, type WAL
  */
 
 #include "sst/sst_writer.h"
@@ -11,24 +11,27 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "format/block.h"
-#include "sst/sst_section.h"
+#include "sst/sst_collect.h"
 
 #include <errno.h>
 
 /* A WAL object is made whole in memory: its rows are there anyway, and it is bounded by what waits for a commit. */
 struct wal_sst {
     const struct sst_format *format;
+    struct section_form form;
     struct shale_buf *out;
     size_t start; /* of the object in out */
     struct block_builder block;
     struct sst_index_builder index;
     struct shale_buf raw, scratch;
+    struct sst_collect collect;
     struct sst_info info;
 };
 
 static void wal_sst_init(struct wal_sst *w, const struct sst_format *format, struct shale_buf *out)
 {
-    *w = (struct wal_sst){ .format = format, .out = out, .start = out->len, .info = { .codec = format->codec } };
+    *w = (struct wal_sst){ .format = format, .form = sst_format_form(format), .out = out, .start = out->len,
+                           .info = { .codec = format->codec } };
     block_builder_init(&w->block, BLOCK_V2, format->block_size);
 }
 
@@ -36,6 +39,7 @@ static void wal_sst_fini(struct wal_sst *w)
 {
     block_builder_fini(&w->block);
     sst_index_builder_fini(&w->index);
+    sst_collect_fini(&w->collect);
     sst_info_fini(&w->info);
     shale_buf_fini(&w->raw);
     shale_buf_fini(&w->scratch);
@@ -46,9 +50,9 @@ static uint64_t wal_offset(const struct wal_sst *w)
     return w->out->len - w->start;
 }
 
-static int put_raw(struct wal_sst *w, enum shale_codec codec)
+static int put_raw(struct wal_sst *w, const struct section_form *form)
 {
-    return section_encode(slice_of_buf(&w->raw), codec, &w->scratch, w->out);
+    return section_encode(slice_of_buf(&w->raw), form, &w->scratch, w->out);
 }
 
 static int end_block(struct wal_sst *w)
@@ -57,7 +61,7 @@ static int end_block(struct wal_sst *w)
 
     buf_clear(&w->raw);
     rc = block_builder_finish(&w->block, &w->raw);
-    return rc < 0 ? rc : put_raw(w, w->format->codec);
+    return rc < 0 ? rc : put_raw(w, &w->form);
 }
 
 static int add_row(struct wal_sst *w, const struct shale_row *row, bool is_first)
@@ -79,7 +83,9 @@ static int add_row(struct wal_sst *w, const struct shale_row *row, bool is_first
         rc = buf_set(&w->info.first, slice_of(seq, sizeof(seq)));
         w->info.has_first = true;
     }
-    return rc < 0 ? rc : block_builder_add(&w->block, row);
+    if (rc == 0)
+        rc = block_builder_add(&w->block, row);
+    return rc < 0 ? rc : sst_collect_add(&w->collect, row);
 }
 
 static int put_index(struct wal_sst *w)
@@ -90,9 +96,18 @@ static int put_index(struct wal_sst *w)
     buf_clear(&w->raw);
     rc = sst_index_builder_finish(&w->index, &w->raw);
     if (rc == 0)
-        rc = put_raw(w, w->format->codec);
+        rc = put_raw(w, &w->form);
     w->info.index_len = wal_offset(w) - w->info.index_offset;
     return rc;
+}
+
+static int put_properties(struct wal_sst *w)
+{
+    int rc = sst_collect_end(&w->collect, &w->raw);
+
+    if (rc != 0)
+        return rc == SHALE_END ? 0 : rc;
+    return properties_encode(slice_of_buf(&w->raw), &w->form, &w->scratch, w->out);
 }
 
 static int put_end(struct wal_sst *w)
@@ -104,7 +119,7 @@ static int put_end(struct wal_sst *w)
     buf_clear(&w->raw);
     rc = sst_info_encode(&w->info, &w->raw);
     if (rc == 0)
-        rc = put_raw(w, SHALE_CODEC_NONE);
+        rc = put_raw(w, &section_plain);
     if (rc < 0)
         return rc;
     sst_trailer_encode(&t, bytes);
@@ -122,12 +137,15 @@ int wal_sst_encode(const struct sst_format *format, const struct shale_row *cons
         return err_set(-EINVAL, "a WAL object without rows");
     wal_sst_init(&w, format, out);
     w.info.type = SST_WAL;
+    rc = sst_collect_begin(&w.collect, format->collector, SHALE_SST_WAL);
     for (size_t i = 0; rc == 0 && i < n; i++)
         rc = add_row(&w, rows[i], i == 0);
     if (rc == 0)
         rc = end_block(&w);
     if (rc == 0)
         rc = put_index(&w);
+    if (rc == 0)
+        rc = put_properties(&w);
     if (rc == 0)
         rc = put_end(&w);
     if (rc < 0)
@@ -151,7 +169,7 @@ int wal_fence_encode(const struct sst_format *format, struct shale_buf *out)
     if (rc == 0)
         rc = sst_stats_encode(&none, &w.raw);
     if (rc == 0)
-        rc = put_raw(&w, format->codec);
+        rc = put_raw(&w, &w.form);
     w.info.stats_len = wal_offset(&w) - w.info.stats_offset;
     if (rc == 0)
         rc = put_end(&w);

@@ -207,7 +207,8 @@ static int replay_object(struct replay *r, uint64_t id, const struct wal_replay_
     if (s->rc < 0)
         rc = read_failed(r, s);
     else if (len > 0) /* later versions of SlateDB fence with an object of no bytes */
-        rc = sst_scan_object(slice_of_buf(&s->object), (const char *)s->name.data, fns->row, fns->arg);
+        rc = sst_scan_object(slice_of_buf(&s->object), (const char *)s->name.data, r->ts->format.transformer, fns->row,
+                             fns->arg);
     r->held -= len;
     slot_clear(s);
     if (rc == 0 && fns->end)

@@ -396,6 +396,7 @@ static size_t boundaries(struct shale_slice object, enum shale_codec codec, uint
                          uint64_t *blocks_end)
 {
     struct sst_part part = { .object = "x", .kind = "x" };
+    const struct section_form form = { .codec = codec };
     struct shale_buf scratch = SHALE_BUF_INIT;
     struct sst_trailer t;
     struct sst_info info;
@@ -408,7 +409,7 @@ static size_t boundaries(struct shale_slice object, enum shale_codec codec, uint
     payload = slice_of(object.data + t.info_offset, object.len - SST_TRAILER_LEN - t.info_offset);
     assert_int_equal(section_info_decode(&part, payload, &info), 0);
     payload = slice_of(object.data + info.index_offset, info.index_len);
-    assert_int_equal(section_decode(&part, payload, codec, &scratch, &payload), 0);
+    assert_int_equal(section_decode(&part, payload, &form, &scratch, &payload), 0);
     assert_int_equal(sst_index_decode(payload, info.filter_offset, &x), 0);
     assert_true(x.n + 8 <= cap);
     for (size_t i = 0; i < x.n; i++)

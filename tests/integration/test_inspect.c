@@ -109,7 +109,7 @@ static void test_wal_store(void **state)
     f->opt.wal_store = wal;
     fixture_open(f);
     check_ok(put_text(f->db, "a", "1", true));
-    check_ok(shale_inspect_open(f->store, FIXTURE_ROOT, wal, &in));
+    check_ok(shale_inspect_open(f->store, FIXTURE_ROOT, &(struct shale_inspect_options){ .wal_store = wal }, &in));
     check_ok(shale_inspect_wal_list(in, 0, UINT64_MAX, note_wal, &text));
     check_text(&text, "1 2 ");
     check_ok(shale_inspect_wal_rows(in, 2, text_of_row, &text));

@@ -68,10 +68,11 @@ static inline struct sst_handle *fixture_write(struct sst_fixture *f, const stru
 static inline void put_part(struct shale_buf *out, const struct shale_buf *raw, const struct sst_info *info,
                             uint64_t *len)
 {
+    const struct section_form form = { .codec = info->codec };
     struct shale_buf scratch = SHALE_BUF_INIT;
     size_t start = out->len;
 
-    assert_int_equal(section_encode(slice_of_buf(raw), info->codec, &scratch, out), 0);
+    assert_int_equal(section_encode(slice_of_buf(raw), &form, &scratch, out), 0);
     *len = out->len - start;
     shale_buf_fini(&scratch);
 }

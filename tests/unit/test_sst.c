@@ -238,13 +238,13 @@ static void a_scan_of_a_damaged_object_never_lies(void **state)
     model_random(&m, &rng, 40, 10, 30);
     h = fixture_write(&f, &m, false);
     get_object(&f, h->id, &object);
-    assert_int_equal(sst_scan_object(slice_of_buf(&object), "x", scan_row, &right), 0);
+    assert_int_equal(sst_scan_object(slice_of_buf(&object), "x", NULL, scan_row, &right), 0);
     for (size_t at = 0; at < object.len; at++) {
         uint8_t *copy = mem_dup(object.data, object.len); /* exactly as long, for the address sanitizer */
 
         copy[at] ^= (uint8_t)(1 + rng_below(&rng, 255));
         got = (struct scan_result){ 0 };
-        rc = sst_scan_object(slice_of(copy, object.len), "x", scan_row, &got);
+        rc = sst_scan_object(slice_of(copy, object.len), "x", NULL, scan_row, &got);
         if (rc == 0)
             assert_true(got.crc == right.crc && got.n == right.n);
         else
@@ -252,7 +252,7 @@ static void a_scan_of_a_damaged_object_never_lies(void **state)
         free(copy);
         copy = mem_alloc(at);
         memcpy(copy, object.data, at);
-        assert_int_not_equal(sst_scan_object(slice_of(copy, at), "x", scan_row, &got), 0);
+        assert_int_not_equal(sst_scan_object(slice_of(copy, at), "x", NULL, scan_row, &got), 0);
         free(copy);
     }
     sst_handle_unref(h);
@@ -272,7 +272,7 @@ static void a_scan_stops_when_told(void **state)
     int left = 2;
 
     (void)state;
-    assert_int_equal(sst_scan_object(APPENDIX_A, "x", stop_at, &left), 42);
+    assert_int_equal(sst_scan_object(APPENDIX_A, "x", NULL, stop_at, &left), 42);
 }
 
 /* The manifest and the object disagree, or lie together. */
@@ -283,6 +283,7 @@ static void lengths_that_lie_are_refused_without_much_memory(void **state)
     struct sst_part part = { .object = "x", .kind = "index" };
     struct shale_buf stored = SHALE_BUF_INIT, scratch = SHALE_BUF_INIT;
     struct shale_slice payload;
+    const struct section_form form = { .codec = SHALE_CODEC_ZSTD };
     struct sst_handle *h, *lie = NULL;
     struct sst_info info = { 0 };
     struct sst_fixture f;
@@ -293,8 +294,7 @@ static void lengths_that_lie_are_refused_without_much_memory(void **state)
     seed_of_test(&rng);
     assert_int_equal(shale_buf_append(&stored, bomb, sizeof(bomb)), 0);
     assert_int_equal(section_seal(&stored, 0), 0);
-    assert_int_equal(section_decode(&part, slice_of_buf(&stored), SHALE_CODEC_ZSTD, &scratch, &payload),
-                     SHALE_ECORRUPT);
+    assert_int_equal(section_decode(&part, slice_of_buf(&stored), &form, &scratch, &payload), SHALE_ECORRUPT);
     assert_true(scratch.cap < 10 << 20);
 
     fixture_init(&f, &small_blocks, 0);
@@ -538,7 +538,7 @@ static void each_failing_allocation_of_a_read_is_told(void **state)
         int rc;
 
         heap_fault_after(n);
-        rc = sst_scan_object(APPENDIX_A, "x", scan_row, &r);
+        rc = sst_scan_object(APPENDIX_A, "x", NULL, scan_row, &r);
         if (!heap_fault_off()) {
             assert_int_equal(rc, 0);
             break;

@@ -150,7 +150,7 @@ static void check_object(struct listing *l, const char *head, struct shale_slice
     snprintf(path, sizeof(path), "%s/%s/%s/%.*s.sst", l->scenario, own_store ? "wal-store" : "store", l->db,
              (int)strcspn(head, " "), head);
     golden_read(path, &object);
-    if (object.len > 0 && sst_scan_object(slice_of_buf(&object), path, collect_row, &c) != 0)
+    if (object.len > 0 && sst_scan_object(slice_of_buf(&object), path, NULL, collect_row, &c) != 0)
         fail_msg("%s", shale_errmsg());
     if (!slice_eq(slice_of_buf(&c.text), rows)) {
         size_t same = slice_common(slice_of_buf(&c.text), rows);

@@ -74,7 +74,7 @@ static void check_object(struct sst_fixture *f, struct sst_handle *h, const stru
 
     assert_int_equal(table_store_sst_name(&f->ts, h->id, &name), 0);
     object_bytes(f, (char *)name.data, &object);
-    assert_int_equal(sst_scan_object(slice_of_buf(&object), "x", compare_row, &c), 0);
+    assert_int_equal(sst_scan_object(slice_of_buf(&object), "x", NULL, compare_row, &c), 0);
     assert_int_equal(c.n, m->n);
     assert_int_equal(table_open_compacted(&f->ts, h->id, &again), 0);
     assert_int_equal(again->version, 2);

@@ -216,7 +216,7 @@ static void encoding_adds_to_what_is_there_or_changes_nothing(void **state)
     assert_int_equal(wal_sst_encode(&small_blocks, rows, 1, &out), 0);
     model_add(&m, good);
     s.m = &m;
-    assert_int_equal(sst_scan_object(slice_from(slice_of_buf(&out), 3), "x", see_row, &s), 0);
+    assert_int_equal(sst_scan_object(slice_from(slice_of_buf(&out), 3), "x", NULL, see_row, &s), 0);
     assert_int_equal(s.n, 1);
     shale_buf_fini(&out);
     model_fini(&m);

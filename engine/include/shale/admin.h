@@ -21,6 +21,8 @@ struct shale_admin_options {
     struct shale_store *wal_store;   /* NULL; the store of WAL objects, where the database has one of its own */
     int64_t store_limit_ms;          /* 0; give up on a store that does not answer after so long; 0: never */
     struct shale_metrics *metrics;   /* NULL; count requests and collections here (shale/metrics.h) */
+    /* NULL; that of the database, for shale_gc: without it small WAL objects are taken for fences, and stay for a day. */
+    const struct shale_block_transformer *block_transformer;
 };
 
 /*

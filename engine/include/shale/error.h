@@ -24,6 +24,7 @@ enum shale_error {
     SHALE_EINITIALIZED = -10008, /* the database is an unfinished clone */
     SHALE_ECANCELED = -10009,    /* stopped on request before it was done */
     SHALE_ECONFLICT = -10010,    /* another commit was in the transaction's way; begin anew */
+    SHALE_EHOOK = -10011,        /* a function that the application gave (shale/hooks.h) failed */
 };
 
 /* Outcome of iteration: there is no further row. Not a failure. */

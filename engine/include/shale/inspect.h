@@ -15,8 +15,14 @@ extern "C" {
  */
 struct shale_inspect;
 
-/* Stores are borrowed until the end; wal_store NULL: WAL objects lie in store. The database need not exist. */
-SHALE_API int shale_inspect_open(struct shale_store *store, const char *path, struct shale_store *wal_store,
+/* All zero is what most databases need. Pointers are borrowed until the end. */
+struct shale_inspect_options {
+    struct shale_store *wal_store;                           /* NULL: WAL objects lie in the main store */
+    const struct shale_block_transformer *block_transformer; /* that of the database, see shale/hooks.h */
+};
+
+/* opt may be NULL. store is borrowed until the end. The database need not exist. */
+SHALE_API int shale_inspect_open(struct shale_store *store, const char *path, const struct shale_inspect_options *opt,
                                  struct shale_inspect **out);
 SHALE_API void shale_inspect_close(struct shale_inspect *in); /* NULL is fine */
 
@@ -74,6 +80,42 @@ struct shale_sst_block {
 SHALE_API int shale_sst_block(const struct shale_sst *sst, size_t i, struct shale_sst_block *out);
 /* Every row version in order. */
 SHALE_API int shale_sst_rows(struct shale_sst *sst, shale_row_fn fn, void *arg);
+
+/*
+ * What the property collector (shale/hooks.h) said of the rows of an SST, or of a WAL object. *has_blob false: it has
+ * none, which is not an empty one: nothing is known of its rows but that they are there. blob is replaced when there is
+ * one. SHALE_ECORRUPT when it is damaged; SHALE_EHOOK; -ENOENT for a WAL object that is not there.
+ */
+SHALE_API int shale_sst_properties(struct shale_sst *sst, bool *has_blob, struct shale_buf *blob);
+SHALE_API int shale_inspect_wal_properties(struct shale_inspect *in, uint64_t id, bool *has_blob,
+                                           struct shale_buf *blob);
+
+/* One object of a state of the database. */
+struct shale_properties {
+    enum shale_sst_kind kind;
+    struct shale_ulid id;     /* L0 and runs */
+    uint32_t run;             /* runs: the id of the sorted run */
+    uint64_t wal_id;          /* WAL objects */
+    bool is_partial;          /* only a part of its keys is seen; blob describes all */
+    bool has_blob;            /* as above */
+    struct shale_slice blob;  /* borrowed during the call */
+};
+
+/* Return 0 to go on; anything else ends the walk, which returns that value. */
+typedef int (*shale_properties_fn)(void *arg, const struct shale_properties *p);
+
+/*
+ * The properties of everything that the database consists of, now or (checkpoint not NULL) as a checkpoint keeps it:
+ * each WAL object that is not in SSTs yet, in order of ids, each L0 SST from the newest, each SST of each run. An SST
+ * that the tree uses twice comes twice. A row that moves on meanwhile is described at least once: the manifest is read
+ * before the WAL is listed. Rows that only the memory of a writer has are not seen.
+ *
+ * The first error ends it: -ENOENT when there is no database or no such checkpoint; SHALE_ECORRUPT, naming the object;
+ * SHALE_EHOOK; -ESTALE when an object of the current state was replaced and collected meanwhile: begin anew, forgetting
+ * what was told. A checkpoint protects against that.
+ */
+SHALE_API int shale_inspect_properties(struct shale_inspect *in, const struct shale_uuid *checkpoint,
+                                       shale_properties_fn fn, void *arg);
 
 /*
  * The manifest knows, a minute apart, the times (Unix seconds) of sequence numbers. Which time a sequence number has, and

@@ -2,7 +2,7 @@
 #ifndef SHALE_OPTIONS_H
 #define SHALE_OPTIONS_H
 
-#include <shale/error.h>
+#include <shale/hooks.h>
 #include <stdbool.h>
 
 #ifdef __cplusplus
@@ -153,6 +153,9 @@ struct shale_options {
     struct shale_store *wal_store;      /* NULL; a store of its own for WAL objects */
     const struct shale_merge_operator *merge_operator;
     const struct shale_compaction_filter *compaction_filter;
+    const struct shale_flush_transform *flush_transform; /* shale/hooks.h, as the next two */
+    const struct shale_property_collector *property_collector;
+    const struct shale_block_transformer *block_transformer;
     const struct shale_clock *clock;    /* NULL: the system's */
     struct shale_metrics *metrics;      /* NULL; count here (shale/metrics.h) and not in a registry of the handle's own */
     uint64_t seed;                      /* 0: random ids from the kernel; else ids follow from the seed (tests) */

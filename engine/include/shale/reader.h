@@ -34,6 +34,7 @@ struct shale_reader_options {
     const struct shale_uuid *checkpoint; /* NULL; else stand at this checkpoint of the manifest, and follow nothing */
     struct shale_store *wal_store;     /* as in shale_options, as is the rest */
     const struct shale_merge_operator *merge_operator;
+    const struct shale_block_transformer *block_transformer;
     const struct shale_clock *clock;
     struct shale_metrics *metrics;
 };
