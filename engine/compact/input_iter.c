@@ -58,8 +58,9 @@ static const struct iter_ops input_ops = { .next = input_next, .seek = input_see
  */
 static int open_sources(const struct input_options *opt, struct iter **children, size_t *n)
 {
-    struct sst_iter_options how = { .order = ITER_ASC,
-                                    .read_ahead_bytes = INPUT_READ_AHEAD / (opt->n_l0 + opt->n_runs) };
+    uint64_t share = INPUT_READ_AHEAD / (opt->n_l0 + opt->n_runs);
+    struct sst_iter_options how = { .order = ITER_ASC, .once = true,
+                                    .read_ahead_bytes = share < INPUT_READ_MAX ? share : INPUT_READ_MAX };
     const struct key_range all = { 0 };
     int rc = 0;
 

@@ -48,6 +48,12 @@ void sst_index_fini(struct sst_index *x);
  */
 int sst_index_decode(struct shale_slice in, uint64_t data_end, struct sst_index *out);
 
+/*
+ * The number of blocks whose separator is below key, or also at it. Separators need not be keys: a separator s of a
+ * block says p <= s <= f for the last key p before and the first key f of the block.
+ */
+size_t sst_index_count_below(const struct sst_index *x, struct shale_slice key, bool or_equal);
+
 struct sst_index_builder {
     uint64_t *offsets;
     size_t *key_ends; /* keys lie one behind the other in keys */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* However many sources a compaction has, what it holds in memory stays bounded. */
+/* However many sources a compaction has and however far their blocks expand, what it holds in memory stays bounded. */
 #include "lib/check.h"
 
 #include "base/alloc.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Read-ahead, about twice that with what is decoded, and an SST under way. */
+/* What is read ahead (16 MiB), a block of each source if they are compressed, and an SST under way. */
 #define BOUND ((size_t)32 << 20)
 
 /* Reads are those of a store in memory; what is written is counted and forgotten, so that it takes no memory. */
@@ -85,7 +85,7 @@ struct shape {
     enum shale_codec codec;
 };
 
-/* Every n-th key. */
+/* Every n-th key; values that compress to nearly nothing when there is a codec. */
 static struct sst_handle *write_source(struct table_store *ts, const struct shape *shape, size_t number)
 {
     uint8_t key[32] = "the same beginning of all keys";
@@ -172,11 +172,20 @@ static void test_many_sources(void **state)
     check_shape(&(struct shape){ 500, 128, 1000, SHALE_CODEC_NONE });
 }
 
+/* Blocks that are read as a few hundred bytes become 16 KiB. */
+static void test_compressed_sources(void **state)
+{
+    (void)state;
+    check_shape(&(struct shape){ 8, 500, 16000, SHALE_CODEC_ZSTD });
+    check_shape(&(struct shape){ 200, 20, 16000, SHALE_CODEC_ZSTD });
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_few_sources),
         cmocka_unit_test(test_many_sources),
+        cmocka_unit_test(test_compressed_sources),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
