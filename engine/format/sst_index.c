@@ -132,14 +132,3 @@ int sst_index_builder_finish(const struct sst_index_builder *b, struct shale_buf
     fb_builder_fini(&fb);
     return rc;
 }
-
-/*
- * The shortest prefix of next that is greater than prev_last; next itself when both are the same key,
- * whose versions then span the two blocks. No copy is made: it borrows next.
- */
-struct shale_slice sst_index_separator(struct shale_slice prev_last, struct shale_slice next)
-{
-    size_t shared = slice_common(prev_last, next);
-
-    return slice_of(next.data, shared < next.len ? shared + 1 : next.len);
-}

@@ -65,8 +65,15 @@ void sst_index_builder_fini(struct sst_index_builder *b);
 int sst_index_builder_add(struct sst_index_builder *b, uint64_t offset, struct shale_slice first_key);
 int sst_index_builder_finish(const struct sst_index_builder *b, struct shale_buf *out);
 
-/* The shortest separator between the last key of a block and the first of the next (a prefix of next). */
-struct shale_slice sst_index_separator(struct shale_slice prev_last, struct shale_slice next);
+/*
+ * The shortest separator between the last key of a block and the first of the next, which share common bytes: the
+ * shortest prefix of next (borrowed) that is greater than the last key; next itself when both are the same key, whose
+ * versions then span the two blocks.
+ */
+static inline struct shale_slice sst_index_separator(size_t common, struct shale_slice next)
+{
+    return slice_of(next.data, common < next.len ? common + 1 : next.len);
+}
 
 struct sst_block_stats {
     uint16_t puts, deletes, merges;
