@@ -19,7 +19,12 @@ static inline void buf_clear(struct shale_buf *b)
 static inline int buf_set(struct shale_buf *b, struct shale_slice s)
 {
     b->len = 0;
-    return shale_buf_append(b, s.data, s.len);
+    if (s.len > b->cap)
+        return shale_buf_append(b, s.data, s.len);
+    if (s.len)
+        memcpy(b->data, s.data, s.len);
+    b->len = s.len;
+    return 0;
 }
 
 static inline int buf_append_slice(struct shale_buf *b, struct shale_slice s)

@@ -209,6 +209,10 @@ static int open_rows(struct job_state *s)
         goto out;
     child = top;
     top = NULL;
+    if (!s->cursor.set) {
+        s->rows = child;
+        return 0;
+    }
     rc = resume_iter_new(child, &s->cursor, slice_of_buf(&s->from), &s->rows);
 out:
     iter_close(top);

@@ -7,6 +7,7 @@
 #include "compact/input_iter.h"
 
 #include "base/alloc.h"
+#include "format/row.h"
 #include "read/merge_iter.h"
 #include "read/run_iter.h"
 
@@ -58,8 +59,9 @@ static const struct iter_ops input_ops = { .next = input_next, .seek = input_see
  */
 static int open_sources(const struct input_options *opt, struct iter **children, size_t *n)
 {
-    struct sst_iter_options how = { .order = ITER_ASC,
-                                    .read_ahead_bytes = INPUT_READ_AHEAD / (opt->n_l0 + opt->n_runs) };
+    uint64_t share = INPUT_READ_AHEAD / (opt->n_l0 + opt->n_runs);
+    struct sst_iter_options how = { .order = ITER_ASC, .once = true,
+                                    .read_ahead_bytes = share < INPUT_READ_MAX ? share : INPUT_READ_MAX };
     const struct key_range all = { 0 };
     int rc = 0;
 
@@ -72,6 +74,45 @@ static int open_sources(const struct input_options *opt, struct iter **children,
         *n += rc == 0;
     }
     return rc;
+}
+
+/* What is left of *n bytes of key, which all keys so far share, when those of range have to share them, too. */
+static void share_with(const struct key_range *range, struct shale_slice key, size_t *n)
+{
+    size_t a = range->from_kind == KEY_UNBOUNDED ? 0 : row_key_common(key, range->from);
+    size_t b = range->to_kind == KEY_UNBOUNDED ? 0 : row_key_common(key, range->to);
+    size_t both = a < b ? a : b;
+
+    *n = *n < both ? *n : both;
+}
+
+/*
+ * How many leading bytes are the same in all keys: those that the first and the last key of every source share.
+ * Whole keyspaces often begin alike, and then the merge can leave that out of its comparisons.
+ */
+static size_t shared_by_all(const struct input_options *opt)
+{
+    const struct sst_view *any = opt->n_l0 ? opt->l0 : opt->runs[0].n ? opt->runs[0].ssts : NULL;
+    struct key_range range;
+    struct shale_slice key;
+    size_t n;
+
+    if (!any)
+        return 0;
+    range = sst_view_range(any);
+    key = range.from;
+    n = range.from_kind == KEY_UNBOUNDED ? 0 : key.len;
+    for (size_t i = 0; i < opt->n_l0; i++) {
+        range = sst_view_range(&opt->l0[i]);
+        share_with(&range, key, &n);
+    }
+    for (size_t i = 0; i < opt->n_runs; i++) {
+        for (size_t k = 0; k < opt->runs[i].n; k++) {
+            range = sst_view_range(&opt->runs[i].ssts[k]);
+            share_with(&range, key, &n);
+        }
+    }
+    return n;
 }
 
 static int open_merge(const struct input_options *opt, struct iter **out)
@@ -91,6 +132,8 @@ static int open_merge(const struct input_options *opt, struct iter **out)
     else
         while (n > 0)
             iter_close(children[--n]);
+    if (rc == 0)
+        merge_iter_share(*out, shared_by_all(opt));
     mem_free(children);
     return rc;
 }

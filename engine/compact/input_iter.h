@@ -19,8 +19,12 @@ struct input_options {
 };
 
 #define INPUT_TICK_ROWS 256
-/* Bytes read ahead of the merge, shared out among the sources, so that many sources need no more memory than few. */
-#define INPUT_READ_AHEAD ((uint64_t)8 << 20)
+/*
+ * Bytes read ahead of the merge, shared out among the sources, so that many sources need no more memory than few; and
+ * the most for one of them: what is read should still be in the processor's cache when it is decoded.
+ */
+#define INPUT_READ_AHEAD ((uint64_t)16 << 20)
+#define INPUT_READ_MAX ((uint64_t)512 << 10)
 
 int input_iter_new(const struct input_options *opt, struct iter **out);
 /* Key and value bytes of the rows taken so far. */

@@ -45,11 +45,10 @@ static bool starts_stretch(const struct block_builder *b)
     return b->version == BLOCK_V1 || b->n_rows % BLOCK_RESTART_INTERVAL == 0;
 }
 
-static size_t shared_with_base(const struct block_builder *b, struct shale_slice key)
+/* Bytes that are left out of the row, for a key that shares common bytes with prev_key. */
+static size_t shared_with_base(const struct block_builder *b, size_t common)
 {
-    if (b->version == BLOCK_V2 && starts_stretch(b))
-        return 0;
-    return row_key_common(slice_of_buf(&b->prev_key), key); /* V1: no first key yet shares nothing */
+    return b->version == BLOCK_V2 && starts_stretch(b) ? 0 : common;
 }
 
 /*
@@ -57,7 +56,7 @@ static size_t shared_with_base(const struct block_builder *b, struct shale_slice
  * compared. An offset has 16 bits: a block that grew past 64 KiB on one large row takes no further
  * restart.
  */
-bool block_builder_would_fit(const struct block_builder *b, const struct shale_row *row)
+bool block_builder_would_fit(const struct block_builder *b, const struct shale_row *row, size_t common)
 {
     size_t used, shared;
 
@@ -70,10 +69,10 @@ bool block_builder_would_fit(const struct block_builder *b, const struct shale_r
         if (b->version == BLOCK_V2)
             used += OFFSET_LEN; /* version 1 does not count the offset of the row itself */
     }
-    /* far from the end there is no need to look at the keys */
+    /* far from the end the exact length does not matter */
     if (used + ROW_LENS_MAX + row->key.len + row->value.len + row_fixed_len(row) <= b->block_size)
         return true;
-    shared = shared_with_base(b, row->key);
+    shared = shared_with_base(b, common);
     used += b->version == BLOCK_V2 ? row_v2_len(row, shared) : row_v0_len(row, shared);
     return used <= b->block_size;
 }
@@ -82,8 +81,10 @@ bool block_builder_would_fit(const struct block_builder *b, const struct shale_r
 static int reserve_row(struct block_builder *b, const struct shale_row *row)
 {
     size_t most = size_add(ROW_LENS_MAX + row_fixed_len(row), size_add(row->key.len, row->value.len));
-    int rc = shale_buf_reserve(&b->data, most);
+    int rc = 0;
 
+    if (b->data.cap - b->data.len < most)
+        rc = shale_buf_reserve(&b->data, most);
     if (rc == 0 && b->prev_key.cap < row->key.len)
         rc = shale_buf_reserve(&b->prev_key, row->key.len);
     if (rc == 0 && b->n_offsets == b->cap_offsets)
@@ -91,9 +92,9 @@ static int reserve_row(struct block_builder *b, const struct shale_row *row)
     return rc;
 }
 
-int block_builder_add(struct block_builder *b, const struct shale_row *row)
+int block_builder_add(struct block_builder *b, const struct shale_row *row, size_t common)
 {
-    size_t shared = shared_with_base(b, row->key);
+    size_t shared = shared_with_base(b, common);
     uint8_t *p;
     int rc;
 
@@ -109,31 +110,35 @@ int block_builder_add(struct block_builder *b, const struct shale_row *row)
     p = b->version == BLOCK_V2 ? row_v2_write(p, row, shared) : row_v0_write(p, row, shared);
     b->data.len = (size_t)(p - b->data.data);
     if (b->version == BLOCK_V2 || b->n_rows == 0) {
-        memcpy(b->prev_key.data + shared, row->key.data + shared, row->key.len - shared);
+        memcpy(b->prev_key.data + common, row->key.data + common, row->key.len - common);
         b->prev_key.len = row->key.len;
     }
     b->n_rows++;
     return 0;
 }
 
-int block_builder_finish(struct block_builder *b, struct shale_buf *out)
+int block_builder_payload(struct block_builder *b, struct shale_slice *out)
 {
     uint8_t *p;
 
     assert(b->n_rows > 0);
-    p = buf_extend(out, b->data.len + OFFSET_LEN * b->n_offsets + COUNT_LEN);
+    p = buf_extend(&b->data, OFFSET_LEN * b->n_offsets + COUNT_LEN);
     if (!p)
         return -ENOMEM;
-    memcpy(p, b->data.data, b->data.len);
-    p += b->data.len;
     for (size_t i = 0; i < b->n_offsets; i++, p += OFFSET_LEN)
         put_u16be(p, b->offsets[i]);
     put_u16be(p, (uint16_t)b->n_offsets);
+    *out = slice_of_buf(&b->data);
+    return 0;
+}
+
+void block_builder_reset(struct block_builder *b)
+{
     buf_clear(&b->data);
-    buf_clear(&b->prev_key);
+    if (b->version == BLOCK_V1)
+        buf_clear(&b->prev_key); /* no first key shares nothing */
     b->n_offsets = 0;
     b->n_rows = 0;
-    return 0;
 }
 
 static int corrupt(const char *what)

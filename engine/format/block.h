@@ -25,7 +25,7 @@
  */
 struct block_builder {
     struct shale_buf data;      /* encoded rows so far */
-    struct shale_buf prev_key;  /* V2: key of the last row; V1: first key of the block */
+    struct shale_buf prev_key;  /* V2: key of the last row, also of the block before; V1: first key of the block */
     uint16_t *offsets;
     size_t n_offsets, cap_offsets;
     size_t n_rows;
@@ -35,12 +35,27 @@ struct block_builder {
 
 void block_builder_init(struct block_builder *b, int version, size_t block_size);
 void block_builder_fini(struct block_builder *b);
-/* Whether row may join (storage format section 2.8); an empty block takes any row. */
-bool block_builder_would_fit(const struct block_builder *b, const struct shale_row *row);
+/* V2: key of the last row, of this block or the one before; no bytes when there was none. */
+static inline struct shale_slice block_builder_last_key(const struct block_builder *b)
+{
+    return slice_of_buf(&b->prev_key);
+}
+/*
+ * How many leading bytes key shares with prev_key, which the functions below are told: who keeps the order of rows has
+ * to compare with the last key anyway.
+ */
+static inline size_t block_builder_common(const struct block_builder *b, struct shale_slice key)
+{
+    return row_key_common(slice_of_buf(&b->prev_key), key);
+}
+/* Whether row may join (storage format section 2.8); an empty block takes any row. common: block_builder_common. */
+bool block_builder_would_fit(const struct block_builder *b, const struct shale_row *row, size_t common);
 /* 0 or -ENOMEM (nothing added). The caller has asked would_fit, checked sizes and keeps the order. */
-int block_builder_add(struct block_builder *b, const struct shale_row *row);
-/* Append the payload to out and become empty. At least one row. 0 or -ENOMEM (nothing changed). */
-int block_builder_finish(struct block_builder *b, struct shale_buf *out);
+int block_builder_add(struct block_builder *b, const struct shale_row *row, size_t common);
+/* The payload, borrowed until reset, before which no row can be added. At least one row. 0 or -ENOMEM (no change). */
+int block_builder_payload(struct block_builder *b, struct shale_slice *out);
+/* Become empty. */
+void block_builder_reset(struct block_builder *b);
 
 /*
  * Walks one block. The payload is borrowed while the iterator is used; row keys point into the iterator and values

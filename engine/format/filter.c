@@ -105,10 +105,12 @@ void filter_builder_fini(struct filter_builder *f)
 
 int filter_builder_add(struct filter_builder *f, struct shale_slice key)
 {
-    int rc = vec_reserve(&f->hashes, &f->cap, f->n + 1, sizeof(*f->hashes));
+    if (f->n == f->cap) {
+        int rc = vec_reserve(&f->hashes, &f->cap, f->n + 1, sizeof(*f->hashes));
 
-    if (rc < 0)
-        return rc;
+        if (rc < 0)
+            return rc;
+    }
     f->hashes[f->n++] = filter_hash(key);
     return 0;
 }

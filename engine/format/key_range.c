@@ -98,3 +98,20 @@ int key_range_prefix(struct shale_slice prefix, struct shale_buf *end, struct ke
     *out = r;
     return 0;
 }
+
+/*
+ * A separator equal to a key says that versions of it may begin in the block before, so an included start begins there;
+ * an excluded one wants none of them.
+ */
+bool sst_index_covering(const struct sst_index *x, const struct key_range *r, size_t *first, size_t *last)
+{
+    size_t begin = 0, end = x->n;
+
+    if (r->from_kind != KEY_UNBOUNDED)
+        begin = sst_index_count_below(x, r->from, r->from_kind == KEY_EXCLUDED);
+    if (r->to_kind != KEY_UNBOUNDED)
+        end = sst_index_count_below(x, r->to, r->to_kind == KEY_INCLUDED);
+    *first = begin ? begin - 1 : 0;
+    *last = end ? end - 1 : 0;
+    return end > 0 && *first <= *last;
+}

@@ -59,6 +59,11 @@ struct key_range key_range_intersect(const struct key_range *a, const struct key
 /* The visible range of a view, intersected with the first and last key of its SST where known. Borrows from it. */
 struct key_range sst_view_range(const struct sst_view *v);
 /*
+ * Which blocks of an SST can hold keys of the range (storage format section 2.5): *first to *last. False when there
+ * are none.
+ */
+bool sst_index_covering(const struct sst_index *x, const struct key_range *r, size_t *first, size_t *last);
+/*
  * The keys that begin with prefix: from prefix, to its successor, which end holds (R151); borrows both.
  * 0 or -ENOMEM.
  */

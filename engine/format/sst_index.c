@@ -66,6 +66,22 @@ int sst_index_decode(struct shale_slice in, uint64_t data_end, struct sst_index 
     return r.rc;
 }
 
+size_t sst_index_count_below(const struct sst_index *x, struct shale_slice key, bool or_equal)
+{
+    size_t lo = 0, hi = x->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        int c = slice_cmp(x->first_keys[mid], key);
+
+        if (c < 0 || (or_equal && c == 0))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
 void sst_index_builder_fini(struct sst_index_builder *b)
 {
     mem_free(b->offsets);
@@ -115,15 +131,4 @@ int sst_index_builder_finish(const struct sst_index_builder *b, struct shale_buf
     mem_free(refs);
     fb_builder_fini(&fb);
     return rc;
-}
-
-/*
- * The shortest prefix of next that is greater than prev_last; next itself when both are the same key,
- * whose versions then span the two blocks. No copy is made: it borrows next.
- */
-struct shale_slice sst_index_separator(struct shale_slice prev_last, struct shale_slice next)
-{
-    size_t shared = slice_common(prev_last, next);
-
-    return slice_of(next.data, shared < next.len ? shared + 1 : next.len);
 }

@@ -48,6 +48,12 @@ void sst_index_fini(struct sst_index *x);
  */
 int sst_index_decode(struct shale_slice in, uint64_t data_end, struct sst_index *out);
 
+/*
+ * The number of blocks whose separator is below key, or also at it. Separators need not be keys: a separator s of a
+ * block says p <= s <= f for the last key p before and the first key f of the block.
+ */
+size_t sst_index_count_below(const struct sst_index *x, struct shale_slice key, bool or_equal);
+
 struct sst_index_builder {
     uint64_t *offsets;
     size_t *key_ends; /* keys lie one behind the other in keys */
@@ -59,8 +65,15 @@ void sst_index_builder_fini(struct sst_index_builder *b);
 int sst_index_builder_add(struct sst_index_builder *b, uint64_t offset, struct shale_slice first_key);
 int sst_index_builder_finish(const struct sst_index_builder *b, struct shale_buf *out);
 
-/* The shortest separator between the last key of a block and the first of the next (a prefix of next). */
-struct shale_slice sst_index_separator(struct shale_slice prev_last, struct shale_slice next);
+/*
+ * The shortest separator between the last key of a block and the first of the next, which share common bytes: the
+ * shortest prefix of next (borrowed) that is greater than the last key; next itself when both are the same key, whose
+ * versions then span the two blocks.
+ */
+static inline struct shale_slice sst_index_separator(size_t common, struct shale_slice next)
+{
+    return slice_of(next.data, common < next.len ? common + 1 : next.len);
+}
 
 struct sst_block_stats {
     uint16_t puts, deletes, merges;

@@ -111,31 +111,27 @@ static int fold_group(struct fold_iter *f, const struct shale_row *first, struct
     return rc;
 }
 
+/* Without operator even a row above the barrier is refused: nobody could ever read it. */
+static inline bool begins_group(const struct fold_iter *f, const struct shale_row *row)
+{
+    return row->kind == SHALE_MERGE && (!f->opt.op || !f->opt.has_barrier || row->seq <= f->opt.barrier);
+}
+
 static int fold_iter_next(struct iter *it, struct shale_row *out)
 {
     struct fold_iter *f = container_of(it, struct fold_iter, base);
-    struct shale_row row;
-    int rc;
+    struct shale_row first;
+    int rc = 0;
 
-    if (f->has_ahead) {
-        row = f->ahead;
-        f->has_ahead = false;
-    } else {
-        rc = iter_next(f->child, &row);
-        if (rc != 0)
-            return rc;
-    }
-    /* Without operator even a row above the barrier is refused: nobody could ever read it. */
-    if (row.kind == SHALE_MERGE && (!f->opt.op || !f->opt.has_barrier || row.seq <= f->opt.barrier)) {
-        struct shale_row folded;
-
-        rc = fold_group(f, &row, &folded);
-        if (rc < 0)
-            return rc;
-        row = folded;
-    }
-    *out = row;
-    return 0;
+    if (f->has_ahead)
+        *out = f->ahead;
+    else
+        rc = iter_next(f->child, out);
+    f->has_ahead = false;
+    if (rc != 0 || !begins_group(f, out))
+        return rc;
+    first = *out;
+    return fold_group(f, &first, out);
 }
 
 /*

@@ -4,7 +4,8 @@
  * the order of the children, newest layer first (R120-R124). The same (key, sequence number) from
  * several children comes out once, from the newest layer: a WAL replayed over an L0 that has its
  * rows already must not show them twice. Eight bytes of each key are kept in the heap's entry,
- * complemented for descending order, so that most comparisons touch one word.
+ * complemented for descending order, so that most comparisons touch one word; behind what all keys
+ * share, when the caller knows how much that is.
  */
 
 #include "read/merge_iter.h"
@@ -17,7 +18,7 @@
 struct merge_child {
     struct iter *it;
     struct shale_row row; /* its current one; valid until it is asked for the next */
-    uint64_t prefix;      /* first 8 bytes of the key, zero-padded, complemented for descending order */
+    uint64_t prefix;      /* 8 bytes of the key behind what all share, zero-padded, complemented for descending order */
     size_t rank;          /* place in the caller's array: decides between equal rows */
 };
 
@@ -31,6 +32,7 @@ struct merge_iter {
     size_t n;
     struct merge_child **heap;
     size_t n_heap;
+    size_t shared; /* leading bytes that are the same in all keys */
     bool descending, dedup;
     bool started, taken;
     /* What was handed out last: the other copies of it, or all other versions of its key, are passed over. */
@@ -40,16 +42,17 @@ struct merge_iter {
     uint64_t bytes;
 };
 
-static uint64_t order_prefix(const struct merge_iter *m, struct shale_slice key)
+/* Of keys that are shorter than what all are said to share, nothing is left. */
+static inline uint64_t order_prefix(const struct merge_iter *m, struct shale_slice key)
 {
     uint8_t t[8] = { 0 };
     uint64_t p;
 
-    if (key.len >= 8) {
-        p = get_u64be(key.data);
+    if (key.len >= m->shared + 8) {
+        p = get_u64be(key.data + m->shared);
     } else {
-        if (key.len)
-            memcpy(t, key.data, key.len);
+        if (key.len > m->shared)
+            memcpy(t, key.data + m->shared, key.len - m->shared);
         p = get_u64be(t);
     }
     return m->descending ? ~p : p;
@@ -278,6 +281,11 @@ int merge_iter_new(struct iter **children, size_t n, enum iter_order order, bool
     }
     *out = &m->base;
     return 0;
+}
+
+void merge_iter_share(struct iter *it, size_t n)
+{
+    container_of(it, struct merge_iter, base)->shared = n;
 }
 
 uint64_t merge_iter_bytes(const struct iter *it)

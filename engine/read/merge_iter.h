@@ -14,6 +14,11 @@
  */
 int merge_iter_new(struct iter **children, size_t n, enum iter_order order, bool dedup, struct iter **out);
 /*
+ * Tell a merge iterator, before the first row, that all keys of all children begin with the same n bytes, which it then
+ * need not compare.
+ */
+void merge_iter_share(struct iter *it, size_t n);
+/*
  * Key and value bytes of the rows taken so far.
  * Repetitions that were passed over count as well (R124). it must be a merge iterator.
  */

@@ -126,29 +126,26 @@ static void release(struct retention_iter *r, struct shale_row *out)
 static int retention_iter_next(struct iter *it, struct shale_row *out)
 {
     struct retention_iter *r = container_of(it, struct retention_iter, base);
-    struct shale_row row;
     int rc;
 
     while (!r->releasing) {
-        rc = iter_next(r->child, &row);
+        rc = iter_next(r->child, out);
         if (rc != 0)
             return rc;
-        rc = enter_key(r, row.key);
+        rc = enter_key(r, out->key);
         if (rc < 0)
             return rc;
-        if (!keep(r, &row))
+        if (!keep(r, out))
             continue;
-        if (r->opt.drop_tombstones && row.kind == SHALE_TOMBSTONE) {
-            rc = hold(r, &row);
+        if (r->opt.drop_tombstones && out->kind == SHALE_TOMBSTONE) {
+            rc = hold(r, out);
             if (rc < 0)
                 return rc;
             continue;
         }
-        if (r->n_held == 0) {
-            *out = row;
+        if (r->n_held == 0)
             return 0;
-        }
-        r->behind = row;
+        r->behind = *out;
         r->next_held = 0;
         r->releasing = true;
     }

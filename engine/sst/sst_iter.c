@@ -20,6 +20,7 @@
 #include "format/block.h"
 #include "sst/block_window.h"
 #include "sst/sst_section.h"
+#include "sst/sst_stream.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -131,50 +132,9 @@ static int fail_in_block(struct sst_iter *it, size_t number, int rc)
     return fail(it, rc);
 }
 
-/*
- * The number of blocks whose separator is below key, or also at it.
- * Separators need not be keys: a separator s of block i says p <= s <= f for the last key p
- * before and the first key f of the block.
- */
-static size_t count_below(const struct sst_iter *it, struct shale_slice key, bool or_equal)
-{
-    const struct sst_index *x = index_of(it);
-    size_t lo = 0, hi = x->n;
-
-    while (lo < hi) {
-        size_t mid = lo + (hi - lo) / 2;
-        int c = slice_cmp(x->first_keys[mid], key);
-
-        if (c < 0 || (or_equal && c == 0))
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
 static size_t one_less(size_t n)
 {
     return n ? n - 1 : 0;
-}
-
-/*
- * Blocks that can hold keys of the range (storage format section 2.5). A separator equal to a key says that versions of
- * it may begin in the block before, so an included start begins there; an excluded one wants none of them. False
- * when there is no such block.
- */
-static bool find_blocks(struct sst_iter *it)
-{
-    const struct key_range *r = &it->range;
-    size_t n = index_of(it)->n;
-
-    it->lo = 0;
-    if (r->from_kind != KEY_UNBOUNDED)
-        it->lo = one_less(count_below(it, r->from, r->from_kind == KEY_EXCLUDED));
-    if (r->to_kind != KEY_UNBOUNDED)
-        n = count_below(it, r->to, r->to_kind == KEY_INCLUDED);
-    it->hi = one_less(n);
-    return n > 0 && it->lo <= it->hi;
 }
 
 /*
@@ -273,7 +233,7 @@ static int start(struct sst_iter *it)
     if (rc < 0)
         return fail(it, rc);
     it->window.index = it->index;
-    if (!find_blocks(it))
+    if (!sst_index_covering(index_of(it), &it->range, &it->lo, &it->hi))
         return finish(it);
     /* A first row often equals its separator, and then the block before is a candidate too: one read for both. */
     if (key_range_is_point(&it->range) && it->window.bytes < POINT_BYTES)
@@ -346,7 +306,7 @@ static int group_enter_block(struct sst_iter *it, size_t i, struct block *b)
 static int group_begin(struct sst_iter *it, struct shale_slice key)
 {
     struct key_group *g = &it->group;
-    size_t first = one_less(count_below(it, key, false));
+    size_t first = one_less(sst_index_count_below(index_of(it), key, false));
     int rc = buf_set(&g->key, key);
 
     if (rc == 0)
@@ -505,7 +465,7 @@ static int asc_seek(struct iter *base, struct shale_slice key)
     }
     if (it->state == ST_NEW)
         return 0;
-    i = one_less(count_below(it, r->from, false));
+    i = one_less(sst_index_count_below(index_of(it), r->from, false));
     return jump(it, i < it->at ? it->at : i, r->from);
 }
 
@@ -533,7 +493,7 @@ static int desc_seek(struct iter *base, struct shale_slice key)
     if (it->state == ST_NEW)
         return 0;
     group_drop(it); /* its blocks lie behind the target's */
-    i = one_less(count_below(it, r->to, true));
+    i = one_less(sst_index_count_below(index_of(it), r->to, true));
     return jump(it, i < it->lo ? it->lo : i > it->at ? it->at : i, r->to);
 }
 
@@ -572,10 +532,13 @@ static int own_bound(struct shale_buf *buf, struct shale_slice *bound)
 int sst_iter_new(struct table_store *ts, const struct sst_view *view, const struct key_range *range,
                  const struct sst_iter_options *opt, struct iter **out)
 {
-    struct sst_iter *it = mem_zalloc(sizeof(*it));
     struct key_range visible = sst_view_range(view);
+    struct sst_iter *it;
     int rc;
 
+    if (opt->once)
+        return sst_stream_new(ts, view, range, opt->read_ahead_bytes, out);
+    it = mem_zalloc(sizeof(*it));
     if (!it)
         return -ENOMEM;
     it->base.ops = opt->order == ITER_ASC ? &asc_ops : &desc_ops;

@@ -13,6 +13,7 @@ struct sst_iter_options {
     enum iter_order order;
     bool fill_cache;
     uint64_t read_ahead_bytes; /* read so many bytes of blocks in one go; 0: one block */
+    bool once;                 /* ascending, everything, past the cache: sst/sst_stream.h */
 };
 
 /*

@@ -38,7 +38,7 @@ struct sst_writer {
     struct shale_buf name;
     struct section_form form;  /* of every section but the info */
     struct block_builder block;
-    struct shale_buf raw;      /* payload of the part at hand */
+    struct shale_buf raw;      /* payload of the part at hand, but for blocks */
     struct shale_buf scratch;  /* the same, compressed */
     struct shale_buf pending;  /* stored form, not handed to the store yet */
     uint64_t written;          /* bytes handed to upload */
@@ -48,7 +48,6 @@ struct sst_writer {
     struct sst_block_stats block_stats;
     struct sst_stats stats;
     struct sst_collect collect;
-    struct shale_buf last;     /* key of the last row */
     uint64_t last_seq;
     uint64_t n_rows;
     struct sst_info info;
@@ -91,7 +90,6 @@ void sst_writer_free(struct sst_writer *w)
     shale_buf_fini(&w->raw);
     shale_buf_fini(&w->scratch);
     shale_buf_fini(&w->pending);
-    shale_buf_fini(&w->last);
     shale_buf_fini(&w->index_payload);
     shale_buf_fini(&w->filter_payload);
     mem_free(w);
@@ -164,21 +162,27 @@ static int write_if_much(struct sst_writer *w, size_t len)
 }
 
 /*
- * The payload in w->raw becomes a section; *len is its stored length.
- * raw.len is an upper guess of what is added; a codec may add a little, which the buffer's growth
+ * A payload becomes a section; *len is its stored length.
+ * Its own length is an upper guess of what is added; a codec may add a little, which the buffer's growth
  * takes.
  */
-static int put_section(struct sst_writer *w, const struct section_form *form, uint64_t *len)
+static int put_payload(struct sst_writer *w, struct shale_slice payload, const struct section_form *form, uint64_t *len)
 {
     uint64_t start = writer_offset(w);
-    int rc = write_if_much(w, w->raw.len);
+    int rc = write_if_much(w, payload.len);
 
     if (rc == 0)
-        rc = section_encode(slice_of_buf(&w->raw), form, &w->scratch, &w->pending);
+        rc = section_encode(payload, form, &w->scratch, &w->pending);
     if (rc < 0)
         return rc;
     *len = writer_offset(w) - start;
     return 0;
+}
+
+/* The payload in w->raw. */
+static int put_section(struct sst_writer *w, const struct section_form *form, uint64_t *len)
+{
+    return put_payload(w, slice_of_buf(&w->raw), form, len);
 }
 
 /*
@@ -187,19 +191,20 @@ static int put_section(struct sst_writer *w, const struct section_form *form, ui
  */
 static int end_block(struct sst_writer *w, uint64_t *stored_len)
 {
+    struct shale_slice payload;
     int rc;
 
     if (vec_reserve(&w->stats.blocks, &w->stats.cap_blocks, w->stats.n_blocks + 1, sizeof(*w->stats.blocks)) < 0)
         return -ENOMEM;
-    buf_clear(&w->raw);
-    rc = block_builder_finish(&w->block, &w->raw);
+    rc = block_builder_payload(&w->block, &payload);
     if (rc < 0)
         return rc;
-    if (w->cache && w->raw.len <= CACHED_BLOCK_MAX)
-        table_cache_block(w->ts, w->id, writer_offset(w), slice_of_buf(&w->raw));
-    rc = put_section(w, &w->form, stored_len);
+    if (w->cache && payload.len <= CACHED_BLOCK_MAX)
+        table_cache_block(w->ts, w->id, writer_offset(w), payload);
+    rc = put_payload(w, payload, &w->form, stored_len);
     if (rc < 0)
         return rc;
+    block_builder_reset(&w->block);
     w->stats.blocks[w->stats.n_blocks++] = w->block_stats;
     w->block_stats = (struct sst_block_stats){ 0 };
     return 0;
@@ -207,33 +212,36 @@ static int end_block(struct sst_writer *w, uint64_t *stored_len)
 
 /*
  * The index tells a first block by an empty key, and others by what separates them from the block before.
- * The separator is made before last is overwritten by the new block's first key.
+ * common: bytes that first_key shares with the key before it.
  */
-static int begin_block(struct sst_writer *w, struct shale_slice first_key)
+static int begin_block(struct sst_writer *w, struct shale_slice first_key, size_t common)
 {
     struct shale_slice sep = slice_of(NULL, 0);
 
     if (w->index.n > 0)
-        sep = sst_index_separator(slice_of_buf(&w->last), first_key);
+        sep = sst_index_separator(common, first_key);
     return sst_index_builder_add(&w->index, writer_offset(w), sep);
 }
 
 /*
  * Rows out of order would make an SST in which bisection misses keys: refused here, whoever made
- * the mistake.
+ * the mistake. *common: how many bytes its key shares with the one before.
  */
-static int check_row(const struct sst_writer *w, const struct shale_row *row)
+static int check_row(const struct sst_writer *w, const struct shale_row *row, size_t *common)
 {
-    int c;
+    struct shale_slice last = block_builder_last_key(&w->block);
+    bool after;
 
     if (row->key.len < 1 || row->key.len > SHALE_KEY_MAX)
         return err_set(-EINVAL, "%s: a key of %zu bytes", writer_name(w), row->key.len);
     if (row->value.len > SHALE_VALUE_MAX || (row->kind == SHALE_TOMBSTONE && row->value.len > 0))
         return err_set(-EINVAL, "%s: a value of %zu bytes", writer_name(w), row->value.len);
-    if (w->n_rows == 0)
-        return 0;
-    c = slice_cmp(slice_of_buf(&w->last), row->key);
-    if (c > 0 || (c == 0 && w->last_seq <= row->seq))
+    *common = row_key_common(last, row->key);
+    if (*common == row->key.len)
+        after = last.len == row->key.len && w->last_seq > row->seq;
+    else
+        after = *common == last.len || last.data[*common] < row->key.data[*common];
+    if (!after)
         return err_set(-EINVAL, "%s: row %llu is out of order", writer_name(w), (unsigned long long)w->n_rows);
     return 0;
 }
@@ -263,20 +271,18 @@ static void count_row(struct sst_writer *w, const struct shale_row *row)
 }
 
 /* Order: end the old block, index the new one, add. stored_len > 0 says that a block was ended. */
-static int add_row(struct sst_writer *w, const struct shale_row *row, uint64_t *stored_len)
+static int add_row(struct sst_writer *w, const struct shale_row *row, size_t common, uint64_t *stored_len)
 {
     int rc = 0;
 
-    if (w->n_rows > 0 && !block_builder_would_fit(&w->block, row))
+    if (w->n_rows > 0 && !block_builder_would_fit(&w->block, row, common))
         rc = end_block(w, stored_len);
     if (rc == 0 && (w->n_rows == 0 || *stored_len > 0))
-        rc = begin_block(w, row->key);
+        rc = begin_block(w, row->key, common);
     if (rc == 0)
-        rc = block_builder_add(&w->block, row);
+        rc = block_builder_add(&w->block, row, common);
     if (rc == 0 && w->ts->format.filter_bits_per_key > 0)
         rc = filter_builder_add(&w->filter, row->key);
-    if (rc == 0)
-        rc = buf_set(&w->last, row->key);
     if (rc == 0 && w->n_rows == 0) {
         rc = buf_set(&w->info.first, row->key);
         w->info.has_first = true;
@@ -287,14 +293,15 @@ static int add_row(struct sst_writer *w, const struct shale_row *row, uint64_t *
 int sst_writer_add(struct sst_writer *w, const struct shale_row *row, uint64_t *block_bytes)
 {
     uint64_t stored_len = 0;
+    size_t common = 0;
     int rc;
 
     if (w->failed)
         return already_failed(w);
-    rc = w->sealed ? err_set(-EINVAL, "%s: a row after the end", writer_name(w)) : check_row(w, row);
+    rc = w->sealed ? err_set(-EINVAL, "%s: a row after the end", writer_name(w)) : check_row(w, row, &common);
     if (rc < 0)
         return rc;
-    rc = add_row(w, row, &stored_len);
+    rc = add_row(w, row, common, &stored_len);
     if (rc == 0)
         rc = sst_collect_add(&w->collect, row);
     if (rc < 0)
@@ -391,7 +398,7 @@ static int seal(struct sst_writer *w)
     w->info.type = SST_COMPACTED;
     rc = end_block(w, &len);
     if (rc == 0)
-        rc = buf_set(&w->info.last, slice_of_buf(&w->last));
+        rc = buf_set(&w->info.last, block_builder_last_key(&w->block));
     w->info.has_last = true;
     if (rc == 0)
         rc = put_filter(w);

@@ -84,6 +84,15 @@ static void cache_keep(struct table_store *ts, const struct sst_source *src, uin
         block_cache_put(ts->cache, (struct cache_key){ .sst = src->sst->id, .offset = offset }, item, high);
 }
 
+int table_range_read(struct shale_store *store, const struct sst_part *part, uint64_t len, struct shale_buf *out)
+{
+    int rc = shale_store_get_range(store, part->object, part->offset, len, out);
+
+    if (rc < 0)
+        return store_failed(rc, part);
+    return out->len == len ? 0 : part_err(-EIO, part, "the store returned too few bytes");
+}
+
 /*
  * Read one section and replace out by its payload.
  * len comes from a manifest or an info section, hence the check; that the object is as long as it
@@ -107,15 +116,9 @@ static int read_section(struct table_store *ts, const struct sst_source *src, co
         rc = part_err(SHALE_ECORRUPT, &part, "impossible length");
         goto out;
     }
-    rc = shale_store_get_range(r.store, part.object, offset, len, &stored);
-    if (rc < 0) {
-        rc = store_failed(rc, &part);
+    rc = table_range_read(r.store, &part, len, &stored);
+    if (rc < 0)
         goto out;
-    }
-    if (stored.len != len) {
-        rc = part_err(-EIO, &part, "the store returned too few bytes");
-        goto out;
-    }
     rc = section_decode(&part, slice_of_buf(&stored), &form, out, &payload);
     if (rc == 0 && payload.data != out->data)
         rc = buf_set(out, payload);

@@ -138,6 +138,13 @@ int table_properties_read(struct table_store *ts, const struct sst_source *src, 
 int table_blocks_read(struct table_store *ts, const struct sst_source *src, const struct table_index *index,
                       size_t first, size_t n, bool fill, struct block **out);
 
+struct sst_part;
+/*
+ * Replace out by len bytes of the object that part is of, from where it begins. Errors are those of reading the part:
+ * -ESTALE when the object is gone, SHALE_ECORRUPT when it ends before.
+ */
+int table_range_read(struct shale_store *store, const struct sst_part *part, uint64_t len, struct shale_buf *out);
+
 /*
  * Write-through: keep a copy of the uncompressed payload of a part that is being written. Without memory, or when it
  * does not fit, it is not kept.

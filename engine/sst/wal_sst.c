@@ -50,29 +50,32 @@ static uint64_t wal_offset(const struct wal_sst *w)
     return w->out->len - w->start;
 }
 
-static int put_raw(struct wal_sst *w, const struct section_form *form)
+static int put_section(struct wal_sst *w, struct shale_slice payload, const struct section_form *form)
 {
-    return section_encode(slice_of_buf(&w->raw), form, &w->scratch, w->out);
+    return section_encode(payload, form, &w->scratch, w->out);
 }
 
 static int end_block(struct wal_sst *w)
 {
-    int rc;
+    struct shale_slice payload;
+    int rc = block_builder_payload(&w->block, &payload);
 
-    buf_clear(&w->raw);
-    rc = block_builder_finish(&w->block, &w->raw);
-    return rc < 0 ? rc : put_raw(w, &w->form);
+    if (rc == 0)
+        rc = put_section(w, payload, &w->form);
+    block_builder_reset(&w->block);
+    return rc;
 }
 
 static int add_row(struct wal_sst *w, const struct shale_row *row, bool is_first)
 {
+    size_t common = block_builder_common(&w->block, row->key);
     bool begins = is_first;
     uint8_t seq[8];
     int rc = 0;
 
     if (row->key.len < 1 || row->key.len > SHALE_KEY_MAX || row->value.len > SHALE_VALUE_MAX)
         return err_set(-EINVAL, "a WAL row of %zu and %zu bytes", row->key.len, row->value.len);
-    if (!is_first && !block_builder_would_fit(&w->block, row)) {
+    if (!is_first && !block_builder_would_fit(&w->block, row, common)) {
         rc = end_block(w);
         begins = true;
     }
@@ -84,7 +87,7 @@ static int add_row(struct wal_sst *w, const struct shale_row *row, bool is_first
         w->info.has_first = true;
     }
     if (rc == 0)
-        rc = block_builder_add(&w->block, row);
+        rc = block_builder_add(&w->block, row, common);
     return rc < 0 ? rc : sst_collect_add(&w->collect, row);
 }
 
@@ -96,7 +99,7 @@ static int put_index(struct wal_sst *w)
     buf_clear(&w->raw);
     rc = sst_index_builder_finish(&w->index, &w->raw);
     if (rc == 0)
-        rc = put_raw(w, &w->form);
+        rc = put_section(w, slice_of_buf(&w->raw), &w->form);
     w->info.index_len = wal_offset(w) - w->info.index_offset;
     return rc;
 }
@@ -119,7 +122,7 @@ static int put_end(struct wal_sst *w)
     buf_clear(&w->raw);
     rc = sst_info_encode(&w->info, &w->raw);
     if (rc == 0)
-        rc = put_raw(w, &section_plain);
+        rc = put_section(w, slice_of_buf(&w->raw), &section_plain);
     if (rc < 0)
         return rc;
     sst_trailer_encode(&t, bytes);
@@ -169,7 +172,7 @@ int wal_fence_encode(const struct sst_format *format, struct shale_buf *out)
     if (rc == 0)
         rc = sst_stats_encode(&none, &w.raw);
     if (rc == 0)
-        rc = put_raw(&w, &w.form);
+        rc = put_section(&w, slice_of_buf(&w.raw), &w.form);
     w.info.stats_len = wal_offset(&w) - w.info.stats_offset;
     if (rc == 0)
         rc = put_end(&w);

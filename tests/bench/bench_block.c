@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows per second of encoding and decoding blocks, and hashes of keys. Not a test: bench_block [rounds]. */
 #include "base/alloc.h"
-#include "format/block.h"
 #include "format/filter.h"
+#include "lib/block_build.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,15 +43,15 @@ static size_t encode(const struct shale_row *rows, struct shale_buf *out, size_t
 
     block_builder_init(&b, BLOCK_V2, 4096);
     for (size_t i = 0; i < N_ROWS; i++) {
-        if (!block_builder_would_fit(&b, &rows[i])) {
-            if (block_builder_finish(&b, out) < 0)
+        if (!block_fits(&b, &rows[i])) {
+            if (block_finish(&b, out) < 0)
                 exit(1);
             ends[n++] = out->len;
         }
-        if (block_builder_add(&b, &rows[i]) < 0)
+        if (block_add(&b, &rows[i]) < 0)
             exit(1);
     }
-    if (block_builder_finish(&b, out) < 0)
+    if (block_finish(&b, out) < 0)
         exit(1);
     ends[n++] = out->len;
     block_builder_fini(&b);

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "format/block.h"
+#include "lib/block_build.h"
 #include "lib/block_model.h"
 #include "lib/random_env.h"
 #include "lib/store_fault.h"
@@ -95,16 +96,16 @@ static inline struct sst_handle *fixture_write_v1(struct sst_fixture *f, const s
 
     block_builder_init(&b, BLOCK_V1, f->ts.format.block_size);
     for (size_t i = 0; i <= m->n; i++) {
-        if (i == m->n || (i > 0 && !block_builder_would_fit(&b, &m->rows[i]))) {
+        if (i == m->n || (i > 0 && !block_fits(&b, &m->rows[i]))) {
             buf_clear(&raw);
-            assert_int_equal(block_builder_finish(&b, &raw), 0);
+            assert_int_equal(block_finish(&b, &raw), 0);
             put_part(&out, &raw, &info, &len);
         }
         if (i == m->n)
             break;
         if (b.n_rows == 0)
             assert_int_equal(sst_index_builder_add(&index, out.len, m->rows[i].key), 0);
-        assert_int_equal(block_builder_add(&b, &m->rows[i]), 0);
+        assert_int_equal(block_add(&b, &m->rows[i]), 0);
     }
     info.filter_offset = info.index_offset = out.len;
     buf_clear(&raw);

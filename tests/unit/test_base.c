@@ -516,6 +516,39 @@ static void checksum_of_the_check_string(void **state)
         assert_true(crc32_extend(crc32_of(slice_of(s.data, i)), slice_from(s, i)) == 0xcbf43926);
 }
 
+/* Bit by bit, as the checksum is defined. */
+static uint32_t crc32_slow(const uint8_t *p, size_t n)
+{
+    uint32_t reg = UINT32_MAX;
+
+    for (size_t i = 0; i < n; i++) {
+        reg ^= p[i];
+        for (int k = 0; k < 8; k++)
+            reg = reg >> 1 ^ (reg & 1 ? 0xedb88320u : 0);
+    }
+    return ~reg;
+}
+
+/* Every length around the steps in which long inputs are taken, at every alignment, in one piece and in two. */
+static void checksum_of_every_length(void **state)
+{
+    uint8_t bytes[600];
+    struct rng rng;
+
+    (void)state;
+    rng_seed(&rng, 32);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)rng_next(&rng);
+    for (size_t len = 0; len + 16 <= sizeof(bytes); len++) {
+        const uint8_t *p = bytes + len % 16;
+        uint32_t want = crc32_slow(p, len);
+        size_t cut = rng_below(&rng, len + 1);
+
+        assert_true(crc32_of(slice_of(p, len)) == want);
+        assert_true(crc32_extend(crc32_of(slice_of(p, cut)), slice_of(p + cut, len - cut)) == want);
+    }
+}
+
 /* clock */
 
 static void clocks_go_forward(void **state)
@@ -835,6 +868,7 @@ int main(void)
         cmocka_unit_test(each_thread_has_its_own_sentence),
         cmocka_unit_test(lines_above_the_level_are_dropped),
         cmocka_unit_test(checksum_of_the_check_string),
+        cmocka_unit_test(checksum_of_every_length),
         cmocka_unit_test(clocks_go_forward),
         cmocka_unit_test(a_pool_runs_each_job_once),
         cmocka_unit_test(a_pool_without_memory_is_told),

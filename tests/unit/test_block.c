@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/crc32.h"
+#include "lib/block_build.h"
 #include "lib/block_model.h"
 #include "lib/heap_fault.h"
 #include "lib/random_env.h"
@@ -69,8 +70,8 @@ static void build(int version, const struct shale_row *rows, size_t n, struct sh
 
     block_builder_init(&b, version, 4096);
     for (size_t i = 0; i < n; i++)
-        assert_int_equal(block_builder_add(&b, &rows[i]), 0);
-    assert_int_equal(block_builder_finish(&b, out), 0);
+        assert_int_equal(block_add(&b, &rows[i]), 0);
+    assert_int_equal(block_finish(&b, out), 0);
     block_builder_fini(&b);
 }
 
@@ -190,10 +191,10 @@ static void would_fit_is_exact(void **state)
             row.value = slice_of(key, i % 7);
             row.create_ts = i % 2 ? 17 : SHALE_NO_TS;
             if (i == 0)
-                assert_true(block_builder_would_fit(&b, &row)); /* whatever the size */
+                assert_true(block_fits(&b, &row)); /* whatever the size */
             b.block_size = SIZE_MAX;
-            assert_true(block_builder_would_fit(&b, &row));
-            assert_int_equal(block_builder_add(&b, &row), 0);
+            assert_true(block_fits(&b, &row));
+            assert_int_equal(block_add(&b, &row), 0);
             need = b.data.len + 2 * b.n_offsets + 2 - (version == BLOCK_V1 ? 2 : 0);
             /* back to before the row, to ask again */
             b.data.len = before;
@@ -205,11 +206,11 @@ static void would_fit_is_exact(void **state)
                     assert_int_equal(buf_set(&b.prev_key, slice_str(key)), 0);
                 snprintf(key, sizeof(key), "some-key-%04u", i);
                 b.block_size = need;
-                assert_true(block_builder_would_fit(&b, &row));
+                assert_true(block_fits(&b, &row));
                 b.block_size = need - 1;
-                assert_false(block_builder_would_fit(&b, &row));
+                assert_false(block_fits(&b, &row));
             }
-            assert_int_equal(block_builder_add(&b, &row), 0);
+            assert_int_equal(block_add(&b, &row), 0);
         }
         block_builder_fini(&b);
     }
@@ -224,13 +225,13 @@ static void offsets_beyond_16_bits_do_not_fit(void **state)
 
     (void)state;
     block_builder_init(&b, BLOCK_V2, 1 << 20);
-    assert_int_equal(block_builder_add(&b, &row), 0);
+    assert_int_equal(block_add(&b, &row), 0);
     row.value.len = 0;
     for (unsigned i = 1; i < BLOCK_RESTART_INTERVAL; i++) {
-        assert_true(block_builder_would_fit(&b, &row));
-        assert_int_equal(block_builder_add(&b, &row), 0);
+        assert_true(block_fits(&b, &row));
+        assert_int_equal(block_add(&b, &row), 0);
     }
-    assert_false(block_builder_would_fit(&b, &row));
+    assert_false(block_fits(&b, &row));
     block_builder_fini(&b);
 }
 
@@ -282,9 +283,9 @@ static void build_model(struct model *m, int version, size_t block_size, struct 
     size_t n = 0;
 
     block_builder_init(&b, version, block_size);
-    while (n < m->n && block_builder_would_fit(&b, &m->rows[n]))
-        assert_int_equal(block_builder_add(&b, &m->rows[n++]), 0);
-    assert_int_equal(block_builder_finish(&b, out), 0);
+    while (n < m->n && block_fits(&b, &m->rows[n]))
+        assert_int_equal(block_add(&b, &m->rows[n++]), 0);
+    assert_int_equal(block_finish(&b, out), 0);
     block_builder_fini(&b);
     if (n > 1)
         assert_true(out->len <= block_size + 2); /* version 1 does not count its last offset */
@@ -599,19 +600,19 @@ static int build_failing(const struct model *m, struct shale_buf *out, size_t *n
 
     block_builder_init(&b, BLOCK_V2, 65536);
     for (size_t i = 0; i < m->n; i++) {
-        rc = block_builder_add(&b, &m->rows[i]);
+        rc = block_add(&b, &m->rows[i]);
         if (rc < 0) { /* nothing was added: the same again succeeds */
             assert_int_equal(rc, -ENOMEM);
             assert_int_equal(b.n_rows, i);
             ++*n_failed;
-            assert_int_equal(block_builder_add(&b, &m->rows[i]), 0);
+            assert_int_equal(block_add(&b, &m->rows[i]), 0);
         }
     }
-    rc = block_builder_finish(&b, out);
+    rc = block_finish(&b, out);
     if (rc < 0) {
         assert_int_equal(rc, -ENOMEM);
         ++*n_failed;
-        assert_int_equal(block_builder_finish(&b, out), 0);
+        assert_int_equal(block_finish(&b, out), 0);
     }
     block_builder_fini(&b);
     return rc;

@@ -216,7 +216,7 @@ static void a_child_that_fails_fails_the_merge(void **state)
 
 struct model {
     struct shale_row rows[300];
-    char keys[300][12];
+    char keys[300][20];
     size_t n;
 };
 
@@ -270,6 +270,7 @@ static void random_merges_agree_with_sorting(void **state)
         size_t n_part[MAX_CHILDREN] = { 0 }, n_children = 1 + rng_below(&rng, MAX_CHILDREN), at = 0;
         size_t n_rows = rng_below(&rng, 300);
         uint64_t max_seq = rng_below(&rng, 2) ? UINT64_MAX : 150;
+        const char *begin = rng_below(&rng, 2) ? "same-" : ""; /* of all keys */
         struct iter *children[MAX_CHILDREN], *it;
         struct shale_row row;
         int rc;
@@ -278,7 +279,7 @@ static void random_merges_agree_with_sorting(void **state)
         for (size_t i = 0; i < n_rows; i++) {
             size_t copies = rng_below(&rng, 10) ? 1 : 2, first = rng_below(&rng, n_children);
 
-            snprintf(all.keys[i], sizeof(all.keys[i]), "%0*llu", (int)(1 + rng_below(&rng, 10)),
+            snprintf(all.keys[i], sizeof(all.keys[i]), "%s%0*llu", begin, (int)(1 + rng_below(&rng, 10)),
                      (unsigned long long)rng_below(&rng, 30));
             row = (struct shale_row){ .key = slice_str(all.keys[i]), .seq = i, .kind = (enum shale_kind)rng_below(&rng, 3) };
             for (size_t c = first; c < n_children && c < first + copies; c++)
@@ -292,6 +293,7 @@ static void random_merges_agree_with_sorting(void **state)
         for (size_t c = 0; c < n_children; c++)
             assert_int_equal(visible_iter_new(list_iter_new(parts[c], n_part[c], order), max_seq, &children[c]), 0);
         assert_int_equal(merge_iter_new(children, n_children, order, dedup, &it), 0);
+        merge_iter_share(it, rng_below(&rng, strlen(begin) + 1));
         while ((rc = iter_next(it, &row)) == 0) {
             assert_true(at < all.n && in_order(&row, &all.rows[at], order) == 0);
             assert_int_equal(row.kind, all.rows[at].kind);

@@ -293,9 +293,12 @@ static void separators_are_shortest(void **state)
     };
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-        assert_true(slice_eq(sst_index_separator(slice_str(cases[i].prev), slice_str(cases[i].next)),
-                             slice_str(cases[i].want)));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct shale_slice next = slice_str(cases[i].next);
+        size_t common = slice_common(slice_str(cases[i].prev), next);
+
+        assert_true(slice_eq(sst_index_separator(common, next), slice_str(cases[i].want)));
+    }
 }
 
 static void trailers(void **state)

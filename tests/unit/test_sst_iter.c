@@ -57,14 +57,28 @@ static void expect_next(struct expect *e, struct iter *it)
     e->pos++;
 }
 
-static struct iter *open_iter(struct sst_fixture *f, const struct sst_view *view, const struct key_range *r,
-                              enum iter_order order, uint64_t read_ahead)
+/* The three kinds of iterators. */
+struct way {
+    enum iter_order order;
+    bool once;
+};
+static const struct way ways[] = { { .order = ITER_ASC }, { .order = ITER_DESC }, { .order = ITER_ASC, .once = true } };
+
+static struct iter *open_way(struct sst_fixture *f, const struct sst_view *view, const struct key_range *r,
+                             struct way way, uint64_t read_ahead)
 {
-    struct sst_iter_options opt = { .order = order, .fill_cache = read_ahead % 2, .read_ahead_bytes = read_ahead };
+    struct sst_iter_options opt = { .order = way.order, .once = way.once, .fill_cache = read_ahead % 2,
+                                    .read_ahead_bytes = read_ahead };
     struct iter *it = NULL;
 
     assert_int_equal(sst_iter_new(&f->ts, view, r, &opt, &it), 0);
     return it;
+}
+
+static struct iter *open_iter(struct sst_fixture *f, const struct sst_view *view, const struct key_range *r,
+                              enum iter_order order, uint64_t read_ahead)
+{
+    return open_way(f, view, r, (struct way){ .order = order }, read_ahead);
 }
 
 static struct shale_slice random_key(const struct model *m, struct rng *rng, uint8_t *buf)
@@ -100,10 +114,10 @@ static void walk_once(struct sst_fixture *f, struct sst_handle *h, const struct 
     static const uint64_t ahead[] = { 0, 1, 500, 1001, 1 << 20 };
     uint8_t from[8], to[8], vfrom[8], vto[8], seek[8];
     struct key_range r = random_range(m, rng, from, to), visible = random_range(m, rng, vfrom, vto);
-    enum iter_order order = rng_below(rng, 2) ? ITER_ASC : ITER_DESC;
+    struct way way = ways[rng_below(rng, ARRAY_SIZE(ways))];
     struct sst_view view = { .sst = h, .has_range = rng_below(rng, 4) == 0 };
     struct key_range both = view.has_range ? key_range_intersect(&r, &visible) : r;
-    struct expect e = expect_new(m, &both, order);
+    struct expect e = expect_new(m, &both, way.order);
     unsigned seek_odds = rng_below(rng, 2) ? 5 : 1000;
     struct iter *it;
 
@@ -111,7 +125,7 @@ static void walk_once(struct sst_fixture *f, struct sst_handle *h, const struct 
     view.end = (struct key_bound){ .kind = visible.to_kind };
     assert_int_equal(buf_set(&view.start.key, visible.from), 0);
     assert_int_equal(buf_set(&view.end.key, visible.to), 0);
-    it = open_iter(f, &view, &r, order, ahead[rng_below(rng, ARRAY_SIZE(ahead))]);
+    it = open_way(f, &view, &r, way, ahead[rng_below(rng, ARRAY_SIZE(ahead))]);
     for (bool more = true; more;) {
         if (rng_below(rng, seek_odds) == 0) {
             struct shale_slice k = random_key(m, rng, seek);
@@ -225,7 +239,6 @@ static void nothing_is_read_before_it_is_needed(void **state)
 
 static void read_ahead_reads_many_blocks_at_once(void **state)
 {
-    static const enum iter_order orders[] = { ITER_ASC, ITER_DESC };
     struct sst_fixture f;
     struct model m = { 0 };
     struct sst_view view = { 0 };
@@ -236,14 +249,14 @@ static void read_ahead_reads_many_blocks_at_once(void **state)
     fixture_init(&f, &small_blocks, 0);
     fill_numbered(&m, 300, 30);
     view.sst = fixture_write(&f, &m, false);
-    for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
-        struct expect e = expect_new(&m, &all, orders[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+        struct expect e = expect_new(&m, &all, ways[i].order);
         struct iter *it;
 
         for (int pass = 0; pass < 2; pass++) {
             ranges_read(&f);
             e.pos = 0;
-            it = open_iter(&f, &view, &all, orders[i], pass == 0 ? 0 : 1 << 20);
+            it = open_way(&f, &view, &all, ways[i], pass == 0 ? 0 : 1 << 20);
             while (e.pos < e.n)
                 expect_next(&e, it);
             expect_next(&e, it);
@@ -313,10 +326,10 @@ static void each_failing_read_ends_it(void **state)
     fixture_init(&f, &small_blocks, 0);
     model_random(&m, &rng, 200, 2, 20);
     view.sst = fixture_write(&f, &m, false);
-    for (int order = 0; order < 2; order++) {
+    for (size_t way = 0; way < ARRAY_SIZE(ways); way++) {
         for (unsigned n = 1;; n++) {
             struct fault_rule rule = { .cls = FAULT_RANGE, .action = FAULT_FAIL, .nth = n };
-            struct iter *it = open_iter(&f, &view, &all, order ? ITER_ASC : ITER_DESC, 300);
+            struct iter *it = open_way(&f, &view, &all, ways[way], 300);
             unsigned id = store_fault_add(f.store, &rule);
             struct shale_row row;
             int rc;
@@ -343,10 +356,10 @@ static void each_failing_read_ends_it(void **state)
     fixture_fini(&f);
 }
 
-static int walk_all(struct sst_fixture *f, const struct sst_view *view, enum iter_order order, const struct model *m)
+static int walk_all(struct sst_fixture *f, const struct sst_view *view, struct way way, const struct model *m)
 {
     struct key_range all = { 0 };
-    struct sst_iter_options opt = { .order = order, .fill_cache = true, .read_ahead_bytes = 300 };
+    struct sst_iter_options opt = { .order = way.order, .once = way.once, .fill_cache = true, .read_ahead_bytes = 300 };
     struct iter *it = NULL;
     struct shale_row row;
     size_t n = 0;
@@ -375,12 +388,12 @@ static void each_failing_allocation_is_told(void **state)
     fixture_init(&f, &format, 4000);
     model_random(&m, &rng, 100, 2, 20);
     view.sst = fixture_write(&f, &m, false);
-    for (int order = 0; order < 2; order++) {
+    for (size_t way = 0; way < ARRAY_SIZE(ways); way++) {
         for (unsigned n = 1;; n++) {
             int rc;
 
             heap_fault_after(n);
-            rc = walk_all(&f, &view, order ? ITER_ASC : ITER_DESC, &m);
+            rc = walk_all(&f, &view, ways[way], &m);
             if (!heap_fault_off()) {
                 assert_int_equal(rc, SHALE_END);
                 break;
