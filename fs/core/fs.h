@@ -24,9 +24,29 @@ struct fs;
 
 enum fs_atime { FS_NOATIME, FS_RELATIME };
 
+/*
+ * Settings of the engine that fit almost every volume: of how the tree is kept and garbage collected. Tests of a mount make them
+ * small, so that minutes of work go through what takes days. Names and meaning are those of shale/options.h, which also has the
+ * bounds that one sets another; gc_min_age_ms stands for the four ages there.
+ */
+struct fs_tuning {
+    uint64_t l0_sst_size_bytes;          /* 64 MiB */
+    uint64_t l0_max_ssts;                /* 8 */
+    uint64_t max_unflushed_bytes;        /* 160 MiB */
+    uint64_t freeze_wal_count;           /* 256; what a mount after a crash replays at most */
+    uint64_t compactor_poll_interval_ms; /* 5000 */
+    uint64_t compactor_max_sst_size;     /* 256 MiB */
+    uint64_t compactor_min_sources;      /* 4 */
+    uint64_t compactor_max_sources;      /* 8 */
+    uint64_t gc_interval_ms;             /* 60000 */
+    uint64_t gc_min_age_ms;              /* 300000 */
+};
+
 /* How to open. Start from fs_options_init. */
 struct fs_options {
     bool read_only;
+    bool has_checkpoint;         /* with read_only: see what this checkpoint holds; -ENOENT when there is none */
+    struct shale_uuid checkpoint;
     bool takeover;               /* fence a mount that holds the volume */
     enum fs_atime atime;         /* noatime */
     int64_t commit_interval_ms;  /* 1000; 100..60000; what was done is durable after this long */
@@ -34,6 +54,7 @@ struct fs_options {
     uint64_t dirty_max_bytes;    /* 64 MiB; 1 MiB..; file data not yet handed to the engine */
     uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
     const char *mount_point;     /* for the session object; may be NULL */
+    struct fs_tuning tuning;
 };
 
 void fs_options_init(struct fs_options *opt);
