@@ -10,14 +10,19 @@
 
 #define TICK_MS 1000
 #define DEAD_MIN_BYTES (1 << 20)
-/* After an attempt that came to nothing. */
-#define PAUSE_MS 60000
+/*
+ * After an attempt that came to nothing: as long as the volume had to be idle, and twice as long each time. Most collide
+ * with a compaction that the engine chose at the same moment, which is over soon; others, as with data that cannot be
+ * read, fail again.
+ */
+#define PAUSE_MAX_MS 60000
 
 /* The thread's own. */
 struct space {
     struct fs *fs;
     uint64_t n_changes; /* seen last, and since when */
     int64_t since_ms, not_before_ms;
+    int64_t pause_ms;   /* the last one; 0: the last attempt did well */
     uint64_t taken_off; /* of what the filter has left out */
     bool is_asked;      /* for compaction id, when the counter stood at mark */
     struct shale_ulid id;
@@ -93,6 +98,14 @@ static void take_off_dropped(struct space *s)
     s->mark -= n < s->mark ? n : s->mark;
 }
 
+static void pause_longer(struct space *s)
+{
+    s->pause_ms = s->pause_ms ? 2 * s->pause_ms : s->fs->opt.idle_ms;
+    if (s->pause_ms > PAUSE_MAX_MS)
+        s->pause_ms = PAUSE_MAX_MS;
+    s->not_before_ms = clock_mono_ms() + s->pause_ms;
+}
+
 static void ask(struct space *s)
 {
     const struct shale_compaction_spec all = { .kind = SHALE_COMPACT_FULL };
@@ -101,7 +114,6 @@ static void ask(struct space *s)
     int rc;
 
     read_counters(fs, &dead, &live);
-    s->not_before_ms = clock_mono_ms() + PAUSE_MS;
     rc = shale_db_flush(fs->db, SHALE_FLUSH_MEMTABLE);
     if (rc == 0)
         rc = shale_db_compact(fs->db, &all, &s->id);
@@ -109,6 +121,7 @@ static void ask(struct space *s)
         (void)take_off(fs, dead); /* nothing is stored, so nothing is dead */
     } else if (rc < 0) {
         log_info("removed data is not given back yet: %s", shale_errmsg());
+        pause_longer(s);
     } else {
         log_info("%lld bytes of removed data beside %lld live ones: compacting everything", (long long)dead,
                  (long long)live);
@@ -128,12 +141,14 @@ static void look_after(struct space *s)
     if (rc < 0 || c.status == SHALE_COMPACTION_SUBMITTED || c.status == SHALE_COMPACTION_RUNNING)
         return;
     s->is_asked = false;
-    if (c.status == SHALE_COMPACTION_FAILED)
+    if (c.status == SHALE_COMPACTION_FAILED) {
+        pause_longer(s);
         return;
+    }
     take_off_dropped(s);
     (void)take_off(s->fs, s->mark);
     s->mark = 0;
-    s->not_before_ms = 0;
+    s->pause_ms = 0;
 }
 
 static bool is_due(const struct space *s)

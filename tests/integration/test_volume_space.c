@@ -38,12 +38,36 @@ static void open_volume(struct volume_under_test *v)
     assert_int_equal(fs_open(v->url, &opt, &v->fs), 0);
 }
 
+/* How many compactions that are asked for are not done, but said to have failed; how many were. */
+static _Atomic unsigned n_to_fail, n_failed;
+
+int __wrap_shale_db_compact(struct shale_db *db, const struct shale_compaction_spec *spec, struct shale_ulid *id);
+int __real_shale_db_compact(struct shale_db *db, const struct shale_compaction_spec *spec, struct shale_ulid *id);
+int __wrap_shale_db_compaction(struct shale_db *db, struct shale_ulid id, struct shale_compaction *out);
+int __real_shale_db_compaction(struct shale_db *db, struct shale_ulid id, struct shale_compaction *out);
+
+int __wrap_shale_db_compact(struct shale_db *db, const struct shale_compaction_spec *spec, struct shale_ulid *id)
+{
+    *id = (struct shale_ulid){ 0 };
+    return n_failed == n_to_fail ? __real_shale_db_compact(db, spec, id) : 0;
+}
+
+int __wrap_shale_db_compaction(struct shale_db *db, struct shale_ulid id, struct shale_compaction *out)
+{
+    if (n_failed == n_to_fail)
+        return __real_shale_db_compaction(db, id, out);
+    n_failed++;
+    *out = (struct shale_compaction){ .id = id, .status = SHALE_COMPACTION_FAILED };
+    return 0;
+}
+
 static int setup(void **state)
 {
     struct volume_under_test *v = calloc(1, sizeof(*v));
     struct fs_format_options format;
     static unsigned n;
 
+    n_to_fail = n_failed = 0;
     if (!v)
         return -1;
     snprintf(v->url, sizeof(v->url), "memory://space%u/vol", n++);
@@ -140,6 +164,21 @@ static void an_idle_volume_gives_removed_data_back(void **state)
     wait_reclaimed(v->fs, 2 * MIB);
     assert_true(stored_bytes(v->fs) >= MIB);
     assert_true(space_of(v->fs).dropped_bytes >= 3 * MIB);
+    assert_clean(v);
+}
+
+/* Its sources may be gone when its turn comes: another one was chosen meanwhile. */
+static void a_failed_attempt_is_soon_made_again(void **state)
+{
+    struct volume_under_test *v = *state;
+
+    n_to_fail = 3;
+    write_file(v->fs, "goes", 3 * MIB, 2);
+    assert_int_equal(fs_unlink(v->fs, FS_ROOT_INO, "goes"), 0);
+    for (int64_t deadline = clock_mono_ms() + DEADLINE_MS / 3; n_failed < 3 && clock_mono_ms() < deadline;)
+        sched_yield();
+    assert_int_equal(n_failed, 3);
+    wait_reclaimed(v->fs, MIB);
     assert_clean(v);
 }
 
@@ -244,6 +283,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(an_idle_volume_gives_removed_data_back),
+        T(a_failed_attempt_is_soon_made_again),
         T(cut_data_counts_too),
         T(the_count_survives_a_remount),
         T(another_process_compacts),
