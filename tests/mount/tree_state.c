@@ -165,8 +165,10 @@ static void add_path(struct tree_state *t, const char *root, const char *path, b
     if (n < 0)
         tree_die("%s: %s", full, strerror(errno));
     for (int i = 0; i < n; i++) {
-        snprintf(child, sizeof(child), "%s/%s", path, names[i]->d_name);
-        if (strcmp(names[i]->d_name, ".") != 0 && strcmp(names[i]->d_name, "..") != 0)
+        const char *name = names[i]->d_name;
+
+        snprintf(child, sizeof(child), "%s/%s", path, name);
+        if (name[0] != TREE_TEMPORARY && strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
             add_path(t, root, child, contents, size_max);
         free(names[i]);
     }

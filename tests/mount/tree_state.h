@@ -5,8 +5,8 @@
 #include "lib/fs_model.h"
 
 /*
- * What a directory tree shows, of a mount or of a model, in a form that can be compared: a line for each name with type,
- * mode, links, target and attributes (user.n0 ...), in order, and beside it what its regular files hold.
+ * What a directory tree shows, of a mount or of a model, in a form that can be compared: a line for each name with
+ * type, mode, links, target and attributes (user.n0 ...), in order, and beside it what its regular files hold.
  * Out of memory and files that cannot be read end the program.
  */
 struct tree_file {
@@ -25,6 +25,8 @@ struct tree_state {
 
 #define TREE_STATE_INIT { .text = NULL }
 #define TREE_XATTR "user.n%u"
+/* Names that begin so are passed over: what comes and goes within one operation. */
+#define TREE_TEMPORARY 't'
 
 void tree_state_fini(struct tree_state *t);
 void tree_of_model(struct tree_state *t, const struct fs_model *m);
@@ -37,13 +39,13 @@ const char *tree_difference(const struct tree_state *a, const struct tree_state 
 const char *tree_path(const struct tree_state *t, const struct tree_file *file);
 
 /*
- * Whether a file may have these contents when a crash left the names of operation p: what it had after an operation from
- * carried on, with no truncation behind p in between. The node has its versions up to the last operation.
+ * Whether a file may have these contents when a crash left the names of operation p: what it had after an operation
+ * from carried on, with no truncation behind p in between. The node has its versions up to the last operation.
  */
 bool tree_file_matches(const struct model_node *node, uint64_t p, uint64_t carried, uint64_t size, uint64_t hash);
 /*
- * The same for all files of there (of a mount), whose names are those of at (of a model, after operation p). NULL, or the one
- * that does not match.
+ * The same for all files of there (of a mount), whose names are those of at (of a model, after operation p). NULL, or
+ * the one that does not match.
  */
 const struct tree_file *tree_first_mismatch(const struct tree_state *at, uint64_t p, const struct tree_state *there);
 
