@@ -85,6 +85,16 @@ mount_it
 is "stays" "$(sha256sum <"$mnt/stays")" "$(cat "$work/sum")"
 umount_it
 
+# one that was asked for before, and that the same sources belong to, comes first
+mount_it l0_sst_size_bytes=1M,compactor.min_sources=1000,compactor.max_sources=1000
+head -c 6000000 /dev/urandom >"$mnt/more"
+"$SHALEFS" sync "$mnt"
+until_figure l0_ssts -ge 4
+umount_it
+fails 0 'asked for' "$SHALEFS" compact --submit "$vol"
+fails 0 'compacted' "$SHALEFS" compact "$vol"
+check_it
+
 # Checkpoints live: what they do not hold comes back all the same, and what they hold when they are gone.
 # stored: MiB in SSTs
 stored() {
