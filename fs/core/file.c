@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
 #include "fs/core/file_data.h"
 #include "fs/core/fserr.h"
 #include "fs/core/namespace.h"
@@ -118,6 +120,9 @@ ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len)
 
     if (n > 0)
         touch_atime(f);
+    if (n < 0 && n != -ENOMEM)
+        log_error("inode %llu: cannot read from %llu: %s", (unsigned long long)f->i->ino, (unsigned long long)offset,
+                  shale_errmsg());
     return n < 0 ? fserr((int)n) : n;
 }
 
