@@ -144,7 +144,7 @@ static void window_slide(struct fs_dir *d)
 }
 
 /* Read on, behind the name after (NULL: from the first one), leaving out skip entries. */
-static int window_extend(struct fs_dir *d, const char *after, uint64_t skip)
+static int window_extend_once(struct fs_dir *d, const char *after, uint64_t skip)
 {
     size_t end = d->n + WINDOW_READ;
     struct shale_iter *it = NULL;
@@ -170,6 +170,30 @@ static int window_extend(struct fs_dir *d, const char *after, uint64_t skip)
     shale_iter_close(it);
     d->at_end = rc == SHALE_END;
     return rc == SHALE_END ? 0 : rc;
+}
+
+/*
+ * The same. A scan whose objects another process's compaction and collection took away is begun anew, behind what it brought:
+ * the engine has looked for the tree of now by then.
+ */
+static int window_extend(struct fs_dir *d, const char *after, uint64_t skip)
+{
+    size_t n_before = d->n;
+    char *last = NULL;
+    int rc = window_extend_once(d, after, skip);
+
+    for (int i = 0; rc == -ESTALE && i < FS_RESCANS_MAX; i++) {
+        mem_free(last);
+        last = NULL;
+        if (d->n == n_before) {
+            rc = window_extend_once(d, after, skip);
+            continue;
+        }
+        last = mem_strdup(window_name(d, d->n - 1));
+        rc = last ? window_extend_once(d, last, 0) : -ENOMEM;
+    }
+    mem_free(last);
+    return rc;
 }
 
 /* Make the window hold the entry behind cookie, if there is one. */

@@ -55,5 +55,7 @@ int volume_alive(struct fs *fs);
 
 /* File data is handed over in batches of about this many bytes; a file with as much of it does so itself. */
 #define FS_BATCH_BYTES (4u << 20)
+/* Scans that are begun anew when another process's collector took the objects away (-ESTALE). */
+#define FS_RESCANS_MAX 8
 
 #endif
