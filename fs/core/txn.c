@@ -5,15 +5,23 @@
 
 #include <errno.h>
 
+/*
+ * A batch is used again and again: one that hands file data over has grown to megabytes, step by step, each of which
+ * copies what is there and is memory that the kernel has to clear. Whoever comes while it is in use makes one of his own.
+ */
 void txn_init(struct txn *t, struct fs *fs)
 {
     *t = (struct txn){ .fs = fs };
-    t->rc = shale_batch_new(&t->batch);
+    t->batch = atomic_exchange_explicit(&fs->spare_batch, NULL, memory_order_acquire);
+    if (!t->batch)
+        t->rc = shale_batch_new(&t->batch);
 }
 
 void txn_fini(struct txn *t)
 {
-    shale_batch_free(t->batch);
+    if (t->batch)
+        shale_batch_clear(t->batch);
+    shale_batch_free(atomic_exchange_explicit(&t->fs->spare_batch, t->batch, memory_order_acq_rel));
     shale_buf_fini(&t->scratch);
 }
 

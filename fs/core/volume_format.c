@@ -129,6 +129,7 @@ int fs_format(const char *url, const struct fs_format_options *opt)
     mutex_fini(&fs->counters_mu);
     shale_store_close(fs->store);
     free(fs->path);
+    shale_batch_free(fs->spare_batch);
     mem_free(fs);
     return rc;
 }

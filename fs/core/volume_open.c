@@ -145,6 +145,7 @@ void volume_close_reader(struct fs *fs)
 
 static void fs_free(struct fs *fs)
 {
+    shale_batch_free(fs->spare_batch);
     inode_table_fini(&fs->inodes);
     oplock_fini(&fs->names);
     oplock_fini(&fs->sweep);

@@ -33,6 +33,9 @@ struct fs {
     _Atomic int error;         /* relaxed: what the engine died of, once somebody has met it */
     _Atomic uint64_t dirty_bytes; /* relaxed: a limit; in dirty and flushing of all inodes */
 
+    /* An empty batch with the memory that it once took, for the next change (txn.c); or NULL. */
+    struct shale_batch *_Atomic spare_batch;
+
     struct mutex dirty_mu;     /* rank FS_RANK_DIRTY_LIST */
     struct cond committer_wake, space_wake;
     struct list dirty_list;    /* inodes with something to write back, oldest first; each holds a reference */

@@ -87,6 +87,7 @@ struct writeback {
     struct fs *fs;
     struct inode *i;
     struct txn t;
+    struct shale_buf value; /* of the chunk at hand; kept, as it grows to the size of a chunk */
     struct inode_rec rec;
     struct inode_op times; /* set by each batch */
     uint64_t end;          /* behind the data of this and earlier batches */
@@ -138,7 +139,7 @@ static bool is_due_whole(struct inode *i, uint64_t chunk)
 static int add_chunk(struct writeback *w, const struct dirty_chunk *c)
 {
     struct extent_list upper = EXTENT_LIST_INIT, lower = EXTENT_LIST_INIT, whole = EXTENT_LIST_INIT;
-    struct shale_buf stored = SHALE_BUF_INIT, value = SHALE_BUF_INIT;
+    struct shale_buf stored = SHALE_BUF_INIT;
     bool covers = c->bytes == w->fs->volume.chunk_bytes;
     bool write_whole = !covers && is_due_whole(w->i, c->index);
     const struct extent_list *list = &upper;
@@ -150,14 +151,15 @@ static int add_chunk(struct writeback *w, const struct dirty_chunk *c)
         rc = overlay_stored(w, c->index, &upper, &stored, &lower, &whole, &blocks);
     if (write_whole)
         list = &whole;
+    buf_clear(&w->value);
     if (rc == 0)
-        rc = extent_list_encode(list, covers || write_whole ? EXTENT_VALUE : EXTENT_OPERAND, &value);
+        rc = extent_list_encode(list, covers || write_whole ? EXTENT_VALUE : EXTENT_OPERAND, &w->value);
     if (rc == 0) {
         fs_key_chunk(&key, w->i->ino, inode_gen_for_chunk(&w->rec, c->index), c->index);
         if (covers || write_whole)
-            txn_put(&w->t, &key, slice_of_buf(&value));
+            txn_put(&w->t, &key, slice_of_buf(&w->value));
         else
-            txn_merge(&w->t, &key, slice_of_buf(&value));
+            txn_merge(&w->t, &key, slice_of_buf(&w->value));
         if (w->sparse)
             w->blocks += blocks;
         rc = w->t.rc;
@@ -166,7 +168,6 @@ static int add_chunk(struct writeback *w, const struct dirty_chunk *c)
     extent_list_fini(&lower);
     extent_list_fini(&whole);
     shale_buf_fini(&stored);
-    shale_buf_fini(&value);
     return rc;
 }
 
@@ -316,6 +317,7 @@ int file_data_writeback(struct fs *fs, struct inode *i)
         txn_init(&w.t, fs);
         rc = write_batches(&w);
         txn_fini(&w.t);
+        shale_buf_fini(&w.value);
         mutex_lock(&i->mu);
         end_locked(&w, rc);
         mutex_unlock(&i->mu);
