@@ -34,6 +34,7 @@ struct fs_dir {
     size_t n_marks, cap_marks;
 };
 
+/* Reads nothing yet: many directories are opened to be handles, as by openat. */
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
 {
     struct fs_dir *d;
@@ -118,6 +119,7 @@ static int window_add(struct fs_dir *d, const struct shale_row *row)
     return note_mark(d, d->first + d->n, window_name(d, d->n - 1));
 }
 
+/* Empty, in front of that cookie. */
 static void window_reset(struct fs_dir *d, uint64_t first)
 {
     d->first = first;
@@ -272,6 +274,10 @@ int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
     return 0;
 }
 
+/*
+ * The entry may be gone or name another file by now; the caller of a listing has to live with the first, and inode
+ * numbers never mean another file.
+ */
 int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out)
 {
     struct inode *i;

@@ -135,6 +135,13 @@ static bool same_id(const char *a, const char *b)
     return *a && strcmp(a, b) == 0;
 }
 
+/*
+ * Only certainty counts, since a mount that is wrongly taken for dead is fenced and loses what it has not yet written:
+ *   another machine, or ours under an unknown boot    nothing is certain
+ *   our machine, another boot                         no process outlives that: dead
+ *   this boot, another pid namespace                  its numbers mean nothing here
+ *   this boot and namespace                           dead when the process is gone, or has begun at another time
+ */
 bool session_is_dead_here(const struct session *s, const struct session_here *here)
 {
     uint64_t start_time;

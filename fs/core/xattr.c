@@ -7,6 +7,10 @@
 #include <errno.h>
 #include <sys/xattr.h>
 
+/*
+ * The kernel handles the namespaces (security, trusted, user) and asks us for plain rows. ACLs would have to be
+ * applied, too, and are not.
+ */
 static int check_name(const char *name)
 {
     size_t len = strlen(name);
@@ -87,6 +91,7 @@ static int check_list(struct fs *fs, uint64_t ino, const char *name)
     return rc;
 }
 
+/* XATTR_CREATE and XATTR_REPLACE are decided under the op lock, so that of two creates one fails. */
 static int set_locked(struct fs *fs, struct inode *i, const char *name, struct shale_slice value, int flags)
 {
     struct shale_buf old = SHALE_BUF_INIT;
