@@ -7,6 +7,8 @@
 #include "fs/core/fs.h"
 #include "fs/core/volume_compact.h"
 
+#include <shale/admin.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -266,6 +268,117 @@ static void another_process_compacts(void **state)
     assert_clean(v);
 }
 
+#define N_FILES 600u
+
+/* Many small L0s, and nothing of them in memory. */
+static void open_uncached(struct volume_under_test *v)
+{
+    struct fs_options opt;
+
+    assert_int_equal(fs_close(v->fs), 0);
+    fs_options_init(&opt);
+    opt.cache_bytes = 0;
+    opt.tuning.l0_sst_size_bytes = 8 << 10;
+    opt.tuning.l0_max_ssts = opt.tuning.compactor_min_sources = opt.tuning.compactor_max_sources = 1000;
+    assert_int_equal(fs_open(v->url, &opt, &v->fs), 0);
+}
+
+static void fill_directory(struct fs *fs, uint64_t *sparse)
+{
+    struct fs_file *f = NULL;
+    struct fs_attr attr;
+    char name[32];
+
+    for (unsigned i = 0; i < N_FILES; i++) {
+        snprintf(name, sizeof(name), "f%05u", i);
+        assert_int_equal(fs_file_create(fs, &cred, FS_ROOT_INO, name, 0644, O_RDWR, &attr, &f), 0);
+        assert_int_equal(fs_file_write(f, (uint64_t)MIB * 3 * (i % 2), "data", 4), 4);
+        fs_file_release(f);
+        snprintf(name, sizeof(name), "user.n%05u", i);
+        assert_int_equal(fs_setxattr(fs, FS_ROOT_INO, name, name, 8, 0), 0);
+        fs_forget(fs, attr.ino, 1);
+    }
+    *sparse = attr.ino; /* of an odd one */
+    assert_int_equal(fs_sync(fs), 0);
+}
+
+static int delete_one(void *arg, const struct shale_checkpoint *c)
+{
+    struct volume_under_test *v = arg;
+
+    return shale_checkpoint_delete(v->keep, v->path, NULL, c->id);
+}
+
+/*
+ * By others, and at once: the volume looks at its manifest once a second. Our compactor keeps what it replaces by a
+ * checkpoint; others need not.
+ */
+static void compact_and_collect(struct volume_under_test *v)
+{
+    struct teller t = { .n_over = 0 };
+    struct shale_compactor_config cfg = { .only_submitted = true, .report = tell, .arg = &t };
+    struct shale_gc_result res = { 0 };
+    struct shale_gc_options gc;
+    struct volume_compactor *c = NULL;
+    struct shale_ulid id;
+
+    mutex_init(&t.mu, 1000, "teller");
+    cond_init(&t.changed);
+    assert_int_equal(volume_compactor_open(v->url, &cfg, &c), 0);
+    assert_int_equal(volume_compactor_submit(c, &id), 0);
+    mutex_lock(&t.mu);
+    while (t.n_over == 0)
+        cond_wait(&t.changed, &t.mu);
+    mutex_unlock(&t.mu);
+    volume_compactor_close(c);
+    cond_fini(&t.changed);
+    mutex_fini(&t.mu);
+    assert_int_equal(shale_checkpoint_list(v->keep, v->path, NULL, NULL, delete_one, v), 0);
+    shale_gc_options_init(&gc);
+    gc.min_age_ms[SHALE_GC_COMPACTED] = 0;
+    assert_int_equal(shale_gc(v->keep, v->path, NULL, &gc, &res), 0);
+    assert_true(res.removed[SHALE_GC_COMPACTED] > 0);
+}
+
+static unsigned count_entries(struct fs *fs)
+{
+    struct fs_dir *d = NULL;
+    struct fs_dirent e = { .cookie = 0 };
+    unsigned n = 0;
+    int rc;
+
+    assert_int_equal(fs_dir_open(fs, FS_ROOT_INO, &d), 0);
+    while ((rc = fs_dir_read(d, e.cookie, &e)) == 0)
+        n++;
+    assert_int_equal(rc, SHALE_END);
+    fs_dir_release(d);
+    return n;
+}
+
+static void what_others_collect_is_not_missed(void **state)
+{
+    struct volume_under_test *v = *state;
+    struct shale_buf names = { 0 };
+    struct fs_attr attr, set = { .size = 1 };
+    uint64_t sparse = 0;
+
+    open_uncached(v);
+    fill_directory(v->fs, &sparse);
+    compact_and_collect(v);
+    assert_int_equal(count_entries(v->fs), N_FILES + 2);
+    write_file(v->fs, "more", 20 << 10, 1);
+    compact_and_collect(v);
+    assert_int_equal(fs_listxattr(v->fs, FS_ROOT_INO, &names), 0);
+    assert_int_equal(names.len, N_FILES * sizeof("user.n00000"));
+    write_file(v->fs, "yet more", 20 << 10, 1);
+    compact_and_collect(v);
+    assert_int_equal(fs_setattr(v->fs, sparse, FS_SET_SIZE, &set, &attr), 0);
+    assert_int_equal(attr.blocks, 0);
+    shale_buf_fini(&names);
+    assert_int_equal(fs_close(v->fs), 0);
+    v->fs = NULL;
+}
+
 static void what_is_no_volume_is_not_compacted(void **state)
 {
     const struct shale_compactor_config cfg = { .only_submitted = true };
@@ -287,6 +400,7 @@ int main(void)
         T(cut_data_counts_too),
         T(the_count_survives_a_remount),
         T(another_process_compacts),
+        T(what_others_collect_is_not_missed),
         T(what_is_no_volume_is_not_compacted),
     };
 
