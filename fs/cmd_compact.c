@@ -43,6 +43,7 @@ struct follow {
     char why[256];
 };
 
+/* For a person who waits; a file would fill with it. */
 static void show_progress(struct follow *f, const struct shale_compaction *c)
 {
     double part = c->bytes_total ? 100.0 * (double)c->bytes_read / (double)c->bytes_total : 0.0;
@@ -65,6 +66,7 @@ static void note_running_locked(struct follow *f, struct shale_ulid id, bool is_
         f->running[i] = f->running[--f->n_running];
 }
 
+/* From threads of the compactor. What is over is kept, as ours may be over before its id is known to us. */
 static void note(void *arg, const struct shale_compaction *c, int rc)
 {
     struct follow *f = arg;
@@ -131,8 +133,8 @@ static int attempt(struct volume_compactor *c, struct follow *f, struct shale_co
 }
 
 /*
- * Whether a failure may be that of two that want the same sources: what was left unfinished, or was asked for earlier, is
- * worked off, too, and comes first. Then waits until nothing runs.
+ * Whether a failure may be that of two that want the same sources: what was left unfinished, or was asked for earlier,
+ * is worked off, too, and comes first. Then waits until nothing runs.
  */
 static bool has_collided(struct follow *f)
 {
@@ -170,6 +172,7 @@ static int compact_once(struct volume_compactor *c, struct follow *f, const char
     return say_dropped(c, volume);
 }
 
+/* Until a signal or another compactor ends it. A compaction under way is recorded and resumed by whoever comes next. */
 static int compact_on(struct volume_compactor *c, struct follow *f, const sigset_t *signals, const char *volume)
 {
     const struct timespec second = { .tv_sec = 1 };

@@ -34,6 +34,7 @@ static int wrong(const char *name, const char *value, const char *wanted)
     return err_set(-EINVAL, "mount option %s=%s is wrong: %s", name, value, wanted);
 }
 
+/* One function for words that exclude each other; the last one holds, as with mount(8). */
 static int take_ro(struct mount_options *o, const char *name, const char *value)
 {
     (void)value;
@@ -123,6 +124,7 @@ static const struct tunable tunables[] = {
       "of all that is collected: 0 to 604800000, default 300000" },
 };
 
+/* The name is one of the table: find has seen it there. */
 static int take_tunable(struct mount_options *o, const char *name, const char *value)
 {
     const struct tunable *t = tunables;
@@ -180,6 +182,7 @@ static int take_log(struct mount_options *o, const char *name, const char *value
     return 0;
 }
 
+/* Handed on as it is: mount(2) and fusermount3 know what to do with it. */
 static int take_kernel(struct mount_options *o, const char *name, const char *value)
 {
     size_t used = strlen(o->kernel);
@@ -248,6 +251,7 @@ void mount_options_fini(struct mount_options *o)
     o->log = NULL;
 }
 
+/* mount(8) gives all of a line of fstab to the helper, what is for systemd included. */
 static bool is_for_others(const char *name)
 {
     return strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0 || strcmp(name, "comment") == 0;

@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 
 /*
- * The rows of one inode are neighbours and its own comes first, so one scan sees everything. What has to be compared across inodes is
- * kept for each inode in a table ordered by number: links found, parent found, and what its row said.
+ * The rows of one inode are neighbours and its own comes first, so one scan sees everything. What has to be compared
+ * across inodes is kept for each inode in a table ordered by number: links found, parent found, and what its row said.
  */
 struct seen {
     uint64_t ino;

@@ -8,9 +8,9 @@
 #include <errno.h>
 
 /*
- * Entries stream in name order. A cookie counts the entries given out before it: 1 is behind ".", 2 behind "..", n + 2 behind the
- * n-th name. The handle keeps a window of names that it read last, and the name at each MARK_STEP-th cookie, so that any earlier
- * cookie is found again by a scan from the mark before it.
+ * Entries stream in name order. A cookie counts the entries given out before it: 1 is behind ".", 2 behind "..", n + 2
+ * behind the n-th name. The handle keeps a window of names that it read last, and the name at each MARK_STEP-th
+ * cookie, so that any earlier cookie is found again by a scan from the mark before it.
  */
 #define WINDOW_READ 512u  /* names to read at once */
 #define WINDOW_KEEP 2048u /* names before them to keep: the caller may have used only a part of what it was given */
@@ -99,6 +99,7 @@ static int note_mark(struct fs_dir *d, uint64_t cookie, const char *name)
     return 0;
 }
 
+/* Names lie one behind the other in one buffer; entries keep offsets, as it moves when it grows. */
 static int window_add(struct fs_dir *d, const struct shale_row *row)
 {
     struct window_entry e = { .name = d->names.len };
@@ -175,8 +176,8 @@ static int window_extend_once(struct fs_dir *d, const char *after, uint64_t skip
 }
 
 /*
- * The same. A scan whose objects another process's compaction and collection took away is begun anew, behind what it brought:
- * the engine has looked for the tree of now by then.
+ * The same. A scan whose objects another process's compaction and collection took away is begun anew, behind what it
+ * brought: the engine has looked for the tree of now by then.
  */
 static int window_extend(struct fs_dir *d, const char *after, uint64_t skip)
 {
@@ -250,6 +251,7 @@ static int read_dots(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
     return 0;
 }
 
+/* Back at the start means rewinddir, which has to show what came since. */
 int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
 {
     size_t k;

@@ -141,6 +141,7 @@ ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size
     return n < 0 ? fserr((int)n) : n;
 }
 
+/* An early word to a program that never calls fsync; the store is not waited for. */
 int fs_file_flush(struct fs_file *f)
 {
     return atomic_load_explicit(&f->unsynced, memory_order_relaxed) ? volume_alive(f->fs) : 0;

@@ -309,6 +309,7 @@ void inode_forget(struct fs *fs, uint64_t ino, uint64_t n)
         inode_free(unused);
 }
 
+/* All of one moment. The record is as committed; size and times are those that a program has caused. */
 void inode_attr(struct inode *i, uint32_t block_bytes, struct fs_attr *out)
 {
     mutex_lock(&i->mu);

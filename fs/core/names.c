@@ -33,6 +33,10 @@ static int find_inode(struct fs *fs, uint64_t parent, const char *name, struct i
     return rc;
 }
 
+/*
+ * Without the name lock: a lookup sees the directory before or after a change that is under way, and waits for
+ * neither.
+ */
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_attr *out)
 {
     struct inode *i;
@@ -189,6 +193,7 @@ static int create_entry(struct fs *fs, const struct new_node *node, uint64_t par
     return 0;
 }
 
+/* mknod(2) without a type means a regular file. */
 int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode, uint32_t rdev,
              struct fs_attr *out)
 {
@@ -209,6 +214,7 @@ int fs_mkdir(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const c
     return create_entry(fs, &node, parent, name, out);
 }
 
+/* The target lies in the record, so that one read fetches both; modes of symlinks mean nothing. */
 int fs_symlink(struct fs *fs, const struct fs_cred *cred, const char *target, uint64_t parent, const char *name,
                struct fs_attr *out)
 {

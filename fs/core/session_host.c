@@ -53,7 +53,9 @@ static uint64_t own_pid_namespace(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
-/* Field n (from 3) of a line as "123 (name) S 1 ..."; the name may hold anything, so count from the last parenthesis. */
+/*
+ * Field n (from 3) of a line as "123 (name) S 1 ..."; the name may hold anything, so count from the last parenthesis.
+ */
 static const char *stat_field(const char *line, int n)
 {
     const char *p = strrchr(line, ')');

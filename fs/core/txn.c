@@ -7,7 +7,8 @@
 
 /*
  * A batch is used again and again: one that hands file data over has grown to megabytes, step by step, each of which
- * copies what is there and is memory that the kernel has to clear. Whoever comes while it is in use makes one of his own.
+ * copies what is there and is memory that the kernel has to clear. Whoever comes while it is in use makes one of his
+ * own.
  */
 void txn_init(struct txn *t, struct fs *fs)
 {
@@ -134,6 +135,7 @@ void txn_put_orphan(struct txn *t, uint64_t ino)
     txn_put(t, &key, slice_of(NULL, 0));
 }
 
+/* session: our own at the last close, and that of a mount that is over when its files are swept. */
 void txn_delete_orphan(struct txn *t, struct shale_ulid session, uint64_t ino)
 {
     struct fs_key key;

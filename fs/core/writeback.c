@@ -232,7 +232,10 @@ static int commit_batch(struct writeback *w)
     return rc;
 }
 
-/* Chunks from..to-1 in one batch. */
+/*
+ * Chunks from..to-1 in one batch. w->rec becomes the inode's record only after the commit, and is copied from it for
+ * the next batch. Holes are found by looking at where data begins, before anything is written.
+ */
 static int write_batch(struct writeback *w, size_t from, size_t to)
 {
     int rc = 0;
@@ -272,6 +275,7 @@ static int write_batches(struct writeback *w)
     return rc;
 }
 
+/* Only those that write or read has moved: an operand for others would take back what utimens has set meanwhile. */
 static struct inode_op times_ahead(const struct inode *i)
 {
     return (struct inode_op){
