@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What was printed before comes out before, also when both go to one file. */
 int cmd_say(int status, const char *fmt, ...)
 {
     va_list ap;
@@ -38,6 +39,10 @@ int cmd_usage(const char *command, const char *fmt, ...)
     return CMD_USAGE;
 }
 
+/*
+ * A sentence names the object and what came back; the name of the code is for what left none, such as a lack of
+ * memory.
+ */
 const char *cmd_reason(int rc)
 {
     const char *sentence = shale_errmsg();
@@ -45,6 +50,10 @@ const char *cmd_reason(int rc)
     return sentence[0] ? sentence : shale_strerror(rc);
 }
 
+/*
+ * Absolute, since the mount leaves the directory that it was started in, and since the URL is what mounts are found
+ * by. One volume has one spelling: leading "./" and trailing slashes go.
+ */
 int cmd_volume_url(const char *arg, char **out)
 {
     struct shale_buf b = SHALE_BUF_INIT;
@@ -75,6 +84,7 @@ int cmd_volume_url(const char *arg, char **out)
     return rc;
 }
 
+/* Powers of 1024. strtoull takes signs and spaces, which are no sizes. */
 int cmd_parse_size(const char *text, uint64_t *out)
 {
     static const char units[] = "KMGT";

@@ -29,8 +29,8 @@ int cmd_usage(const char *command, const char *fmt, ...) __attribute__((format(p
 const char *cmd_reason(int rc);
 
 /*
- * The URL of a volume as a person gives it: a URL stays, a path becomes file:// and absolute. *out is owned by the caller.
- * 0, -ENOMEM, or -EINVAL with a sentence.
+ * The URL of a volume as a person gives it: a URL stays, a path becomes file:// and absolute. *out is owned by the
+ * caller. 0, -ENOMEM, or -EINVAL with a sentence.
  */
 int cmd_volume_url(const char *arg, char **out);
 

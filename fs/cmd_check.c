@@ -16,6 +16,7 @@ static const char help[] =
     "\n"
     "  -q, --quiet  only the summary\n";
 
+/* On standard output: problems are what was asked for. */
 static void print_problem(void *arg, const char *line)
 {
     (void)arg;

@@ -28,6 +28,7 @@ static const char help[] =
     "  --submit  leave it to whoever compacts the volume now, such as the mount, and return at once\n";
 
 #define OTHERS_MAX 32 /* that were left unfinished and end before ours is known by its id */
+#define ATTEMPTS_MAX 8
 
 struct follow {
     bool terminal, watch; /* set before the compactor starts */
@@ -35,11 +36,14 @@ struct follow {
     struct cond changed;
     struct shale_compaction over[OTHERS_MAX]; /* GUARDED_BY(mu), as the rest */
     size_t n_over;
+    struct shale_ulid running[OTHERS_MAX];
+    size_t n_running;
     int ended;
     bool on_line;
     char why[256];
 };
 
+/* For a person who waits; a file would fill with it. */
 static void show_progress(struct follow *f, const struct shale_compaction *c)
 {
     double part = c->bytes_total ? 100.0 * (double)c->bytes_read / (double)c->bytes_total : 0.0;
@@ -50,6 +54,19 @@ static void show_progress(struct follow *f, const struct shale_compaction *c)
     f->on_line = true;
 }
 
+static void note_running_locked(struct follow *f, struct shale_ulid id, bool is_running)
+{
+    size_t i = 0;
+
+    while (i < f->n_running && !ulid_eq(f->running[i], id))
+        i++;
+    if (is_running && i == f->n_running && i < OTHERS_MAX)
+        f->running[f->n_running++] = id;
+    else if (!is_running && i < f->n_running)
+        f->running[i] = f->running[--f->n_running];
+}
+
+/* From threads of the compactor. What is over is kept, as ours may be over before its id is known to us. */
 static void note(void *arg, const struct shale_compaction *c, int rc)
 {
     struct follow *f = arg;
@@ -70,6 +87,8 @@ static void note(void *arg, const struct shale_compaction *c, int rc)
                c->destination);
         fflush(stdout);
     }
+    if (c)
+        note_running_locked(f, c->id, c->status == SHALE_COMPACTION_RUNNING);
     cond_broadcast(&f->changed);
     mutex_unlock(&f->mu);
 }
@@ -91,16 +110,53 @@ static const struct shale_compaction *find_over_locked(const struct follow *f, s
     return NULL;
 }
 
-static int compact_once(struct volume_compactor *c, struct follow *f, const char *volume)
+/* Ask for one and wait for its end; *over changes only when rc is 0 and it came to one. */
+static int attempt(struct volume_compactor *c, struct follow *f, struct shale_compaction *over)
 {
-    const struct shale_compaction *over = NULL;
+    const struct shale_compaction *found = NULL;
     struct shale_ulid id;
-    int rc = volume_compactor_submit(c, &id);
+    int rc;
 
     mutex_lock(&f->mu);
-    while (rc == 0 && (over = find_over_locked(f, id)) == NULL && f->ended == 0)
+    f->n_over = 0;
+    mutex_unlock(&f->mu);
+    rc = volume_compactor_submit(c, &id);
+    if (rc != 0)
+        return rc;
+    mutex_lock(&f->mu);
+    while ((found = find_over_locked(f, id)) == NULL && f->ended == 0)
+        cond_wait(&f->changed, &f->mu);
+    if (found)
+        *over = *found;
+    mutex_unlock(&f->mu);
+    return 0;
+}
+
+/*
+ * Whether a failure may be that of two that want the same sources: what was left unfinished, or was asked for earlier,
+ * is worked off, too, and comes first. Then waits until nothing runs.
+ */
+static bool has_collided(struct follow *f)
+{
+    bool others;
+
+    mutex_lock(&f->mu);
+    others = f->n_over > 1 || f->n_running > 0;
+    while (f->n_running > 0 && f->ended == 0)
         cond_wait(&f->changed, &f->mu);
     mutex_unlock(&f->mu);
+    return others;
+}
+
+static int compact_once(struct volume_compactor *c, struct follow *f, const char *volume)
+{
+    struct shale_compaction over;
+    int n = 0, rc;
+
+    do {
+        over = (struct shale_compaction){ .status = SHALE_COMPACTION_RUNNING };
+        rc = attempt(c, f, &over);
+    } while (rc == 0 && over.status == SHALE_COMPACTION_FAILED && has_collided(f) && ++n < ATTEMPTS_MAX);
     if (f->on_line)
         fputc('\n', stderr);
     if (rc == SHALE_END) {
@@ -109,13 +165,14 @@ static int compact_once(struct volume_compactor *c, struct follow *f, const char
     }
     if (rc < 0)
         return cmd_say(CMD_FAILED, "cannot compact %s: %s", volume, cmd_reason(rc));
-    if (!over)
+    if (over.status == SHALE_COMPACTION_RUNNING)
         return cmd_say(CMD_FAILED, "another compactor took %s over", volume);
-    if (over->status == SHALE_COMPACTION_FAILED)
+    if (over.status == SHALE_COMPACTION_FAILED)
         return cmd_say(CMD_FAILED, "cannot compact %s: %s", volume, f->why);
     return say_dropped(c, volume);
 }
 
+/* Until a signal or another compactor ends it. A compaction under way is recorded and resumed by whoever comes next. */
 static int compact_on(struct volume_compactor *c, struct follow *f, const sigset_t *signals, const char *volume)
 {
     const struct timespec second = { .tv_sec = 1 };

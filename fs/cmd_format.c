@@ -31,6 +31,7 @@ static const struct option long_options[] = {
     { "help", no_argument, NULL, OPT_HELP },         { NULL, 0, NULL, 0 },
 };
 
+/* Numbers only: names mean something else on each machine that mounts the volume. */
 static int take_owner(char *text, struct fs_format_options *opt)
 {
     char *colon = text;

@@ -88,6 +88,11 @@ static int finish(struct mount_run *m, struct fs *fs, struct control *control, i
     return first < 0 ? first : rc;
 }
 
+/*
+ * From here on the process is the one that stays: sessions name it, and threads may start. What is built up is taken
+ * down in the other order; the volume is closed in any case, since that writes what is left, and its result outlives
+ * the mount.
+ */
 static int run(struct mount_run *m)
 {
     struct session_options so = {
@@ -149,6 +154,7 @@ static void tune_heap(void)
     mallopt(M_TRIM_THRESHOLD, 32 << 20);
 }
 
+/* The log is opened before the fork, so that a log that cannot be written fails in front of the person. */
 static int mount_it(struct mount_run *m)
 {
     int status = CMD_OK, rc = prepare(m);

@@ -30,6 +30,7 @@ static int sync_mount(const char *dir)
     return rc;
 }
 
+/* fsync of the root directory is how a mount is asked (ops/dir.c): sync(2) tells a FUSE process nothing. */
 int cmd_sync(int argc, char **argv)
 {
     static const struct option long_options[] = { { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };

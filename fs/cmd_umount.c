@@ -48,6 +48,7 @@ static int run_fusermount(const char *dir, bool lazy)
     return WIFEXITED(st) && WEXITSTATUS(st) == 127 ? -ENOEXEC : -EBUSY;
 }
 
+/* root unmounts by itself; others need the set-uid program of libfuse. */
 static int detach(const char *dir, bool lazy)
 {
     if (umount2(dir, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
@@ -68,6 +69,10 @@ static int say_failed(const struct mountpoint *m, int rc)
                    users[0] ? " by " : "", users);
 }
 
+/*
+ * umount(2) returns when the kernel has let go of the mount. What was written is in the store only when the process
+ * says so, and that is what a person has waited for.
+ */
 static int wait_for_end(const struct mountpoint *m, struct control_watch *w)
 {
     struct shale_buf said = SHALE_BUF_INIT;
@@ -84,6 +89,7 @@ static int wait_for_end(const struct mountpoint *m, struct control_watch *w)
     return status;
 }
 
+/* The watch comes first: once it is unmounted, nobody could be asked any more. */
 static int unmount(const struct mountpoint *m, enum how how)
 {
     struct control_watch w;

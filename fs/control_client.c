@@ -14,6 +14,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+/*
+ * Through the kernel, by the root directory: so it reaches the process that serves this mount, whatever else has the
+ * volume. The value gets a NUL behind it that is not counted.
+ */
 int control_ask(const char *dir, const char *what, struct shale_buf *out)
 {
     char name[128];
@@ -48,6 +52,10 @@ static int listen_at(const char *name, int *fd)
     return len;
 }
 
+/*
+ * We listen and let the mount connect to us: its end is then the end of the connection, whether it says something
+ * before or not. The name is random, so that nobody else can be there first.
+ */
 int control_watch_begin(const char *dir, struct control_watch *w)
 {
     struct shale_buf pid = SHALE_BUF_INIT;
@@ -76,6 +84,7 @@ int control_watch_begin(const char *dir, struct control_watch *w)
     return rc;
 }
 
+/* Until the other side closes, which a process that is killed does, too. */
 int control_watch_wait(struct control_watch *w, struct shale_buf *out)
 {
     buf_clear(out);

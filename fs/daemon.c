@@ -15,6 +15,7 @@
 /* What the child sends: one of these and a text. */
 enum { SAYS_READY = 'R', SAYS_FAILED = 'F' };
 
+/* Until the child closes its end: by speaking, which it does once, or by dying. */
 static int read_all(int fd, struct shale_buf *out)
 {
     for (;;) {
@@ -32,6 +33,7 @@ static int read_all(int fd, struct shale_buf *out)
     }
 }
 
+/* It crashed or was killed before it could say why. The log may tell more. */
 static int ended_silently(pid_t pid)
 {
     int st = 0;
@@ -62,6 +64,10 @@ static int wait_for_child(pid_t pid, int fd)
     return status;
 }
 
+/*
+ * Buffers are flushed before the fork, or both processes would print what is in them. There are no threads yet: after
+ * a fork only the one that called it goes on.
+ */
 int daemon_start(struct daemon *d, bool foreground, int *status)
 {
     int fds[2];
@@ -104,6 +110,10 @@ static void say(struct daemon *d, char what, const char *text)
     d->fd = -1;
 }
 
+/*
+ * Out of the terminal's session, so that closing it does not end the mount, and out of its directory, which would keep
+ * another mount busy. Errors leave things as they were, which harms little.
+ */
 static void detach(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -118,6 +128,7 @@ static void detach(void)
         close(null);
 }
 
+/* Detached first: once the parent has spoken, whoever reads its output to the end must not wait for us to close it. */
 void daemon_ready(struct daemon *d, const char *text)
 {
     if (d->fd < 0) {

@@ -20,6 +20,10 @@ static struct {
     char *path;
 } sink = { .fd = STDERR_FILENO };
 
+/*
+ * From any thread, with locks of any rank held: so no lock is taken and nothing is allocated. One write for each line
+ * keeps lines of several threads and processes apart (O_APPEND). Too long a line is cut, and stays a line.
+ */
 static void sink_line(void *ctx, enum shale_log_level level, const char *line)
 {
     static const char *const names[] = { "error", "warn", "info", "debug" };
@@ -42,6 +46,7 @@ static void sink_line(void *ctx, enum shale_log_level level, const char *line)
     (void)!write(sink.fd, text, (size_t)n);
 }
 
+/* Those above the file. */
 static void make_directories(const char *path)
 {
     char *copy = mem_strdup(path);
@@ -63,6 +68,7 @@ static int open_file(const char *path)
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 }
 
+/* Before there are other threads. */
 int log_sink_open(const char *path, enum shale_log_level level)
 {
     if (path) {
@@ -97,6 +103,7 @@ void log_sink_reopen(void)
     close(fd);
 }
 
+/* For root as other daemons do; for others where the XDG rules put it. A home that is no absolute path is none. */
 static char *state_directory(void)
 {
     const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");

@@ -16,8 +16,8 @@ void log_sink_reopen(void);
 
 /*
  * The file that a mount of the volume logs to by default: NAME.log in /var/log/shalefs for root, else in
- * $XDG_STATE_HOME/shalefs (~/.local/state/shalefs). NAME is the last component of the URL. Owned by the caller; NULL when
- * there is no home or no memory.
+ * $XDG_STATE_HOME/shalefs (~/.local/state/shalefs). NAME is the last component of the URL. Owned by the caller; NULL
+ * when there is no home or no memory.
  */
 char *log_sink_default_path(const char *volume_url);
 

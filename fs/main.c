@@ -63,6 +63,7 @@ static int as_helper(int argc, char **argv, int *status)
     return 1;
 }
 
+/* No option stands before the command, so that argv[1] is the command, or what mount(8) gives a helper. */
 int main(int argc, char **argv)
 {
     int status;

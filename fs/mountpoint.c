@@ -87,6 +87,7 @@ static bool split(char *line, char **dir, char **type, char **source)
     return true;
 }
 
+/* dir itself does, too; "/a" does not lie in "/ab". */
 static bool lies_in(const char *path, const char *dir)
 {
     size_t n = strlen(dir);
@@ -144,6 +145,7 @@ static bool process_is_gone(const char *dir)
     return statvfs(dir, &st) < 0 && errno == ENOTCONN;
 }
 
+/* What the mount would hide. */
 static int not_empty(const char *dir, bool *out)
 {
     DIR *d = opendir(dir);
@@ -183,6 +185,10 @@ static int check_directory(const char *dir, bool nonempty)
     return 0;
 }
 
+/*
+ * A mount whose process is gone answers every look at its directory with ENOTCONN, and would be reported as that; so
+ * mountinfo is asked first, and a person is told what to do.
+ */
 int mountpoint_check(const char *dir, bool nonempty, char **out)
 {
     struct mountpoint m = { 0 };
@@ -210,6 +216,7 @@ int mountpoint_check(const char *dir, bool nonempty, char **out)
     return *out ? 0 : err_set(-errno, "%s: %s", dir, strerror(errno));
 }
 
+/* A dead mount is found, too: it is what umount has to take away. */
 int mountpoint_find(const char *dir, bool inside, struct mountpoint *out)
 {
     struct mountpoint m = { 0 };
@@ -244,6 +251,7 @@ static bool link_lies_in(const char *link, const char *dir)
     return lies_in(target, dir);
 }
 
+/* Working directory, root, program and open files are what keeps a mount busy, as far as /proc shows them to us. */
 static bool process_uses(const char *pid, const char *dir)
 {
     static const char *const links[] = { "cwd", "root", "exe" };
@@ -285,6 +293,7 @@ static void add_user(const char *pid, char *out, size_t size)
     snprintf(out + used, size - used, "%s%s (%.32s)", used ? ", " : "", name, pid);
 }
 
+/* A help for a person, no decision: three names are enough, and races do not matter. */
 void mountpoint_users(const char *dir, char *out, size_t size)
 {
     DIR *proc = opendir("/proc");

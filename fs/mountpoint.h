@@ -6,8 +6,9 @@
 #include <stddef.h>
 
 /*
- * May the directory be mounted on? *out is its absolute path, owned by the caller. Refused, with a sentence: missing, not a
- * directory, not empty (unless nonempty), a mount point already, or what is left of a mount whose process has gone.
+ * May the directory be mounted on? *out is its absolute path, owned by the caller. Refused, with a sentence: missing,
+ * not a directory, not empty (unless nonempty), a mount point already, or what is left of a mount whose process has
+ * gone.
  */
 int mountpoint_check(const char *dir, bool nonempty, char **out);
 

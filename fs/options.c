@@ -3,10 +3,12 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/ulid.h"
 #include "fs/cmd.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -32,6 +34,7 @@ static int wrong(const char *name, const char *value, const char *wanted)
     return err_set(-EINVAL, "mount option %s=%s is wrong: %s", name, value, wanted);
 }
 
+/* One function for words that exclude each other; the last one holds, as with mount(8). */
 static int take_ro(struct mount_options *o, const char *name, const char *value)
 {
     (void)value;
@@ -60,6 +63,14 @@ static int take_flag(struct mount_options *o, const char *name, const char *valu
     return 0;
 }
 
+static int take_checkpoint(struct mount_options *o, const char *name, const char *value)
+{
+    if (uuid_parse(value, &o->fs.checkpoint) < 0)
+        return wrong(name, value, "the id of a checkpoint");
+    o->fs.has_checkpoint = o->fs.read_only = true;
+    return 0;
+}
+
 static int take_commit(struct mount_options *o, const char *name, const char *value)
 {
     char *end;
@@ -82,6 +93,60 @@ static int take_size(struct mount_options *o, const char *name, const char *valu
         o->fs.dirty_max_bytes = n;
     else
         o->fs.cache_bytes = n;
+    return 0;
+}
+
+/* One of fs_tuning; sizes take a unit. */
+struct tunable {
+    const char *name;
+    size_t offset;
+    uint64_t min, max;
+    bool is_size;
+    const char *help;
+};
+
+#define TUNE(field) offsetof(struct fs_tuning, field)
+
+static const struct tunable tunables[] = {
+    { "l0_sst_size_bytes", TUNE(l0_sst_size_bytes), 64 << 10, SIZE_TOP >> 8, true,
+      "memory in one L0 SST: 64K to 4G, default 64M" },
+    { "l0_max_ssts", TUNE(l0_max_ssts), 1, 1000, false, "L0 SSTs above which writing waits: 1 to 1000, default 8" },
+    { "max_unflushed_bytes", TUNE(max_unflushed_bytes), 1 << 20, SIZE_TOP, true,
+      "memory of what is in no SST yet: 1M to 1T, default 160M" },
+    { "freeze_wal_count", TUNE(freeze_wal_count), 1, 100000, false, "WAL objects to replay: 1 to 100000, default 256" },
+    { "compactor.poll_interval_ms", TUNE(compactor_poll_interval_ms), 10, 3600000, false,
+      "10 to 3600000, default 5000" },
+    { "compactor.max_sst_size", TUNE(compactor_max_sst_size), 64 << 10, SIZE_TOP, true, "64K to 1T, default 256M" },
+    { "compactor.min_sources", TUNE(compactor_min_sources), 2, 1000, false, "2 to 1000, default 4" },
+    { "compactor.max_sources", TUNE(compactor_max_sources), 2, 1000, false, "2 to 1000, default 8" },
+    { "gc.interval_ms", TUNE(gc_interval_ms), 10, 86400000, false, "10 to 86400000, default 60000" },
+    { "gc.min_age_ms", TUNE(gc_min_age_ms), 0, 604800000, false,
+      "of all that is collected: 0 to 604800000, default 300000" },
+};
+
+/* The name is one of the table: find has seen it there. */
+static int take_tunable(struct mount_options *o, const char *name, const char *value)
+{
+    const struct tunable *t = tunables;
+    char wanted[80];
+    uint64_t n = 0;
+    unsigned count;
+    int rc;
+
+    while (strcmp(t->name, name) != 0)
+        t++;
+    if (t->is_size) {
+        rc = cmd_parse_size(value, &n);
+    } else {
+        rc = cmd_parse_uint(value, &count);
+        n = rc < 0 ? 0 : count;
+    }
+    if (rc < 0 || n < t->min || n > t->max) {
+        snprintf(wanted, sizeof(wanted), "%s from %llu to %llu", t->is_size ? "bytes" : "a number",
+                 (unsigned long long)t->min, (unsigned long long)t->max);
+        return wrong(name, value, wanted);
+    }
+    *(uint64_t *)((char *)&o->fs.tuning + t->offset) = n;
     return 0;
 }
 
@@ -117,6 +182,7 @@ static int take_log(struct mount_options *o, const char *name, const char *value
     return 0;
 }
 
+/* Handed on as it is: mount(2) and fusermount3 know what to do with it. */
 static int take_kernel(struct mount_options *o, const char *name, const char *value)
 {
     size_t used = strlen(o->kernel);
@@ -139,6 +205,7 @@ static const struct option options[] = {
     { "rw", take_ro, NULL, "read and write (the default)" },
     { "allow_other", take_flag, NULL, "every user may use the mount (the default for root)" },
     { "noallow_other", take_flag, NULL, "only the user who mounts" },
+    { "checkpoint", take_checkpoint, "ID", "what this checkpoint of the volume holds; read-only" },
     { "noatime", take_atime, NULL, "reading does not change access times (the default)" },
     { "relatime", take_atime, NULL, "access times follow reads when they are older than a change or a day" },
     { "commit", take_commit, "SECONDS", "what was done is in the store after so long: 0.1 to 60, default 1" },
@@ -184,31 +251,42 @@ void mount_options_fini(struct mount_options *o)
     o->log = NULL;
 }
 
+/* mount(8) gives all of a line of fstab to the helper, what is for systemd included. */
 static bool is_for_others(const char *name)
 {
     return strncmp(name, "x-", 2) == 0 || strncmp(name, "X-", 2) == 0 || strcmp(name, "comment") == 0;
 }
 
+static const struct option *find(const char *name)
+{
+    static const struct option tunable = { "", take_tunable, "VALUE", NULL };
+
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+        if (strcmp(options[i].name, name) == 0)
+            return &options[i];
+    for (size_t i = 0; i < ARRAY_SIZE(tunables); i++)
+        if (strcmp(tunables[i].name, name) == 0)
+            return &tunable;
+    return NULL;
+}
+
 static int take(struct mount_options *o, char *name)
 {
     char *value = strchr(name, '=');
+    const struct option *opt;
 
     if (value)
         *value++ = '\0';
     if (is_for_others(name))
         return 0;
-    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-        const struct option *opt = &options[i];
-
-        if (strcmp(opt->name, name) != 0)
-            continue;
-        if (opt->argument && !value)
-            return err_set(-EINVAL, "mount option %s needs a value: %s=%s", name, name, opt->argument);
-        if (!opt->argument && value && opt->take != take_nothing)
-            return err_set(-EINVAL, "mount option %s takes no value", name);
-        return opt->take(o, name, value);
-    }
-    return err_set(-EINVAL, "unknown mount option %s", name);
+    opt = find(name);
+    if (!opt)
+        return err_set(-EINVAL, "unknown mount option %s", name);
+    if (opt->argument && !value)
+        return err_set(-EINVAL, "mount option %s needs a value: %s=%s", name, name, opt->argument);
+    if (!opt->argument && value && opt->take != take_nothing)
+        return err_set(-EINVAL, "mount option %s takes no value", name);
+    return opt->take(o, name, value);
 }
 
 int mount_options_parse(struct mount_options *o, const char *text)
@@ -234,4 +312,7 @@ void mount_options_help(FILE *out)
         snprintf(left, sizeof(left), "%s%s%s", opt->name, opt->argument ? "=" : "", opt->argument ? opt->argument : "");
         fprintf(out, "  %-16s %s\n", left, opt->help);
     }
+    fputs("\nSettings of the engine, for trials; the defaults fit:\n\n", out);
+    for (size_t i = 0; i < ARRAY_SIZE(tunables); i++)
+        fprintf(out, "  %-27s %s\n", tunables[i].name, tunables[i].help);
 }

@@ -21,8 +21,8 @@ void mount_options_init(struct mount_options *o);
 void mount_options_fini(struct mount_options *o);
 
 /*
- * Take the comma separated options of one -o. -EINVAL with a sentence that names the option which is unknown or wrong; options
- * that belong to fstab (noauto, nofail, _netdev, user, x-..., ...) are passed over.
+ * Take the comma separated options of one -o. -EINVAL with a sentence that names the option which is unknown or wrong;
+ * options that belong to fstab (noauto, nofail, _netdev, user, x-..., ...) are passed over.
  */
 int mount_options_parse(struct mount_options *o, const char *text);
 

@@ -41,6 +41,7 @@ static int count_object(void *arg, const char *name, const struct shale_object_m
     return 0;
 }
 
+/* By listing, so that it is true whoever has written them, garbage included. */
 static int count_objects(struct shale_store *store, const char *root, struct volume_info *v)
 {
     for (int i = 0; i < INFO_N_KINDS; i++) {
@@ -94,6 +95,10 @@ static int ask_sessions(struct volume_info *v)
     return 0;
 }
 
+/*
+ * From the store, so it works for a volume that is mounted elsewhere or nowhere; what only a mount on this machine
+ * knows is asked of it. One that does not answer is shown without that.
+ */
 int volume_info_load(const char *url, struct volume_info *out)
 {
     struct volume_info v = { .sessions = SESSION_LIST_INIT };

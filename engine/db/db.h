@@ -217,6 +217,11 @@ bool db_freeze_is_due_locked(const struct shale_db *db, uint64_t wal_id);
  * From any thread of the handle, with no lock held.
  */
 void db_install(struct shale_db *db, struct manifest_version *v);
+/*
+ * Look whether somebody else changed the manifest, and install that. Only fencing is fatal. From any thread, with no lock
+ * held.
+ */
+void db_poll_manifest(struct shale_db *db);
 void imm_unref_locked(struct imm *m, struct list *dead);
 /* Free what imm_unref_locked put on the list; without mu. */
 void imm_free_list(struct list *dead);

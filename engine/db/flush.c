@@ -262,11 +262,10 @@ static int flush_imm(struct shale_db *db, const struct imm *m)
 }
 
 /*
- * Look whether somebody else changed the manifest. Only fencing is fatal.
  * SHALE_EFENCED is how an idle writer learns that it was taken over. A store that does not answer
  * is no reason to die.
  */
-static void poll_manifest(struct shale_db *db)
+void db_poll_manifest(struct shale_db *db)
 {
     int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
     struct manifest_version *v = NULL;
@@ -311,7 +310,7 @@ static struct imm *next_imm_locked(struct shale_db *db, int64_t *next_poll_ms)
         if (cond_wait_until(&db->flush_work, &db->mu, *next_poll_ms))
             continue;
         mutex_unlock(&db->mu);
-        poll_manifest(db);
+        db_poll_manifest(db);
         mutex_lock(&db->mu);
         *next_poll_ms = clock_mono_ms() + db->opt.manifest_poll_interval_ms;
     }

@@ -15,6 +15,7 @@
 #define ITER_ERROR_TEXT_MAX 256
 
 struct shale_iter {
+    struct shale_db *db;
     struct db_view *view; /* keeps what the rows come from */
     struct iter *rows;    /* NULL: the range cannot hold a key */
     struct txn_scan *scan; /* a reference; NULL: nobody wants to know how far it goes */
@@ -38,6 +39,19 @@ void shale_iter_close(struct shale_iter *it)
     shale_buf_fini(&it->to);
     shale_buf_fini(&it->last);
     mem_free(it);
+}
+
+/*
+ * A scan that lost an object cannot go on in a newer view, which may lack versions that it has to see; but the next
+ * scan begins in that view.
+ */
+static int fail(struct shale_iter *it, int rc)
+{
+    it->error = rc;
+    snprintf(it->error_text, sizeof(it->error_text), "%s", shale_errmsg());
+    if (it->view && db_read_is_stale(it->db, it->view, rc))
+        (void)err_set(rc, "%s", it->error_text);
+    return rc;
 }
 
 static int copy_range(struct shale_iter *it, const struct key_range *r)
@@ -70,6 +84,7 @@ int db_scan(struct shale_db *db, const struct key_range *range, const struct sha
     metric_count(db->metrics.scans, 1);
     if (!it)
         return -ENOMEM;
+    it->db = db;
     it->descending = opt && opt->descending;
     rc = copy_range(it, range);
     if (rc < 0)
@@ -83,8 +98,10 @@ int db_scan(struct shale_db *db, const struct key_range *range, const struct sha
             it->scan = own->scan ? txn_scan_ref(own->scan) : NULL;
         }
         rc = scan_iter_new(&layers, &it->range, &so, &it->rows);
-        if (rc < 0)
+        if (rc < 0) {
+            (void)fail(it, rc);
             goto out;
+        }
     }
     *out = it;
     it = NULL;
@@ -127,13 +144,6 @@ int shale_db_scan_prefix(struct shale_db *db, struct shale_slice prefix, const s
     if (rc == 0)
         rc = db_scan(db, &r, opt, NULL, out);
     shale_buf_fini(&end);
-    return rc;
-}
-
-static int fail(struct shale_iter *it, int rc)
-{
-    it->error = rc;
-    snprintf(it->error_text, sizeof(it->error_text), "%s", shale_errmsg());
     return rc;
 }
 

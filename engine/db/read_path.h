@@ -25,6 +25,12 @@ int db_get_row(struct shale_db *db, struct shale_slice key, const struct shale_r
                const struct own_writes *own, struct shale_buf *value, struct shale_row *row);
 int db_scan(struct shale_db *db, const struct key_range *range, const struct shale_read_options *opt,
             const struct own_writes *own, struct shale_iter **out);
+/*
+ * A read of view v found an object gone (-ESTALE): another process compacted and collected before this one has looked
+ * at the manifest again. Look now; whether there is a newer view, so that the read may be done once more. Never for a
+ * handle that only reads, which stays where it was opened or is looked after by its reader.
+ */
+bool db_read_is_stale(struct shale_db *db, const struct db_view *v, int rc);
 /* A range of the public form. */
 struct key_range db_key_range(const struct shale_key_range *range);
 

@@ -17,6 +17,7 @@ static bool must_settle(struct inode *i)
     return must;
 }
 
+/* What stat shows is exact. For most files that costs nothing: their blocks follow from the size (inode_attr). */
 void attr_settled(struct fs *fs, struct inode *i, struct fs_attr *out)
 {
     if (must_settle(i))
@@ -36,6 +37,7 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct fs_attr *out)
     return 0;
 }
 
+/* Every change moves ctime. The size is none of this function's: file_data_set_size has to see old and new. */
 static void edit_rec(struct inode_rec *rec, unsigned set, const struct fs_attr *attr, int64_t now_ns)
 {
     if (set & FS_SET_MODE)
@@ -68,6 +70,10 @@ static void settle_times(struct inode *i, unsigned set, const struct inode_rec *
     mutex_unlock(&i->mu);
 }
 
+/*
+ * A record is written whole, since owner and mode have no operands; one that sets the size is a batch of its own,
+ * which also cuts the data. All of a request is one batch.
+ */
 static int set_locked(struct fs *fs, struct inode *i, unsigned set, const struct fs_attr *attr)
 {
     struct names_txn nt;

@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 
 /*
- * The rows of one inode are neighbours and its own comes first, so one scan sees everything. What has to be compared across inodes is
- * kept for each inode in a table ordered by number: links found, parent found, and what its row said.
+ * The rows of one inode are neighbours and its own comes first, so one scan sees everything. What has to be compared
+ * across inodes is kept for each inode in a table ordered by number: links found, parent found, and what its row said.
  */
 struct seen {
     uint64_t ino;
@@ -92,8 +92,13 @@ static struct seen *seen_add(struct check *c, uint64_t ino)
     return &c->v[c->n++];
 }
 
+/*
+ * The passes: counters; all rows of inodes, in order; entries once more, now that every inode is known; orphans; and
+ * then what was added up. Each goes over the volume once, and memory is a few dozen bytes for each inode.
+ */
 static int settle_blocks(struct check *c);
 
+/* One that cannot be decoded is told of, and its other rows then count as garbage: nothing can be said about them. */
 static int check_inode_row(struct check *c, uint64_t ino, struct shale_slice value)
 {
     struct seen *s;
@@ -141,6 +146,7 @@ static void check_dentry(struct check *c, const struct fs_key_parts *k, struct s
     dir->subdirs += S_ISDIR(d.type);
 }
 
+/* Rows of another generation were cut off. Data behind the end would come to light when the file grows. */
 static void check_chunk(struct check *c, const struct fs_key_parts *k, struct shale_slice value)
 {
     struct extent_list l = EXTENT_LIST_INIT;
@@ -180,6 +186,7 @@ static int settle_blocks(struct check *c)
     return 0;
 }
 
+/* Problems are counted and told, and end nothing; only what cannot be read does. */
 static int check_row(struct check *c, const struct shale_row *row)
 {
     struct fs_key_parts k;
@@ -243,6 +250,7 @@ static int check_target(struct check *c, const struct shale_row *row)
     return 0;
 }
 
+/* Counters of other names are of later versions and not looked at. */
 static int check_counter(struct check *c, const struct shale_row *row)
 {
     struct fs_key_parts k;
@@ -276,6 +284,7 @@ static int check_orphan(struct check *c, const struct shale_row *row)
     return 0;
 }
 
+/* A directory is linked by its name, by itself, and by ".." of each one in it. */
 static void check_links(struct check *c, const struct seen *s)
 {
     uint64_t want = S_ISDIR(s->mode) ? s->subdirs + 2 : s->links;
@@ -308,6 +317,7 @@ static void check_reaches_root(struct check *c, const struct seen *s)
     }
 }
 
+/* Dead bytes are an estimate and are not compared. */
 static void check_totals(struct check *c)
 {
     const struct seen *root = seen_find(c, FS_ROOT_INO);

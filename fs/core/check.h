@@ -17,10 +17,10 @@ struct fs_check_result {
 };
 
 /*
- * Read a closed volume and check every invariant: that each entry names an inode of its type, link counts, parents, that each
- * directory is reached from the root, entry counts, counters, orphans, that extents decode and lie within the size, blocks.
- * Changes nothing. Each problem is one line to report. 0 when it could be read (result->problems tells), or what kept it from
- * being read, with a sentence in shale_errmsg().
+ * Read a closed volume and check every invariant: that each entry names an inode of its type, link counts, parents,
+ * that each directory is reached from the root, entry counts, counters, orphans, that extents decode and lie within
+ * the size, blocks. Changes nothing. Each problem is one line to report. 0 when it could be read (result->problems
+ * tells), or what kept it from being read, with a sentence in shale_errmsg().
  */
 int fs_check(const char *url, const struct fs_check_options *opt, void (*report)(void *arg, const char *line), void *arg,
              struct fs_check_result *result);

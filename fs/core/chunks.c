@@ -22,8 +22,8 @@ int chunk_load(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t chunk, struct
     return rc;
 }
 
-/* Rows of one generation with first <= chunk < end. */
-static int each_of_gen(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t first, uint64_t end, chunk_fn fn, void *arg)
+/* One scan of each_of_gen, which see; *first is moved behind each row that fn has taken. */
+static int scan_gen(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t *first, uint64_t end, chunk_fn fn, void *arg)
 {
     struct extent_list extents = EXTENT_LIST_INIT;
     struct shale_iter *it = NULL;
@@ -31,7 +31,7 @@ static int each_of_gen(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t first
     struct shale_row row;
     int rc;
 
-    fs_key_chunk(&from, ino, gen, first);
+    fs_key_chunk(&from, ino, gen, *first);
     fs_key_chunk(&to, ino, gen, end);
     rc = shale_db_scan(fs->db, &(struct shale_key_range){ .from = fs_key_slice(&from), .to = fs_key_slice(&to) }, NULL,
                        &it);
@@ -45,10 +45,26 @@ static int each_of_gen(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t first
             err_add(rc, "data of inode %llu", (unsigned long long)ino);
         else
             rc = fn(arg, parts.chunk, &extents);
+        if (rc == 0)
+            *first = parts.chunk + 1;
     }
     shale_iter_close(it);
     extent_list_fini(&extents);
     return rc == SHALE_END ? 0 : rc;
+}
+
+/*
+ * Rows of one generation with first <= chunk < end. A scan whose objects another process's compaction and collection
+ * took away goes on where it was: the engine has looked for the tree of now. The caller's op lock keeps the rows what
+ * they were.
+ */
+static int each_of_gen(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t first, uint64_t end, chunk_fn fn, void *arg)
+{
+    int rc = scan_gen(fs, ino, gen, &first, end, fn, arg);
+
+    for (int i = 0; rc == -ESTALE && first < end && i < FS_RESCANS_MAX; i++)
+        rc = scan_gen(fs, ino, gen, &first, end, fn, arg);
+    return rc;
 }
 
 int chunks_each(struct fs *fs, uint64_t ino, const struct inode_rec *rec, uint64_t first, chunk_fn fn, void *arg)

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "fs/core/file_data.h"
 
+/* Sleep for the interval, or until the volume is closed: false. */
 static bool wait_interval(struct fs *fs)
 {
     int64_t deadline = clock_mono_ms() + fs->opt.commit_interval_ms;
@@ -18,6 +19,7 @@ static bool wait_interval(struct fs *fs)
     return !stop;
 }
 
+/* An idle mount writes nothing: neither WAL objects nor a session that says it is alive. */
 static bool has_changes(struct fs *fs)
 {
     bool changes;
@@ -28,6 +30,10 @@ static bool has_changes(struct fs *fs)
     return changes;
 }
 
+/*
+ * A failure is told once and not each second. The data stays with the inodes and is tried again; an engine that is
+ * dead fails every later write and fsync by itself.
+ */
 static void committer_run(void *arg)
 {
     struct fs *fs = arg;

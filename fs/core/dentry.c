@@ -14,6 +14,10 @@ void dentry_encode(const struct dentry *d, uint8_t out[DENTRY_VALUE_LEN])
     out[8] = (uint8_t)((d->type & S_IFMT) >> 12);
 }
 
+/*
+ * What a row may say. Others are refused when they are read, so that damage never reaches the kernel as a strange
+ * file.
+ */
 static bool known_type(mode_t type)
 {
     return S_ISREG(type) || S_ISDIR(type) || S_ISLNK(type) || S_ISCHR(type) || S_ISBLK(type) || S_ISFIFO(type) ||
@@ -32,6 +36,7 @@ int dentry_decode(struct shale_slice value, struct dentry *out)
     return 0;
 }
 
+/* The kernel checks as much before it asks; other callers of the core, and a kernel with other limits, do not. */
 int dentry_check_name(const char *name)
 {
     size_t len = strlen(name);

@@ -8,9 +8,9 @@
 #include <errno.h>
 
 /*
- * Entries stream in name order. A cookie counts the entries given out before it: 1 is behind ".", 2 behind "..", n + 2 behind the
- * n-th name. The handle keeps a window of names that it read last, and the name at each MARK_STEP-th cookie, so that any earlier
- * cookie is found again by a scan from the mark before it.
+ * Entries stream in name order. A cookie counts the entries given out before it: 1 is behind ".", 2 behind "..", n + 2
+ * behind the n-th name. The handle keeps a window of names that it read last, and the name at each MARK_STEP-th
+ * cookie, so that any earlier cookie is found again by a scan from the mark before it.
  */
 #define WINDOW_READ 512u  /* names to read at once */
 #define WINDOW_KEEP 2048u /* names before them to keep: the caller may have used only a part of what it was given */
@@ -34,6 +34,7 @@ struct fs_dir {
     size_t n_marks, cap_marks;
 };
 
+/* Reads nothing yet: many directories are opened to be handles, as by openat. */
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
 {
     struct fs_dir *d;
@@ -98,6 +99,7 @@ static int note_mark(struct fs_dir *d, uint64_t cookie, const char *name)
     return 0;
 }
 
+/* Names lie one behind the other in one buffer; entries keep offsets, as it moves when it grows. */
 static int window_add(struct fs_dir *d, const struct shale_row *row)
 {
     struct window_entry e = { .name = d->names.len };
@@ -118,6 +120,7 @@ static int window_add(struct fs_dir *d, const struct shale_row *row)
     return note_mark(d, d->first + d->n, window_name(d, d->n - 1));
 }
 
+/* Empty, in front of that cookie. */
 static void window_reset(struct fs_dir *d, uint64_t first)
 {
     d->first = first;
@@ -144,7 +147,7 @@ static void window_slide(struct fs_dir *d)
 }
 
 /* Read on, behind the name after (NULL: from the first one), leaving out skip entries. */
-static int window_extend(struct fs_dir *d, const char *after, uint64_t skip)
+static int window_extend_once(struct fs_dir *d, const char *after, uint64_t skip)
 {
     size_t end = d->n + WINDOW_READ;
     struct shale_iter *it = NULL;
@@ -170,6 +173,30 @@ static int window_extend(struct fs_dir *d, const char *after, uint64_t skip)
     shale_iter_close(it);
     d->at_end = rc == SHALE_END;
     return rc == SHALE_END ? 0 : rc;
+}
+
+/*
+ * The same. A scan whose objects another process's compaction and collection took away is begun anew, behind what it
+ * brought: the engine has looked for the tree of now by then.
+ */
+static int window_extend(struct fs_dir *d, const char *after, uint64_t skip)
+{
+    size_t n_before = d->n;
+    char *last = NULL;
+    int rc = window_extend_once(d, after, skip);
+
+    for (int i = 0; rc == -ESTALE && i < FS_RESCANS_MAX; i++) {
+        mem_free(last);
+        last = NULL;
+        if (d->n == n_before) {
+            rc = window_extend_once(d, after, skip);
+            continue;
+        }
+        last = mem_strdup(window_name(d, d->n - 1));
+        rc = last ? window_extend_once(d, last, 0) : -ENOMEM;
+    }
+    mem_free(last);
+    return rc;
 }
 
 /* Make the window hold the entry behind cookie, if there is one. */
@@ -224,6 +251,7 @@ static int read_dots(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
     return 0;
 }
 
+/* Back at the start means rewinddir, which has to show what came since. */
 int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
 {
     size_t k;
@@ -248,6 +276,10 @@ int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
     return 0;
 }
 
+/*
+ * The entry may be gone or name another file by now; the caller of a listing has to live with the first, and inode
+ * numbers never mean another file.
+ */
 int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out)
 {
     struct inode *i;

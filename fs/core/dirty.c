@@ -84,6 +84,7 @@ static int chunk_get(struct dirty *d, uint64_t index, struct dirty_chunk **out)
     return 0;
 }
 
+/* The caller has taken its bytes off the sum, or there are none. */
 static void chunk_remove(struct dirty *d, size_t i)
 {
     chunk_fini(&d->chunks[i]);
@@ -91,6 +92,7 @@ static void chunk_remove(struct dirty *d, size_t i)
     d->n--;
 }
 
+/* The sums of the chunk and of the file move together, at every place where an extent grows, shrinks or goes. */
 static void count(struct dirty *d, struct dirty_chunk *c, int64_t delta)
 {
     c->bytes = (uint64_t)((int64_t)c->bytes + delta);
@@ -142,6 +144,7 @@ static void chunk_clear(struct dirty *d, struct dirty_chunk *c, uint32_t from, u
     }
 }
 
+/* max is what the extent can have at most within its chunk: doubling must not take more memory than that. */
 static int ext_reserve(struct dirty_extent *e, uint32_t len, uint32_t max)
 {
     uint32_t cap = e->cap ? e->cap : EXTENT_CAP_MIN;
@@ -169,6 +172,7 @@ static struct dirty_extent *ext_continued(struct dirty_chunk *c, size_t i, uint3
     return i > 0 && ext_end(&c->ext[i - 1]) == from ? &c->ext[i - 1] : NULL;
 }
 
+/* An extent of its own. Two that touch stay apart when the later one came first; the encoder makes one of them. */
 static int chunk_insert(struct dirty *d, struct dirty_chunk *c, uint32_t from, const uint8_t *data, uint32_t len)
 {
     struct dirty_extent e = { .offset = from, .len = len, .cap = len };
@@ -207,6 +211,10 @@ static int chunk_write(struct dirty *d, struct dirty_chunk *c, uint32_t from, co
     return 0;
 }
 
+/*
+ * A chunk that was made for bytes for which there was no memory goes again: chunks are never empty, which writeback
+ * relies on.
+ */
 size_t dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t len)
 {
     const uint8_t *p = data;
@@ -230,6 +238,7 @@ size_t dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t le
     return done;
 }
 
+/* The chunk of the cut first, which stays if something is left in it; then all behind it, from the back. */
 void dirty_truncate(struct dirty *d, uint64_t size)
 {
     uint32_t cut = (uint32_t)(size % d->chunk_bytes);
@@ -275,6 +284,7 @@ static int read_chunk(const struct dirty *d, const struct dirty_chunk *c, uint64
     return 0;
 }
 
+/* Chunk by chunk, as the gaps are asked for. */
 int dirty_read(const struct dirty *d, uint64_t offset, uint8_t *out, size_t len, dirty_gap_fn gap, void *arg)
 {
     while (len > 0) {
@@ -301,6 +311,7 @@ uint64_t dirty_end(const struct dirty *d)
     return c && c->n ? c->index * d->chunk_bytes + ext_end(&c->ext[c->n - 1]) : 0;
 }
 
+/* newer is freed at the end only, so that what failed can be done once more, with the same result. */
 int dirty_merge(struct dirty *d, struct dirty *newer)
 {
     for (size_t i = 0; i < newer->n; i++) {

@@ -33,7 +33,8 @@ void dirty_init(struct dirty *d, uint32_t chunk_bytes);
 void dirty_fini(struct dirty *d);
 
 /*
- * Lay len bytes at offset over what is there. Returns how many were taken: fewer, the first ones, only when memory ran out.
+ * Lay len bytes at offset over what is there. Returns how many were taken: fewer, the first ones, only when memory ran
+ * out.
  */
 size_t dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t len);
 
@@ -41,8 +42,8 @@ size_t dirty_write(struct dirty *d, uint64_t offset, const void *data, size_t le
 void dirty_truncate(struct dirty *d, uint64_t size);
 
 /*
- * Copy what lies in offset..offset+len-1 into the same places of out, and call gap for each part that is not here (offsets are
- * of the file). gap may be NULL. Returns 0 or what gap returned.
+ * Copy what lies in offset..offset+len-1 into the same places of out, and call gap for each part that is not here
+ * (offsets are of the file). gap may be NULL. Returns 0 or what gap returned.
  */
 typedef int (*dirty_gap_fn)(void *arg, uint64_t offset, size_t len);
 int dirty_read(const struct dirty *d, uint64_t offset, uint8_t *out, size_t len, dirty_gap_fn gap, void *arg);
@@ -51,8 +52,8 @@ int dirty_read(const struct dirty *d, uint64_t offset, uint8_t *out, size_t len,
 uint64_t dirty_end(const struct dirty *d);
 
 /*
- * Lay everything of newer over d; newer becomes empty. On -ENOMEM newer stays whole and d may hold a part of it, so that
- * trying again gives the right result.
+ * Lay everything of newer over d; newer becomes empty. On -ENOMEM newer stays whole and d may hold a part of it, so
+ * that trying again gives the right result.
  */
 int dirty_merge(struct dirty *d, struct dirty *newer);
 

@@ -10,6 +10,12 @@
 #include <errno.h>
 
 #define FORM_VERSION 1
+/*
+ * A list of extents, as bytes: the version of the form; then for each extent the gap from the one before, its length,
+ * its kind, and its bytes (inline), nothing (hole) or where it lies (frame). A frame in the same segment as the one
+ * before leaves the segment's name out. Extents that continue each other are written as one, so that each list has one
+ * encoding.
+ */
 enum { KIND_SAME_SEGMENT = 3 };
 
 /* An encoded extent without its inline bytes. */
@@ -21,6 +27,7 @@ void extent_list_fini(struct extent_list *l)
     *l = (struct extent_list)EXTENT_LIST_INIT;
 }
 
+/* Nothing that is read or made may lead a reader beyond the frame. */
 static bool frame_is_valid(const struct extent *e)
 {
     const struct extent_frame *f = &e->u.frame;
@@ -51,6 +58,7 @@ static int push(struct extent_list *l, const struct extent *e)
     return 0;
 }
 
+/* In order and without overlap: everything here is linear because that holds. */
 int extent_list_add(struct extent_list *l, const struct extent *e)
 {
     if (e->length == 0 || e->offset < list_end(l) || e->offset > EXTENT_END_MAX ||
@@ -74,6 +82,7 @@ int extent_list_add_hole(struct extent_list *l, uint32_t offset, uint32_t length
     return extent_list_add(l, &e);
 }
 
+/* The bytes of an extent stay where they are; a part of it begins further on in them. */
 bool extent_trim(struct extent *e, uint32_t from, uint32_t to)
 {
     uint32_t end = extent_end(e) < to ? extent_end(e) : to;
@@ -158,6 +167,7 @@ static uint8_t *put_run(uint8_t *p, const struct extent_list *l, size_t i, size_
     return p;
 }
 
+/* A value needs no holes: what is missing reads as zeros anyway. An operand does, as it lies over something. */
 int extent_list_encode(const struct extent_list *l, enum extent_form form, struct shale_buf *out)
 {
     size_t room = size_add(1, size_mul(l->n, EXTENT_HEAD_MAX));
@@ -264,6 +274,7 @@ corrupt:
                    value.len - wire_left(&w));
 }
 
+/* The bytes of inline extents are borrowed from value. */
 int extent_list_decode(struct shale_slice value, struct extent_list *l)
 {
     int rc;
@@ -302,6 +313,7 @@ static int overlay(const struct extent *a, size_t na, const struct extent *b, si
     return rc;
 }
 
+/* out borrows from both. It may be the same memory as neither. */
 int extent_overlay(const struct extent_list *lower, const struct extent_list *upper, struct extent_list *out)
 {
     int rc;
@@ -326,6 +338,7 @@ static void layers_fini(struct layers *s)
     mem_free(s->start);
 }
 
+/* All lists in one array, the oldest first; start has one entry more than there are lists. */
 static int layers_load(struct layers *s, const struct shale_slice *existing, const struct shale_slice *operands,
                        size_t n)
 {
@@ -368,6 +381,7 @@ static int layers_halve(struct layers *s, struct extent_list *next)
     return rc;
 }
 
+/* Bytes are copied once, by the encoder at the end; the rounds before move only descriptions of them. */
 int extent_fold(const struct shale_slice *existing, const struct shale_slice *operands, size_t n,
                 struct shale_buf *out)
 {
@@ -389,6 +403,7 @@ int extent_fold(const struct shale_slice *existing, const struct shale_slice *op
     return rc;
 }
 
+/* Every byte of dst is written, with zeros where the list has nothing: a caller never sees what was there before. */
 int extent_list_read(const struct extent_list *l, uint32_t offset, uint8_t *dst, uint32_t len, extent_frame_fn fn,
                      void *arg)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
+#include "base/err.h"
+#include "base/log.h"
 #include "fs/core/file_data.h"
 #include "fs/core/fserr.h"
 #include "fs/core/namespace.h"
@@ -17,6 +19,7 @@ struct fs_file {
     atomic_bool unsynced; /* relaxed: written to since its last fsync */
 };
 
+/* Without an inode yet: file_attach gives it one. */
 static struct fs_file *file_new(struct fs *fs, int flags)
 {
     struct fs_file *f = mem_alloc(sizeof(*f));
@@ -46,6 +49,7 @@ static int file_attach(struct fs_file *f, struct inode *i)
     return rc;
 }
 
+/* The truncation of O_TRUNC comes after the open has succeeded: a file that may not be opened keeps its data. */
 int fs_file_open(struct fs *fs, uint64_t ino, int flags, struct fs_file **out)
 {
     bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
@@ -112,12 +116,19 @@ static void touch_atime(struct fs_file *f)
         file_data_list(f->fs, i);
 }
 
+/*
+ * The caller gets an errno without a reason, and nothing at all when the kernel read ahead or has a part of what was
+ * asked for; so the log says why.
+ */
 ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len)
 {
     ssize_t n = file_data_read(f->fs, f->i, offset, data, len);
 
     if (n > 0)
         touch_atime(f);
+    if (n < 0 && n != -ENOMEM)
+        log_error("inode %llu: cannot read from %llu: %s", (unsigned long long)f->i->ino, (unsigned long long)offset,
+                  shale_errmsg());
     return n < 0 ? fserr((int)n) : n;
 }
 
@@ -130,11 +141,13 @@ ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size
     return n < 0 ? fserr((int)n) : n;
 }
 
+/* An early word to a program that never calls fsync; the store is not waited for. */
 int fs_file_flush(struct fs_file *f)
 {
     return atomic_load_explicit(&f->unsynced, memory_order_relaxed) ? volume_alive(f->fs) : 0;
 }
 
+/* Marked as synced first: a write that comes during the commit may not be in it, and then marks the handle again. */
 int fs_file_fsync(struct fs_file *f, bool data_only)
 {
     int rc;
@@ -151,6 +164,7 @@ int fs_file_fsync(struct fs_file *f, bool data_only)
     return fserr(rc);
 }
 
+/* Unwritten data stays with the inode, and the dirty list keeps that. Only what nobody can open again is removed. */
 void fs_file_release(struct fs_file *f)
 {
     struct inode *i = f->i;

@@ -10,8 +10,9 @@
  */
 
 /*
- * Take written bytes. The caller holds a handle. Hands data over first when too much is dirty. Returns the count, fewer than
- * len only when memory ran out on the way; or -EFBIG, -ENOMEM, or what the engine returns, and nothing was taken.
+ * Take written bytes. The caller holds a handle. Hands data over first when too much is dirty. Returns the count,
+ * fewer than len only when memory ran out on the way; or -EFBIG, -ENOMEM, or what the engine returns, and nothing was
+ * taken.
  */
 ssize_t file_data_write(struct fs *fs, struct inode *i, uint64_t offset, const void *data, size_t len);
 
@@ -28,8 +29,8 @@ int file_data_writeback(struct fs *fs, struct inode *i);
 int file_data_writeback_unlocked(struct fs *fs, struct inode *i);
 
 /*
- * Set the size (op held), after handing over what is dirty: cut or extend, with the new times. One batch; rec is the record
- * to start from (moved), which may have other changes of the same operation.
+ * Set the size (op held), after handing over what is dirty: cut or extend, with the new times. One batch; rec is the
+ * record to start from (moved), which may have other changes of the same operation.
  */
 int file_data_set_size(struct fs *fs, struct inode *i, struct inode_rec *rec, uint64_t size);
 
@@ -37,8 +38,8 @@ int file_data_set_size(struct fs *fs, struct inode *i, struct inode_rec *rec, ui
 void file_data_drop(struct fs *fs, struct inode *i);
 
 /*
- * Write back every inode that has something when this is called, oldest first, one caller after the other. Stops at the first
- * failure; what is left stays listed.
+ * Write back every inode that has something when this is called, oldest first, one caller after the other. Stops at
+ * the first failure; what is left stays listed.
  */
 int file_data_writeback_all(struct fs *fs);
 

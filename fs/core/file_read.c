@@ -36,6 +36,10 @@ static int refuse_frame(void *arg, const struct extent *part, uint8_t *dst)
                    (unsigned long long)((struct inode *)arg)->ino);
 }
 
+/*
+ * A chunk is folded and copied whole, and the kernel asks for it in pieces: the one read last stays with the inode,
+ * while it is open. An empty value is a hole.
+ */
 static int read_cached_locked(struct inode *i, uint64_t chunk, uint32_t offset, uint8_t *out, uint32_t len, bool *hit)
 {
     *hit = i->has_cached && i->cached_chunk == chunk;
@@ -90,6 +94,7 @@ static int read_chunk(struct fs *fs, struct inode *i, uint64_t chunk, uint32_t o
     return rc;
 }
 
+/* What no chunk has is a hole, so all of it is written. */
 static int read_stored(struct fs *fs, struct inode *i, uint64_t offset, uint8_t *out, size_t len)
 {
     uint32_t chunk_bytes = fs->volume.chunk_bytes;
@@ -132,6 +137,10 @@ static int read_dirty(struct inode *i, uint64_t offset, uint8_t *out, size_t *le
     return rc;
 }
 
+/*
+ * The order of looks is that of the data's way, from dirty over flushing to the engine: what moves on in between is
+ * met again further down, and never missed.
+ */
 ssize_t file_data_read(struct fs *fs, struct inode *i, uint64_t offset, uint8_t *out, size_t len)
 {
     struct gaps gaps = { 0 };

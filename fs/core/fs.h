@@ -24,9 +24,29 @@ struct fs;
 
 enum fs_atime { FS_NOATIME, FS_RELATIME };
 
+/*
+ * Settings of the engine that fit almost every volume: of how the tree is kept and garbage collected. Tests of a mount
+ * make them small, so that minutes of work go through what takes days. Names and meaning are those of shale/options.h,
+ * which also has the bounds that one sets another; gc_min_age_ms stands for the four ages there.
+ */
+struct fs_tuning {
+    uint64_t l0_sst_size_bytes;          /* 64 MiB */
+    uint64_t l0_max_ssts;                /* 8 */
+    uint64_t max_unflushed_bytes;        /* 160 MiB */
+    uint64_t freeze_wal_count;           /* 256; what a mount after a crash replays at most */
+    uint64_t compactor_poll_interval_ms; /* 5000 */
+    uint64_t compactor_max_sst_size;     /* 256 MiB */
+    uint64_t compactor_min_sources;      /* 4 */
+    uint64_t compactor_max_sources;      /* 8 */
+    uint64_t gc_interval_ms;             /* 60000 */
+    uint64_t gc_min_age_ms;              /* 300000 */
+};
+
 /* How to open. Start from fs_options_init. */
 struct fs_options {
     bool read_only;
+    bool has_checkpoint;         /* with read_only: see what this checkpoint holds; -ENOENT when there is none */
+    struct shale_uuid checkpoint;
     bool takeover;               /* fence a mount that holds the volume */
     enum fs_atime atime;         /* noatime */
     int64_t commit_interval_ms;  /* 1000; 100..60000; what was done is durable after this long */
@@ -34,6 +54,7 @@ struct fs_options {
     uint64_t dirty_max_bytes;    /* 64 MiB; 1 MiB..; file data not yet handed to the engine */
     uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
     const char *mount_point;     /* for the session object; may be NULL */
+    struct fs_tuning tuning;
 };
 
 void fs_options_init(struct fs_options *opt);
@@ -57,13 +78,13 @@ int fs_format(const char *url, const struct fs_format_options *opt);
 
 /*
  * Open a volume: -ENOENT (no volume there), -EBUSY (in use; the sentence says by whom and how to take it over),
- * SHALE_EVERSION, SHALE_ECORRUPT, and what the engine returns. Removes orphans of dead sessions. Engine codes are returned as they
- * are here, for messages.
+ * SHALE_EVERSION, SHALE_ECORRUPT, and what the engine returns. Removes orphans of dead sessions. Engine codes are
+ * returned as they are here, for messages.
  */
 int fs_open(const char *url, const struct fs_options *opt, struct fs **out);
 /*
- * Write everything, remove the session, free. 0 when all is in the store; engine codes as of fs_open. Lookup counts need not be
- * dropped; what is still open is closed, but the handles are the caller's to forget.
+ * Write everything, remove the session, free. 0 when all is in the store; engine codes as of fs_open. Lookup counts
+ * need not be dropped; what is still open is closed, but the handles are the caller's to forget.
  */
 int fs_close(struct fs *fs);
 /* 0 while alive; otherwise the engine code of what poisoned it. */
@@ -90,21 +111,40 @@ struct fs_attr {
     int64_t atime_ns, mtime_ns, ctime_ns, btime_ns;
 };
 
-/* ---- names. Each that returns an fs_attr adds one to the lookup count of that inode; fs_forget takes them back. ---- */
+/*
+ * ---- names. Each that returns an fs_attr adds one to the lookup count of that inode; fs_forget takes them back. ----
+ *
+ * Each change is whole when it returns, in the order in which they return, and durable with the next fsync of anything.
+ * Whether somebody may do it is the kernel's question (default_permissions). Common errors: -ENOENT (no such name, or
+ * the directory was removed), -ENOTDIR, -ENAMETOOLONG, -EINVAL for a name that cannot be, -EROFS, -EIO, -ENOMEM.
+ */
 
+/* Sees what is committed; waits for no change that is under way. */
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_attr *out);
 void fs_forget(struct fs *fs, uint64_t ino, uint64_t n);
 /* A file of any type but directory and symlink (mode has the type); -EEXIST. */
 int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode, uint32_t rdev,
              struct fs_attr *out);
+/* mode: permissions; -EEXIST. */
 int fs_mkdir(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode,
              struct fs_attr *out);
+/* target: 1 to FS_SYMLINK_MAX bytes (-ENOENT, -ENAMETOOLONG), taken as it is. -EEXIST. */
 int fs_symlink(struct fs *fs, const struct fs_cred *cred, const char *target, uint64_t parent, const char *name,
                struct fs_attr *out);
+/*
+ * One more name for ino, with all that was written to it so far. -EPERM for a directory, -EMLINK, -EEXIST, -ENOENT for
+ * a file that has no name any more.
+ */
 int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct fs_attr *out);
+/* -EISDIR. A file that is open stays until its last handle is released, and goes at the next mount after a crash. */
 int fs_unlink(struct fs *fs, uint64_t parent, const char *name);
+/* -ENOTEMPTY. */
 int fs_rmdir(struct fs *fs, uint64_t parent, const char *name);
-/* flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE; others are -EINVAL. */
+/*
+ * flags: 0, RENAME_NOREPLACE (-EEXIST) or RENAME_EXCHANGE; others are -EINVAL, as is a directory into itself. -EISDIR,
+ * -ENOTDIR and -ENOTEMPTY for what cannot be replaced. Whoever finds the new name, also after a crash, finds all that
+ * was written to the file before.
+ */
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
               unsigned flags);
 /* The target replaces out. -EINVAL when ino is no symlink. */
@@ -112,6 +152,7 @@ int fs_readlink(struct fs *fs, uint64_t ino, struct shale_buf *out);
 
 /* ---- attributes ---- */
 
+/* What a program sees, unwritten data included. May hand data of a sparse file over, to count its blocks. */
 int fs_getattr(struct fs *fs, uint64_t ino, struct fs_attr *out);
 
 enum {
@@ -133,7 +174,10 @@ int fs_setattr(struct fs *fs, uint64_t ino, unsigned set, const struct fs_attr *
 
 struct fs_file;
 
-/* flags as of open(2): access mode, O_TRUNC, O_APPEND. */
+/*
+ * flags as of open(2): access mode, O_TRUNC, O_APPEND (the kernel says where to write; it means nothing here). -EISDIR;
+ * -EINVAL for what is no regular file.
+ */
 int fs_file_open(struct fs *fs, uint64_t ino, int flags, struct fs_file **out);
 /* mknod of a regular file and open in one; -EEXIST. */
 int fs_file_create(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode, int flags,
@@ -143,12 +187,13 @@ ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len)
 /* All of it, or an error and nothing; only when memory runs out on the way, the count of what was taken. */
 ssize_t fs_file_write(struct fs_file *f, uint64_t offset, const void *data, size_t len);
 /*
- * A descriptor was closed: -EIO when something was written by this handle since its last fsync and the volume is known to be dead. Does
- * not wait for the store.
+ * A descriptor was closed: -EIO when something was written by this handle since its last fsync and the volume is known
+ * to be dead. Does not wait for the store.
  */
 int fs_file_flush(struct fs_file *f);
 /* What was written to the file, and every name operation before, is in the store when it returns 0. */
 int fs_file_fsync(struct fs_file *f, bool data_only);
+/* Frees the handle. What was written stays to be written back. */
 void fs_file_release(struct fs_file *f);
 
 /* ---- directories ---- */
@@ -164,13 +209,14 @@ struct fs_dirent {
 
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
 /*
- * Entries from cookie on (0: the start; "." and ".." come first) in name order. 0 and one entry, or SHALE_END. Entries that come and
- * go meanwhile neither hide nor double another. The next call with the cookie that was returned is cheap; any cookie that this
- * handle has returned is valid.
+ * Entries from cookie on (0: the start; "." and ".." come first) in name order. 0 and one entry, or SHALE_END. Entries
+ * that come and go meanwhile neither hide nor double another. The next call with the cookie that was returned is
+ * cheap; any cookie that this handle has returned is valid.
  */
 int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out);
 /* Attributes of the entry just read, with one lookup added (readdirplus). Not for "." and "..". */
 int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out);
+/* Every name operation before is in the store when it returns 0; of the root directory: everything, as fs_sync. */
 int fs_dir_fsync(struct fs_dir *d);
 void fs_dir_release(struct fs_dir *d);
 
@@ -182,6 +228,7 @@ int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, struct shale_buf 
 int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value, size_t len, int flags);
 /* Names, each with its NUL, replace out. */
 int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out);
+/* -ENODATA. */
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
 
 /* ---- the whole ---- */
@@ -192,6 +239,7 @@ struct fs_statfs {
     uint64_t files, files_free;
 };
 
+/* Used space and inodes are counted; the rest is invented, as a bucket has no end. */
 int fs_statfs(struct fs *fs, struct fs_statfs *out);
 
 /* What removed files and cut data still occupy, and what compactions of this process left out of it. Estimates. */

@@ -22,6 +22,7 @@ int fs_counter_decode(struct shale_slice value, int64_t *out)
     return 0;
 }
 
+/* A sum of some operands may be folded before it meets the rest, so it may be negative for a while. */
 static int merge_counter(const struct shale_slice *existing, const struct shale_slice *operands, size_t n,
                          struct shale_buf *out)
 {
@@ -40,6 +41,7 @@ static int merge_counter(const struct shale_slice *existing, const struct shale_
     return shale_buf_append(out, bytes, sizeof(bytes));
 }
 
+/* All operands at once, as one. */
 static int apply_to_record(struct shale_slice existing, const struct inode_op *op, struct shale_buf *out)
 {
     struct inode_rec rec;
@@ -76,6 +78,10 @@ static int merge_inode(const struct shale_slice *existing, const struct shale_sl
     return on_record ? apply_to_record(*existing, &op, out) : inode_op_encode(&op, out);
 }
 
+/*
+ * Only kinds that writers merge: an operand under another key is damage, and better found now than folded into
+ * something. Pure, and so the same in a read, a flush and a compaction, in this process or another.
+ */
 static int merge(void *ctx, struct shale_slice key, const struct shale_slice *existing,
                  const struct shale_slice *operands, size_t n, struct shale_buf *out)
 {

@@ -46,6 +46,7 @@ void inode_table_fini(struct inode_table *t)
     mutex_fini(&t->mu);
 }
 
+/* Numbers are given out one after the other; the multiplication spreads them over the buckets. */
 static struct list *bucket(struct inode_table *t, uint64_t ino)
 {
     return &t->buckets[(ino * 0x9e3779b97f4a7c15u) >> 32 & (t->n_buckets - 1)];
@@ -62,6 +63,7 @@ static struct inode *find_locked(struct inode_table *t, uint64_t ino)
     return NULL;
 }
 
+/* Not yet in the table, and no reference is counted. */
 static struct inode *inode_new(struct fs *fs, uint64_t ino)
 {
     struct inode *i = mem_zalloc(sizeof(*i));
@@ -173,6 +175,14 @@ static int load(struct fs *fs, struct inode *i)
     return rc;
 }
 
+/*
+ * The life of an inode in the table:
+ *   inode_get -> loading -> there -> (last reference and last lookup gone) -> freed
+ *                   \-> no such row: out of the table again
+ * While it is loading it stands in the table, so that of two that want it one reads the row and the other waits; none
+ * of them holds the table's lock across the read. The second look under the lock is for whoever was faster since the
+ * first.
+ */
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 {
     struct inode_table *t = &fs->inodes;
@@ -209,6 +219,7 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
     return rc;
 }
 
+/* A number that is taken means that the counter of numbers went back: rather no new file than two with one number. */
 int inode_begin(struct fs *fs, uint64_t ino, struct inode **out)
 {
     struct inode *i = inode_new(fs, ino);
@@ -259,6 +270,7 @@ static struct inode *detach_unused_locked(struct inode_table *t, struct inode *i
     return i;
 }
 
+/* An inode with unwritten data is never unused: the dirty list holds a reference. */
 void inode_put(struct fs *fs, struct inode *i)
 {
     struct inode *unused;
@@ -281,6 +293,7 @@ void inode_add_lookup(struct fs *fs, struct inode *i)
     mutex_unlock(&fs->inodes.mu);
 }
 
+/* The kernel forgets what it was told of; more than that would be its error, and must not make the count wrap. */
 void inode_forget(struct fs *fs, uint64_t ino, uint64_t n)
 {
     struct inode *i, *unused = NULL;
@@ -296,6 +309,7 @@ void inode_forget(struct fs *fs, uint64_t ino, uint64_t n)
         inode_free(unused);
 }
 
+/* All of one moment. The record is as committed; size and times are those that a program has caused. */
 void inode_attr(struct inode *i, uint32_t block_bytes, struct fs_attr *out)
 {
     mutex_lock(&i->mu);
@@ -320,6 +334,7 @@ void inode_attr(struct inode *i, uint32_t block_bytes, struct fs_attr *out)
     mutex_unlock(&i->mu);
 }
 
+/* The old record goes, and rec is empty afterwards: there is one owner at any time. */
 void inode_take_rec(struct inode *i, struct inode_rec *rec)
 {
     mutex_lock(&i->mu);
@@ -329,6 +344,10 @@ void inode_take_rec(struct inode *i, struct inode_rec *rec)
     mutex_unlock(&i->mu);
 }
 
+/*
+ * Only what the batch changed is taken over: size and times may be ahead of the record by what was written meanwhile,
+ * and a change of the mode must not take that back.
+ */
 void inode_follow_rec(struct inode *i, struct inode_rec *rec)
 {
     mutex_lock(&i->mu);

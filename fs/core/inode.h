@@ -9,8 +9,8 @@
 #include "fs/core/lock.h"
 
 /*
- * A live inode: one that the kernel knows, that is open, that an operation uses or that holds unwritten data. There is at
- * most one for an inode number.
+ * A live inode: one that the kernel knows, that is open, that an operation uses or that holds unwritten data. There is
+ * at most one for an inode number.
  *
  *   rec    what the engine has, all batches that were handed to it included. Changed by the holder of op, under mu.
  *   size, atime, mtime, ctime
@@ -75,8 +75,9 @@ void inode_table_fini(struct inode_table *t);
 /* Find or load an inode; *out is a reference. -ENOENT when there is no such row. */
 int inode_get(struct fs *fs, uint64_t ino, struct inode **out);
 /*
- * A fresh inode: begun before its batch is committed, so that whoever finds its entry meanwhile waits for it; then published with
- * the record that was written (moved; the caller has a reference) or discarded (NULL is fine). Publishing cannot fail.
+ * A fresh inode: begun before its batch is committed, so that whoever finds its entry meanwhile waits for it; then
+ * published with the record that was written (moved; the caller has a reference) or discarded (NULL is fine).
+ * Publishing cannot fail.
  */
 int inode_begin(struct fs *fs, uint64_t ino, struct inode **out);
 void inode_publish(struct fs *fs, struct inode *i, struct inode_rec *rec);

@@ -11,6 +11,10 @@
 
 enum { TAG_RECORD = 1, TAG_OPERAND = 2 };
 
+/*
+ * A record says in a mask which fields follow. What is rare or zero costs a bit; most files take some forty bytes. The
+ * mask is the only one for a record: the decoder refuses others, so that each record has one encoding.
+ */
 enum {
     REC_CTIME = 1 << 0, /* differs from mtime, as do the next two */
     REC_ATIME = 1 << 1,
@@ -53,6 +57,7 @@ void inode_rec_fini(struct inode_rec *rec)
     inode_rec_init(rec);
 }
 
+/* dst keeps what it has when there is no memory. */
 int inode_rec_copy(struct inode_rec *dst, const struct inode_rec *src)
 {
     struct inode_rec r = *src;
@@ -84,6 +89,10 @@ static bool type_is_known(uint32_t mode)
     }
 }
 
+/*
+ * Chunks ascend and each generation was given out. Generations themselves need not ascend along the list: a cut in
+ * front of others drops those and takes a new number.
+ */
 static bool gens_are_valid(const struct inode_rec *rec)
 {
     if (rec->n_gens > INODE_GENS_MAX || rec->next_gen == 0 || (rec->next_gen != 1 && !S_ISREG(rec->mode)))
@@ -129,6 +138,7 @@ static unsigned rec_mask(const struct inode_rec *rec)
            (rec->rdev ? REC_RDEV : 0u) | (rec->project ? REC_PROJECT : 0u);
 }
 
+/* mtime whole, the others by what differs from it: most differ by little or nothing. */
 static uint8_t *put_times(uint8_t *p, unsigned mask, const struct inode_rec *rec)
 {
     put_u64be(p, (uint64_t)rec->mtime_ns);
@@ -156,6 +166,7 @@ static uint8_t *put_gens(uint8_t *p, const struct inode_rec *rec)
     return p;
 }
 
+/* The caller has made room for the longest form. */
 static uint8_t *put_rec(uint8_t *p, const struct inode_rec *rec)
 {
     unsigned mask = rec_mask(rec);
@@ -285,6 +296,7 @@ static struct wire body_of(struct shale_slice value, uint8_t tag)
     return w;
 }
 
+/* Strict: what this refuses was not written by this program. out changes only when all of it is right. */
 int inode_rec_decode(struct shale_slice value, struct inode_rec *out)
 {
     struct wire w = body_of(value, TAG_RECORD);
@@ -313,6 +325,7 @@ bool inode_is_record(struct shale_slice value)
     return value.len > 0 && value.data[0] == TAG_RECORD;
 }
 
+/* As in records, a field that changes nothing is not there; times are, when they are set to 0. */
 static unsigned op_mask(const struct inode_op *op)
 {
     return (op->nlink ? OP_NLINK : 0u) | (op->entries ? OP_ENTRIES : 0u) | (op->blocks ? OP_BLOCKS : 0u) |
@@ -385,6 +398,10 @@ int inode_op_decode(struct shale_slice value, struct inode_op *out)
     return 0;
 }
 
+/*
+ * The later time wins, not the greater one: a file dated into the future and then written to shows the time of the
+ * write.
+ */
 static void set_times(struct inode_op *op, const struct inode_op *later)
 {
     op->set |= later->set;
@@ -396,6 +413,10 @@ static void set_times(struct inode_op *op, const struct inode_op *later)
         op->atime_ns = later->atime_ns;
 }
 
+/*
+ * Associative, as the engine demands: sums, a maximum, a union and "the later". A size that shrinks is never an
+ * operand: a truncation writes the record.
+ */
 int inode_op_fold(struct inode_op *op, const struct inode_op *later)
 {
     struct inode_op r = *op;
@@ -425,6 +446,10 @@ static int add_within(uint64_t v, int64_t diff, uint64_t max, const char *what, 
     return 0;
 }
 
+/*
+ * Out of range means that operands and record do not belong together. It fails, and does not stop at the bound, since
+ * a wrong link count could remove a file that still has a name.
+ */
 int inode_op_apply(struct inode_rec *rec, const struct inode_op *op)
 {
     uint64_t nlink = 0, entries = 0, blocks = 0;
@@ -450,6 +475,10 @@ int inode_op_apply(struct inode_rec *rec, const struct inode_op *op)
     return 0;
 }
 
+/*
+ * Each entry holds from its chunk up to that of the next; before the first one it is generation 0. From the back,
+ * since the list is short and most files are used at their end.
+ */
 uint32_t inode_gen_for_chunk(const struct inode_rec *rec, uint64_t chunk)
 {
     uint32_t i = rec->n_gens;
@@ -459,6 +488,10 @@ uint32_t inode_gen_for_chunk(const struct inode_rec *rec, uint64_t chunk)
     return i ? rec->gens[i - 1].gen : 0;
 }
 
+/*
+ * Entries at or behind the cut go, as nothing there is left to be told apart; so the list grows only by cuts that come
+ * ever further back in the file.
+ */
 int inode_truncate_gens(struct inode_rec *rec, uint64_t first_chunk)
 {
     struct inode_gen *gens;

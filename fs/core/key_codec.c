@@ -13,6 +13,11 @@
 #define CHUNK_LEN (INODE_HEAD + 4 + 8)
 #define ORPHAN_LEN (1 + 16 + 8)
 
+/*
+ * Every row of an inode begins so. Big-endian numbers make the order of keys the order of numbers, and the kinds are
+ * letters whose order puts the inode's own row first: whoever reads on from there knows which chunks are of the file
+ * as it is.
+ */
 static void put_head(struct fs_key *k, uint64_t ino, uint8_t kind)
 {
     k->bytes[0] = 'I';
@@ -21,6 +26,7 @@ static void put_head(struct fs_key *k, uint64_t ino, uint8_t kind)
     k->len = INODE_HEAD;
 }
 
+/* For keys that are made and for those that are read: what could not be made is damage when it is found. */
 static int name_check(struct shale_slice name, bool is_dentry)
 {
     if (name.len > FS_NAME_MAX)
@@ -44,6 +50,10 @@ void fs_key_inode(struct fs_key *k, uint64_t ino)
     put_head(k, ino, FS_KEY_INODE);
 }
 
+/*
+ * The generation stands before the chunk, so that what a truncation left behind lies together, apart from what is
+ * live.
+ */
 void fs_key_chunk(struct fs_key *k, uint64_t ino, uint32_t gen, uint64_t chunk)
 {
     fs_key_gen_chunks(k, ino, gen);
@@ -103,6 +113,7 @@ void fs_key_inodes(struct fs_key *k)
     k->len = 1;
 }
 
+/* A prefix of all kinds, so without the letter. */
 void fs_key_inode_rows(struct fs_key *k, uint64_t ino)
 {
     put_head(k, ino, 0);
@@ -145,11 +156,13 @@ void fs_key_session_orphans(struct fs_key *k, struct shale_ulid session)
     k->len += 16;
 }
 
+/* The least key that is greater: no key lies between k and k with a zero byte behind it. */
 void fs_key_after(struct fs_key *k)
 {
     k->bytes[k->len++] = 0;
 }
 
+/* The caller has seen that the head is there. */
 static int parse_inode_row(struct shale_slice key, struct fs_key_parts *p)
 {
     p->ino = get_u64be(key.data + 1);
@@ -195,6 +208,10 @@ static int parse(struct shale_slice key, struct fs_key_parts *p)
     }
 }
 
+/*
+ * A key of another form is corruption: only this program writes here, and a later one announces new rows by a feature
+ * bit.
+ */
 int fs_key_parse(struct shale_slice key, struct fs_key_parts *out)
 {
     struct fs_key_parts p;
@@ -207,6 +224,7 @@ int fs_key_parse(struct shale_slice key, struct fs_key_parts *out)
     return 0;
 }
 
+/* Without names: they are the users', and this goes into logs. */
 const char *fs_key_describe(struct shale_slice key, char *out, size_t cap)
 {
     struct fs_key_parts p;

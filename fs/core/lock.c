@@ -17,6 +17,11 @@ void oplock_fini(struct oplock *l)
     mutex_fini(&l->mu);
 }
 
+/*
+ * The mutex is held for moments only; who has to wait sleeps on the condition. So the holder may wait for the store,
+ * which no holder of a mutex may (base/sync.h). Nobody is first in line: who comes as it is let go may take it before
+ * one that was woken.
+ */
 void oplock_lock(struct oplock *l)
 {
     mutex_lock(&l->mu);

@@ -33,6 +33,10 @@ static int find_inode(struct fs *fs, uint64_t parent, const char *name, struct i
     return rc;
 }
 
+/*
+ * Without the name lock: a lookup sees the directory before or after a change that is under way, and waits for
+ * neither.
+ */
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_attr *out)
 {
     struct inode *i;
@@ -82,7 +86,10 @@ struct new_node {
     const char *target; /* symlinks */
 };
 
-/* The record of a new node in directory p. */
+/*
+ * The record of a new node in directory p. What POSIX leaves to the file system follows Linux: a directory with the
+ * set-group-id bit gives its group to what is made in it, and the bit to directories. The kernel has applied the umask.
+ */
 static int new_rec(const struct new_node *node, const struct inode *p, int64_t now_ns, struct inode_rec *rec)
 {
     bool is_dir = S_ISDIR(node->mode);
@@ -110,7 +117,11 @@ static int new_rec(const struct new_node *node, const struct inode *p, int64_t n
     return 0;
 }
 
-/* Make a node named name in directory p (op held). *out is a reference. */
+/*
+ * Make a node named name in directory p (op held). *out is a reference. The inode stands in the table before the batch
+ * is committed and is published after it: who finds the entry in between waits, and finds an inode whose record is the
+ * one that was written.
+ */
 static int make_node(struct fs *fs, const struct new_node *node, struct inode *p, const char *name, struct inode **out)
 {
     struct inode *i = NULL;
@@ -147,6 +158,7 @@ out:
     return rc;
 }
 
+/* The look for the name and the batch are under one lock, so of two that make the same name one gets EEXIST. */
 static int create(struct fs *fs, const struct new_node *node, uint64_t parent, const char *name, struct inode **out)
 {
     struct inode *p = NULL;
@@ -181,6 +193,7 @@ static int create_entry(struct fs *fs, const struct new_node *node, uint64_t par
     return 0;
 }
 
+/* mknod(2) without a type means a regular file. */
 int fs_mknod(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const char *name, mode_t mode, uint32_t rdev,
              struct fs_attr *out)
 {
@@ -201,6 +214,7 @@ int fs_mkdir(struct fs *fs, const struct fs_cred *cred, uint64_t parent, const c
     return create_entry(fs, &node, parent, name, out);
 }
 
+/* The target lies in the record, so that one read fetches both; modes of symlinks mean nothing. */
 int fs_symlink(struct fs *fs, const struct fs_cred *cred, const char *target, uint64_t parent, const char *name,
                struct fs_attr *out)
 {
@@ -252,6 +266,7 @@ static int link_locked(struct fs *fs, struct inode *i, struct inode *p, const ch
     return rc;
 }
 
+/* A directory is no candidate, and one that is linked into itself would be locked twice: hence the early answer. */
 int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, struct fs_attr *out)
 {
     struct inode *i = NULL, *p = NULL;
@@ -292,6 +307,7 @@ static int lock_child(struct fs *fs, struct inode *p, const char *name, struct i
     return rc;
 }
 
+/* Unwritten data of a file that goes is dropped when the batch is committed (names_commit), and needs no writing. */
 static int remove_locked(struct fs *fs, struct inode *p, const char *name, struct inode *i)
 {
     struct names_txn nt;
@@ -311,6 +327,10 @@ static int remove_locked(struct fs *fs, struct inode *p, const char *name, struc
     return rc;
 }
 
+/*
+ * Whether a directory is empty stands in its record, so no scan is needed; entries are counted in the batches that
+ * make them.
+ */
 static int remove_entry(struct fs *fs, uint64_t parent, const char *name, bool dir)
 {
     struct inode *i = NULL, *p = NULL;

@@ -8,6 +8,12 @@
 #include <assert.h>
 #include <errno.h>
 
+/*
+ * Batches about names, as all files that change names make them:
+ *   lock names and inodes -> look -> names_txn_init -> names_change, names_edit, ... -> names_commit -> unlock
+ * The live inodes show the change only after the engine has taken the batch. Until then a reader sees the old state in
+ * both, and after a failure nothing has to be taken back.
+ */
 int names_find(struct fs *fs, uint64_t dir, const char *name, struct dentry *out)
 {
     struct shale_buf value = SHALE_BUF_INIT;
@@ -22,6 +28,10 @@ int names_find(struct fs *fs, uint64_t dir, const char *name, struct dentry *out
     return rc;
 }
 
+/*
+ * A directory that is gone may live on in the table while the kernel still knows it; nothing may be made in it any
+ * more.
+ */
 int names_lock_dir(struct fs *fs, uint64_t ino, struct inode **out)
 {
     struct inode *i;
@@ -71,6 +81,10 @@ void names_txn_fini(struct names_txn *nt)
     txn_fini(&nt->t);
 }
 
+/*
+ * The change of an inode in this batch, begun from its record as it is committed. No operation is about more than four
+ * inodes: a rename has two directories, what moves and what gives way.
+ */
 static struct names_change *change_of(struct names_txn *nt, struct inode *i)
 {
     struct names_change *c;
@@ -90,6 +104,10 @@ static struct names_change *change_of(struct names_txn *nt, struct inode *i)
     return c;
 }
 
+/*
+ * Applied to the copy of the record and added to the operand: names_commit writes the operand, which is shorter and
+ * does not read, or the record, when somebody edited that. Both say the same.
+ */
 void names_change(struct names_txn *nt, struct inode *i, const struct inode_op *op)
 {
     struct names_change *c = change_of(nt, i);
@@ -113,6 +131,10 @@ struct inode_rec *names_edit(struct names_txn *nt, struct inode *i)
     return &c->rec;
 }
 
+/*
+ * One row goes, however large the file: chunks and attributes behind it become invisible with it and are left to
+ * compaction.
+ */
 void names_delete(struct names_txn *nt, struct inode *i)
 {
     struct names_change *c = change_of(nt, i);
@@ -126,6 +148,10 @@ void names_delete(struct names_txn *nt, struct inode *i)
     txn_count_blocks(&nt->t, i->rec.blocks, 0);
 }
 
+/*
+ * Whether a file is open cannot change meanwhile: opening and the last close hold the op lock, as our caller does. The
+ * orphan row comes in the batch that takes the last name, so that a crash at any time leaves either.
+ */
 void names_drop_link(struct names_txn *nt, struct inode *i)
 {
     struct inode_op op = { .set = INODE_OP_CTIME, .nlink = -1, .ctime_ns = nt->now_ns };
@@ -160,6 +186,7 @@ int names_commit(struct names_txn *nt)
     rc = txn_commit(&nt->t);
     if (rc < 0)
         return rc;
+    /* The engine has it; nothing from here on can fail. */
     for (size_t k = 0; k < nt->n; k++) {
         struct names_change *c = &nt->changes[k];
 

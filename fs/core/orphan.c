@@ -9,6 +9,10 @@
 
 #include <errno.h>
 
+/*
+ * Row, orphan row and counters go together. When this fails the rows stay, as after a crash, and the next mount
+ * removes them.
+ */
 int orphan_reclaim(struct fs *fs, struct inode *i)
 {
     struct txn t;
@@ -48,6 +52,11 @@ static int sweep_one(struct fs *fs, const struct fs_key_parts *orphan)
     return rc;
 }
 
+/*
+ * Every orphan row is of a session that is over: this one has opened nothing yet, and the others were fenced. A crash
+ * on the way leaves the rest for the next mount. The scan sees the rows as they were when it began, so removing them
+ * does not disturb it.
+ */
 int orphan_sweep(struct fs *fs)
 {
     struct shale_iter *it = NULL;

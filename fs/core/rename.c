@@ -55,6 +55,10 @@ static int check_no_cycle(struct fs *fs, const struct inode *moved, const struct
     return rc < 0 ? rc : below ? -EINVAL : 0;
 }
 
+/*
+ * In the order in which Linux file systems answer, where two errors would fit. The kernel has looked at permissions
+ * and at names that it knows; what it knows may be older than what we hold locked.
+ */
 static int check(const struct rename *r, unsigned flags)
 {
     int rc;
@@ -96,6 +100,7 @@ static void move_node(struct names_txn *nt, struct inode *i, struct inode *from,
     names_change(nt, to, &more);
 }
 
+/* A put, which also replaces: the entry of dst is never missing, not even for a moment. */
 static void put_entry(struct names_txn *nt, const struct inode *dir, const char *name, const struct inode *i)
 {
     struct dentry d = { .ino = i->ino, .type = i->rec.mode & S_IFMT };
@@ -115,6 +120,10 @@ static void replace(struct names_txn *nt, const struct rename *r)
         names_drop_link(nt, r->dst);
 }
 
+/*
+ * Everything in one batch, so that a crash shows one name or the other and never both or none: entries, counts and
+ * times of the directories, the parent of a directory that moves, and the link that dst loses.
+ */
 static int commit(const struct rename *r)
 {
     struct names_txn nt;
@@ -161,8 +170,8 @@ static int find_node(struct fs *fs, const struct inode *dir, const char *name, s
 }
 
 /*
- * The directories are locked. A node may be one of them: a rename of a/b to a, or of a to a/b. It is then locked already; the
- * first fails with ENOTEMPTY and the second with EINVAL.
+ * The directories are locked. A node may be one of them: a rename of a/b to a, or of a to a/b. It is then locked
+ * already; the first fails with ENOTEMPTY and the second with EINVAL.
  */
 static int lock_nodes(struct rename *r)
 {
@@ -180,6 +189,7 @@ static int lock_nodes(struct rename *r)
     return 0;
 }
 
+/* What is a directory of the operation, too, is unlocked with that. */
 static void unlock_nodes(struct rename *r)
 {
     if (r->dst && r->dst != r->src && r->dst != r->from && r->dst != r->to)
@@ -190,6 +200,7 @@ static void unlock_nodes(struct rename *r)
     inode_put(r->fs, r->src);
 }
 
+/* Two names of one file, or one name twice: nothing is done, and that is right (POSIX). */
 static int rename_locked(struct rename *r, unsigned flags)
 {
     int rc = lock_nodes(r);
@@ -208,6 +219,10 @@ static int rename_locked(struct rename *r, unsigned flags)
     return rc;
 }
 
+/*
+ * Under the name lock from the first look to the commit: parents do not change meanwhile, so the look for cycles
+ * holds, and nobody else has more than one inode locked, so no order among inodes is needed.
+ */
 int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name,
               unsigned flags)
 {

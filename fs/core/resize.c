@@ -7,6 +7,11 @@
 #include <assert.h>
 #include <errno.h>
 
+/*
+ * How a file is cut (design: one row): chunks that go whole get another generation in the record, under which nothing
+ * is stored yet. Of the chunk in which the cut lies a hole is laid over the rest, so that old bytes do not come back
+ * when the file grows.
+ */
 static void lay_hole(struct txn *t, uint64_t ino, const struct inode_rec *rec, uint64_t chunk, uint32_t from, uint32_t to)
 {
     struct extent_list hole = EXTENT_LIST_INIT;
@@ -30,6 +35,7 @@ struct lost {
     uint64_t blocks;
 };
 
+/* The chunk of the cut keeps what lies before it. */
 static int count_lost(void *arg, uint64_t chunk, const struct extent_list *extents)
 {
     struct lost *lost = arg;
@@ -69,6 +75,10 @@ static int lay_whole_hole(void *arg, uint64_t chunk, const struct extent_list *e
     return m->t->rc;
 }
 
+/*
+ * rec becomes the record of the shorter file. The list of generations is short: once it is full, each chunk behind the
+ * cut gets a hole of its own, which takes a scan but no more rows than the file has chunks.
+ */
 static int shrink(struct fs *fs, struct txn *t, uint64_t ino, struct inode_rec *rec, uint64_t size)
 {
     uint32_t chunk_bytes = fs->volume.chunk_bytes;
@@ -98,6 +108,11 @@ static int shrink(struct fs *fs, struct txn *t, uint64_t ino, struct inode_rec *
     return rc;
 }
 
+/*
+ * Extending writes no data: what is missing reads as zeros, and from then on the blocks of the file are counted. What
+ * was written after the caller's writeback, behind the cut, is forgotten with it; the kernel keeps writes and
+ * truncations of a file apart.
+ */
 int file_data_set_size(struct fs *fs, struct inode *i, struct inode_rec *rec, uint64_t size)
 {
     uint64_t old_blocks = rec->blocks, before;

@@ -15,6 +15,7 @@
 #define MAGIC "shalefs session"
 #define DIR_NAME "session/"
 
+/* Strings of the machine are written as they are; the text form escapes what would break a line. */
 int session_encode(const struct session *s, struct shale_buf *out)
 {
     struct text_out t;
@@ -52,6 +53,7 @@ static int get_boot_id(void *obj, struct shale_slice value)
     return text_get_string(value, s->boot_id, sizeof(s->boot_id));
 }
 
+/* A greater one could not be asked for with kill. */
 static int get_pid(void *obj, struct shale_slice value)
 {
     uint64_t v;
@@ -95,6 +97,10 @@ static const struct text_field fields[] = {
     { "since", get_since },
 };
 
+/*
+ * Lines that this version does not know are passed over: a later one that says more must still be respected by an
+ * earlier one.
+ */
 int session_parse(struct shale_slice text, const char *what, struct session *out)
 {
     struct shale_slice lines;
@@ -191,6 +197,10 @@ static int load_one(struct shale_store *store, const char *root, struct session 
     return rc;
 }
 
+/*
+ * One that cannot be read stays in the list, as somebody unknown: it is no reason to take a volume that somebody may
+ * be using.
+ */
 int session_list_load(struct shale_store *store, const char *root, struct session_list *l)
 {
     struct shale_buf prefix = SHALE_BUF_INIT;
@@ -226,6 +236,7 @@ static void describe_unreadable(const struct session *s, char *out, size_t cap)
     snprintf(out, cap, "somebody unknown (the object " DIR_NAME "%s cannot be read)", id);
 }
 
+/* Shown to people, in terminals: a foreign machine's name must not move their cursor. */
 const char *session_describe(const struct session *s, char *out, size_t cap)
 {
     time_t t = (time_t)(s->since_ms / 1000);

@@ -53,7 +53,9 @@ static uint64_t own_pid_namespace(void)
     return stat("/proc/self/ns/pid", &st) == 0 ? st.st_ino : 0;
 }
 
-/* Field n (from 3) of a line as "123 (name) S 1 ..."; the name may hold anything, so count from the last parenthesis. */
+/*
+ * Field n (from 3) of a line as "123 (name) S 1 ..."; the name may hold anything, so count from the last parenthesis.
+ */
 static const char *stat_field(const char *line, int n)
 {
     const char *p = strrchr(line, ')');
@@ -135,6 +137,13 @@ static bool same_id(const char *a, const char *b)
     return *a && strcmp(a, b) == 0;
 }
 
+/*
+ * Only certainty counts, since a mount that is wrongly taken for dead is fenced and loses what it has not yet written:
+ *   another machine, or ours under an unknown boot    nothing is certain
+ *   our machine, another boot                         no process outlives that: dead
+ *   this boot, another pid namespace                  its numbers mean nothing here
+ *   this boot and namespace                           dead when the process is gone, or has begun at another time
+ */
 bool session_is_dead_here(const struct session *s, const struct session_here *here)
 {
     uint64_t start_time;

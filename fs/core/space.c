@@ -10,20 +10,26 @@
 
 #define TICK_MS 1000
 #define DEAD_MIN_BYTES (1 << 20)
-/* After an attempt that came to nothing. */
-#define PAUSE_MS 60000
+/*
+ * After an attempt that came to nothing: as long as the volume had to be idle, and twice as long each time. Most
+ * collide with a compaction that the engine chose at the same moment, which is over soon; others, as with data that
+ * cannot be read, fail again.
+ */
+#define PAUSE_MAX_MS 60000
 
 /* The thread's own. */
 struct space {
     struct fs *fs;
     uint64_t n_changes; /* seen last, and since when */
     int64_t since_ms, not_before_ms;
+    int64_t pause_ms;   /* the last one; 0: the last attempt did well */
     uint64_t taken_off; /* of what the filter has left out */
     bool is_asked;      /* for compaction id, when the counter stood at mark */
     struct shale_ulid id;
     int64_t mark;
 };
 
+/* Not longer than the idle time, or a short one (tests) would mean nothing. False: the volume is closed. */
 static bool wait_tick(struct fs *fs)
 {
     int64_t deadline = clock_mono_ms() + (fs->opt.idle_ms < TICK_MS ? fs->opt.idle_ms : TICK_MS);
@@ -53,6 +59,7 @@ static bool is_idle(struct space *s)
     return now - s->since_ms >= fs->opt.idle_ms;
 }
 
+/* Both of one moment. */
 static void read_counters(struct fs *fs, int64_t *dead, int64_t *live)
 {
     mutex_lock(&fs->counters_mu);
@@ -93,6 +100,18 @@ static void take_off_dropped(struct space *s)
     s->mark -= n < s->mark ? n : s->mark;
 }
 
+static void pause_longer(struct space *s)
+{
+    s->pause_ms = s->pause_ms ? 2 * s->pause_ms : s->fs->opt.idle_ms;
+    if (s->pause_ms > PAUSE_MAX_MS)
+        s->pause_ms = PAUSE_MAX_MS;
+    s->not_before_ms = clock_mono_ms() + s->pause_ms;
+}
+
+/*
+ * The rows that say what is dead may be in memory still, so the memtable is flushed first. The compaction is done by
+ * whoever compacts the volume, at his next look; this thread goes on ticking.
+ */
 static void ask(struct space *s)
 {
     const struct shale_compaction_spec all = { .kind = SHALE_COMPACT_FULL };
@@ -101,7 +120,6 @@ static void ask(struct space *s)
     int rc;
 
     read_counters(fs, &dead, &live);
-    s->not_before_ms = clock_mono_ms() + PAUSE_MS;
     rc = shale_db_flush(fs->db, SHALE_FLUSH_MEMTABLE);
     if (rc == 0)
         rc = shale_db_compact(fs->db, &all, &s->id);
@@ -109,6 +127,7 @@ static void ask(struct space *s)
         (void)take_off(fs, dead); /* nothing is stored, so nothing is dead */
     } else if (rc < 0) {
         log_info("removed data is not given back yet: %s", shale_errmsg());
+        pause_longer(s);
     } else {
         log_info("%lld bytes of removed data beside %lld live ones: compacting everything", (long long)dead,
                  (long long)live);
@@ -128,14 +147,20 @@ static void look_after(struct space *s)
     if (rc < 0 || c.status == SHALE_COMPACTION_SUBMITTED || c.status == SHALE_COMPACTION_RUNNING)
         return;
     s->is_asked = false;
-    if (c.status == SHALE_COMPACTION_FAILED)
+    if (c.status == SHALE_COMPACTION_FAILED) {
+        pause_longer(s);
         return;
+    }
     take_off_dropped(s);
     (void)take_off(s->fs, s->mark);
     s->mark = 0;
-    s->not_before_ms = 0;
+    s->pause_ms = 0;
 }
 
+/*
+ * A tenth: what is won is in proportion to what has to be read and written for it. Below a MiB nothing is worth the
+ * trouble.
+ */
 static bool is_due(const struct space *s)
 {
     int64_t dead, live;
@@ -144,6 +169,11 @@ static bool is_due(const struct space *s)
     return dead >= DEAD_MIN_BYTES && dead > live / 10 && clock_mono_ms() >= s->not_before_ms;
 }
 
+/*
+ *   idle, and much is dead -> ask -> look after it at each tick -> done: what was dead then counts as given back
+ *                                                               \-> failed: once more, later
+ * Compactions that the engine chooses leave dead rows out as well; what they dropped is taken off at each tick.
+ */
 static void space_run(void *arg)
 {
     struct space s = { .fs = arg, .since_ms = clock_mono_ms() };
@@ -166,6 +196,10 @@ int space_start(struct fs *fs)
     return worker_start(&fs->space, "space", space_run, fs);
 }
 
+/*
+ * The first to be stopped of the two threads, so it tells the committer as well. An asked compaction goes on, or waits
+ * for the next mount.
+ */
 void space_stop(struct fs *fs)
 {
     mutex_lock(&fs->dirty_mu);

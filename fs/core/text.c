@@ -22,11 +22,13 @@ void text_begin(struct text_out *t, struct shale_buf *b, const char *magic)
     t->rc = buf_printf(b, "%s\n", magic);
 }
 
+/* What stands for itself. Others, among them those that could end a line, become %XX. */
 static bool is_plain(uint8_t c)
 {
     return c >= 0x20 && c != 0x7f && c != '%';
 }
 
+/* Keys are ours and need no escaping. */
 void text_add(struct text_out *t, const char *key, const char *value)
 {
     if (t->rc == 0)
@@ -74,6 +76,7 @@ void text_add_time(struct text_out *t, const char *key, int64_t ms)
         text_add(t, key, text);
 }
 
+/* The sum is of this text alone, whatever stood in the buffer before it. After a failure that is all that is left. */
 int text_end(struct text_out *t)
 {
     uint32_t crc = crc32_of(slice_from(slice_of_buf(t->buf), t->start));
@@ -85,6 +88,7 @@ int text_end(struct text_out *t)
     return t->rc;
 }
 
+/* The sum is compared as text, so that there is one way to write it. It finds damage and cut ends, and no forgery. */
 int text_open(struct shale_slice data, const char *magic, const char *what, struct shale_slice *lines)
 {
     size_t magic_len = strlen(magic);
@@ -123,6 +127,7 @@ static int next_line(struct shale_slice *lines, struct shale_slice *key, struct 
     return 1;
 }
 
+/* For what must be known before it is clear how to read the rest, such as the version. */
 bool text_find(struct shale_slice lines, const char *key, struct shale_slice *value)
 {
     struct shale_slice k, v;
@@ -143,6 +148,7 @@ static int digit(uint8_t c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
 }
 
+/* No signs, spaces or leading zeros: strtoull would take them. */
 static int get_number(struct shale_slice value, unsigned base, uint64_t *out)
 {
     uint64_t v = 0;
@@ -252,6 +258,7 @@ static int read_line(const struct text_field *fields, size_t n, const char *what
     return 0;
 }
 
+/* Each field once, none left out: a default for what is missing would hide damage. */
 int text_parse(struct shale_slice lines, const struct text_field *fields, size_t n, const char *what, void *obj,
                size_t *n_unknown)
 {

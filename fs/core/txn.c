@@ -5,18 +5,31 @@
 
 #include <errno.h>
 
+/*
+ * A batch is used again and again: one that hands file data over has grown to megabytes, step by step, each of which
+ * copies what is there and is memory that the kernel has to clear. Whoever comes while it is in use makes one of his
+ * own.
+ */
 void txn_init(struct txn *t, struct fs *fs)
 {
     *t = (struct txn){ .fs = fs };
-    t->rc = shale_batch_new(&t->batch);
+    t->batch = atomic_exchange_explicit(&fs->spare_batch, NULL, memory_order_acquire);
+    if (!t->batch)
+        t->rc = shale_batch_new(&t->batch);
 }
 
 void txn_fini(struct txn *t)
 {
-    shale_batch_free(t->batch);
+    if (t->batch)
+        shale_batch_clear(t->batch);
+    shale_batch_free(atomic_exchange_explicit(&t->fs->spare_batch, t->batch, memory_order_acq_rel));
     shale_buf_fini(&t->scratch);
 }
 
+/*
+ * Between the batches of one long change: the failure is forgotten with what failed, since each batch is committed, or
+ * not, for itself. Without memory for a batch there is nothing to forget, and the failure stays.
+ */
 void txn_reset(struct txn *t)
 {
     if (!t->batch)
@@ -27,6 +40,7 @@ void txn_reset(struct txn *t)
     t->rc = 0;
 }
 
+/* The first failure is the cause; those after it follow from it. */
 void txn_fail(struct txn *t, int rc)
 {
     if (t->rc == 0 && rc < 0)
@@ -56,6 +70,10 @@ void txn_delete(struct txn *t, const struct fs_key *key)
         t->rc = shale_batch_delete(t->batch, fs_key_slice(key));
 }
 
+/*
+ * The record and the operand go through scratch, since the batch copies what it is given. A whole record hides
+ * operands below it, so its writer must know all of them: he holds the op lock of the inode.
+ */
 void txn_put_inode(struct txn *t, uint64_t ino, const struct inode_rec *rec)
 {
     struct fs_key key;
@@ -106,6 +124,9 @@ void txn_delete_dentry(struct txn *t, uint64_t dir, const char *name)
         txn_delete(t, &key);
 }
 
+/*
+ * The key says all: whose session keeps the file open. The value is empty, but a row must be there for a scan to find.
+ */
 void txn_put_orphan(struct txn *t, uint64_t ino)
 {
     struct fs_key key;
@@ -114,6 +135,7 @@ void txn_put_orphan(struct txn *t, uint64_t ino)
     txn_put(t, &key, slice_of(NULL, 0));
 }
 
+/* session: our own at the last close, and that of a mount that is over when its files are swept. */
 void txn_delete_orphan(struct txn *t, struct shale_ulid session, uint64_t ino)
 {
     struct fs_key key;
@@ -127,6 +149,10 @@ void txn_count(struct txn *t, enum fs_counter c, int64_t delta)
     t->counters[c] += delta;
 }
 
+/*
+ * Dead bytes are an estimate of what compaction would win, for space.c. Data that is written over is dead as well, but
+ * nobody could tell how much without reading it, and compaction folds it away on its ordinary course.
+ */
 void txn_count_blocks(struct txn *t, uint64_t before, uint64_t after)
 {
     txn_count(t, FS_COUNT_BYTES, ((int64_t)after - (int64_t)before) * 512);
@@ -134,6 +160,7 @@ void txn_count_blocks(struct txn *t, uint64_t before, uint64_t after)
         txn_count(t, FS_COUNT_DEAD, (int64_t)(before - after) * 512);
 }
 
+/* Sums are kept by merge operands: batches that count need neither read the counter nor wait for each other. */
 static void add_counters(struct txn *t)
 {
     for (int i = 0; i < FS_N_COUNTERS; i++) {
@@ -148,6 +175,11 @@ static void add_counters(struct txn *t)
     }
 }
 
+/*
+ * The counters of the volume follow only when the engine has taken the batch, so that statfs never shows what is not
+ * there. A change that is counted by n_changes after its batch may be seen late by the committer, but never lost: it
+ * looks again.
+ */
 int txn_commit(struct txn *t)
 {
     struct fs *fs = t->fs;

@@ -41,8 +41,8 @@ void txn_fail(struct txn *t, int rc);
 size_t txn_bytes(const struct txn *t);
 
 /*
- * Hand it to the engine, whole: later reads see it and later commits hold it; not durable yet. Moves the volume's counters
- * along. 0, or what failed: then nothing was written.
+ * Hand it to the engine, whole: later reads see it and later commits hold it; not durable yet. Moves the volume's
+ * counters along. 0, or what failed: then nothing was written.
  */
 int txn_commit(struct txn *t);
 

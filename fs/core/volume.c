@@ -38,6 +38,7 @@ bool volume_is_read_only(const struct volume *v)
     return (v->read_compatible & ~(uint64_t)VOLUME_READ_COMPATIBLE) != 0;
 }
 
+/* The order is for people; readers take any. */
 int volume_encode(const struct volume *v, struct shale_buf *out)
 {
     char uuid[UUID_TEXT_LEN + 1];
@@ -185,6 +186,10 @@ static int check_version(struct shale_slice lines, const char *what)
     return 0;
 }
 
+/*
+ * Version and incompatible features are looked at before anything else, so that a later format is called that, and not
+ * damage.
+ */
 int volume_parse(struct shale_slice text, const char *what, struct volume *out)
 {
     struct shale_slice lines;
@@ -216,6 +221,7 @@ static int object_name(const char *root, uint64_t version, struct shale_buf *nam
     return buf_printf(name, "%s%s" DIR_NAME "%0*" PRIu64 SUFFIX, root, *root ? "/" : "", VERSION_DIGITS, version);
 }
 
+/* Create-if-absent makes one of two formats fail. A later version of the object would have the next number. */
 int volume_create(struct shale_store *store, const char *root, const struct volume *v)
 {
     struct shale_buf text = SHALE_BUF_INIT, name = SHALE_BUF_INIT;
@@ -257,6 +263,7 @@ static int see_version(void *arg, const char *name, const struct shale_object_me
     return 0;
 }
 
+/* A volume has few versions, so they are listed. */
 static int find_latest(struct shale_store *store, const char *root, uint64_t *version)
 {
     struct shale_buf prefix = SHALE_BUF_INIT;

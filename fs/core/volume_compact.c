@@ -15,6 +15,7 @@ struct volume_compactor {
 
 static const struct shale_compaction_spec everything = { .kind = SHALE_COMPACT_FULL };
 
+/* Store and volume object, without a database handle: nothing is claimed yet, and nobody is fenced. */
 static int open_volume(const char *url, struct fs *fs)
 {
     int rc;
@@ -51,6 +52,7 @@ int volume_compactor_open(const char *url, const struct shale_compactor_config *
     return 0;
 }
 
+/* The list is looked at each few seconds anyway; waking spares the wait. */
 int volume_compactor_submit(struct volume_compactor *c, struct shale_ulid *id)
 {
     int rc = shale_compaction_submit(c->fs.store, c->fs.path, &everything, id);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Making a volume: an empty database with the root directory and the counter of inode numbers, then the volume object. The
- * object comes last, so a format that was cut short leaves nothing that can be mounted.
+ * Making a volume: an empty database with the root directory and the counter of inode numbers, then the volume object.
+ * The object comes last, so a format that was cut short leaves nothing that can be mounted.
  */
 #include "base/buf.h"
 #include "base/clock.h"
@@ -52,6 +52,7 @@ static int write_root(struct fs *fs, const struct fs_format_options *opt)
     return rc;
 }
 
+/* Its close makes the rows durable before there is an object that says that this is a volume. */
 static int make_database(struct fs *fs, const struct fs_format_options *opt)
 {
     struct shale_options db_opt;
@@ -67,6 +68,7 @@ static int make_database(struct fs *fs, const struct fs_format_options *opt)
     return rc < 0 ? rc : close_rc;
 }
 
+/* The first one is enough. */
 static int note_object(void *arg, const char *name, const struct shale_object_meta *meta)
 {
     (void)meta;
@@ -129,6 +131,7 @@ int fs_format(const char *url, const struct fs_format_options *opt)
     mutex_fini(&fs->counters_mu);
     shale_store_close(fs->store);
     free(fs->path);
+    shale_batch_free(fs->spare_batch);
     mem_free(fs);
     return rc;
 }

@@ -18,12 +18,49 @@
 #include <stdlib.h>
 
 /* What of a file system's database differs from the engine's defaults. */
-#define L0_BYTES (64ull << 20)
-#define UNFLUSHED_BYTES (160ull << 20)
-#define WAL_OBJECT_BYTES (8ull << 20)
+#define L0_BYTES (64u << 20)
+#define UNFLUSHED_BYTES (160u << 20)
+#define WAL_OBJECT_BYTES (8u << 20)
 #define REPLAY_WAL_OBJECTS 256u
 #define GATHER_US 500
 #define COMPACTIONS 2 /* a long one and one that keeps L0 short; each takes some 40 MiB */
+
+static void tuning_init(struct fs_tuning *t)
+{
+    struct shale_options opt;
+
+    shale_options_init(&opt);
+    *t = (struct fs_tuning){
+        .l0_sst_size_bytes = L0_BYTES,
+        .l0_max_ssts = opt.l0_max_ssts,
+        .max_unflushed_bytes = UNFLUSHED_BYTES,
+        .freeze_wal_count = REPLAY_WAL_OBJECTS,
+        .compactor_poll_interval_ms = (uint64_t)opt.compactor.poll_interval_ms,
+        .compactor_max_sst_size = opt.compactor.max_sst_size,
+        .compactor_min_sources = opt.compactor.min_sources,
+        .compactor_max_sources = opt.compactor.max_sources,
+        .gc_interval_ms = (uint64_t)opt.gc.interval_ms,
+        .gc_min_age_ms = (uint64_t)opt.gc.compacted_min_age_ms,
+    };
+}
+
+/* Ranges are those of the mount options, and shale_db_open looks again. */
+static void tuning_apply(const struct fs_tuning *t, struct shale_options *opt)
+{
+    int64_t age = (int64_t)t->gc_min_age_ms;
+
+    opt->l0_sst_size_bytes = t->l0_sst_size_bytes;
+    opt->l0_max_ssts = (uint32_t)t->l0_max_ssts;
+    opt->max_unflushed_bytes = t->max_unflushed_bytes;
+    opt->freeze_wal_count = (uint32_t)t->freeze_wal_count;
+    opt->compactor.poll_interval_ms = (int64_t)t->compactor_poll_interval_ms;
+    opt->compactor.max_sst_size = t->compactor_max_sst_size;
+    opt->compactor.min_sources = (uint32_t)t->compactor_min_sources;
+    opt->compactor.max_sources = (uint32_t)t->compactor_max_sources;
+    opt->gc.interval_ms = (int64_t)t->gc_interval_ms;
+    opt->gc.manifest_min_age_ms = opt->gc.wal_min_age_ms = age;
+    opt->gc.compacted_min_age_ms = opt->gc.compactions_min_age_ms = age;
+}
 
 void fs_options_init(struct fs_options *opt)
 {
@@ -34,6 +71,7 @@ void fs_options_init(struct fs_options *opt)
         .dirty_max_bytes = 64u << 20,
         .cache_bytes = 64u << 20,
     };
+    tuning_init(&opt->tuning);
 }
 
 void volume_db_options(struct fs *fs, struct shale_options *opt)
@@ -42,10 +80,7 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
     shale_options_init(opt);
     opt->flush_interval_ms = 0; /* the committer asks */
     opt->commit_gather_us = GATHER_US;
-    opt->l0_sst_size_bytes = L0_BYTES;
-    opt->max_unflushed_bytes = UNFLUSHED_BYTES;
     opt->wal_max_bytes = WAL_OBJECT_BYTES;
-    opt->freeze_wal_count = REPLAY_WAL_OBJECTS;
     opt->block_cache_bytes = fs->opt.cache_bytes;
     opt->block_size = fs->volume.block_bytes;
     opt->codec = fs->volume.codec;
@@ -53,8 +88,10 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
     opt->compaction_filter = &fs->filter.filter;
     opt->gc.enabled = true;
     opt->read_only = fs->opt.read_only;
+    opt->checkpoint = fs->opt.has_checkpoint ? &fs->opt.checkpoint : NULL;
     opt->compactor.enabled = !fs->opt.read_only;
     opt->compactor.max_concurrent = COMPACTIONS;
+    tuning_apply(&fs->opt.tuning, opt);
 }
 
 static int open_store(struct fs *fs, const char *url, bool create)
@@ -108,6 +145,7 @@ void volume_close_reader(struct fs *fs)
 
 static void fs_free(struct fs *fs)
 {
+    shale_batch_free(fs->spare_batch);
     inode_table_fini(&fs->inodes);
     oplock_fini(&fs->names);
     oplock_fini(&fs->sweep);

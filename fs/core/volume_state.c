@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every part of an open volume asks of the whole: is the engine still alive, make everything durable. A dead engine (fenced,
- * or met with what no retry mends) is remembered here once somebody has met it, so that later calls fail without asking it.
+ * What every part of an open volume asks of the whole: is the engine still alive, make everything durable. A dead
+ * engine (fenced, or met with what no retry mends) is remembered here once somebody has met it, so that later calls
+ * fail without asking it.
  */
 #include "fs/core/volume_state.h"
 

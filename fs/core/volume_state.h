@@ -33,6 +33,9 @@ struct fs {
     _Atomic int error;         /* relaxed: what the engine died of, once somebody has met it */
     _Atomic uint64_t dirty_bytes; /* relaxed: a limit; in dirty and flushing of all inodes */
 
+    /* An empty batch with the memory that it once took, for the next change (txn.c); or NULL. */
+    struct shale_batch *_Atomic spare_batch;
+
     struct mutex dirty_mu;     /* rank FS_RANK_DIRTY_LIST */
     struct cond committer_wake, space_wake;
     struct list dirty_list;    /* inodes with something to write back, oldest first; each holds a reference */
@@ -55,5 +58,7 @@ int volume_alive(struct fs *fs);
 
 /* File data is handed over in batches of about this many bytes; a file with as much of it does so itself. */
 #define FS_BATCH_BYTES (4u << 20)
+/* Scans that are begun anew when another process's collector took the objects away (-ESTALE). */
+#define FS_RESCANS_MAX 8
 
 #endif

@@ -11,6 +11,7 @@
 /* A chunk that has got so many operands in a row is written whole, so that reading it stays cheap. */
 #define TAIL_OPERANDS_MAX 64u
 
+/* The sum over the volume is a limit and no more, so it need not be exact at any moment: relaxed. */
 static void account(struct fs *fs, uint64_t before, uint64_t after)
 {
     atomic_fetch_add_explicit(&fs->dirty_bytes, after - before, memory_order_relaxed);
@@ -23,6 +24,10 @@ static uint64_t unwritten_locked(const struct inode *i)
 
 /* ---- taking written bytes ---- */
 
+/*
+ * Listed once, at the place of the first change: what is dirty longest is written first. The list holds a reference,
+ * so that an inode with data outlives its last close.
+ */
 void file_data_list(struct fs *fs, struct inode *i)
 {
     mutex_lock(&fs->dirty_mu);
@@ -47,6 +52,11 @@ static int make_room(struct fs *fs, struct inode *i)
     return full ? file_data_writeback_unlocked(fs, i) : 0;
 }
 
+/*
+ * A write takes no op lock and never reads: it lays bytes over what is dirty, whatever a writeback is doing with what
+ * was dirty before. Nothing is durable yet. It waits only when too much is unwritten, and then for its own file's data
+ * to be handed over.
+ */
 ssize_t file_data_write(struct fs *fs, struct inode *i, uint64_t offset, const void *data, size_t len)
 {
     uint64_t before;
@@ -87,6 +97,7 @@ struct writeback {
     struct fs *fs;
     struct inode *i;
     struct txn t;
+    struct shale_buf value; /* of the chunk at hand; kept, as it grows to the size of a chunk */
     struct inode_rec rec;
     struct inode_op times; /* set by each batch */
     uint64_t end;          /* behind the data of this and earlier batches */
@@ -94,6 +105,7 @@ struct writeback {
     bool sparse;
 };
 
+/* Borrowed: the bytes of flushing neither move nor change while the batch is made. */
 static int chunk_extents(const struct dirty_chunk *c, struct extent_list *out)
 {
     extent_list_clear(out);
@@ -135,10 +147,17 @@ static bool is_due_whole(struct inode *i, uint64_t chunk)
     return true;
 }
 
+/*
+ * One chunk of the batch, in one of three forms:
+ *   all of it is dirty            a value, which hides what lies below
+ *   a part, as ordinary           a merge operand, without looking at what is there
+ *   a part, and due to be whole   a value of what is there with the part laid over it
+ * The blocks of a file with holes are known only from what is there, so such a file is read, too.
+ */
 static int add_chunk(struct writeback *w, const struct dirty_chunk *c)
 {
     struct extent_list upper = EXTENT_LIST_INIT, lower = EXTENT_LIST_INIT, whole = EXTENT_LIST_INIT;
-    struct shale_buf stored = SHALE_BUF_INIT, value = SHALE_BUF_INIT;
+    struct shale_buf stored = SHALE_BUF_INIT;
     bool covers = c->bytes == w->fs->volume.chunk_bytes;
     bool write_whole = !covers && is_due_whole(w->i, c->index);
     const struct extent_list *list = &upper;
@@ -150,14 +169,15 @@ static int add_chunk(struct writeback *w, const struct dirty_chunk *c)
         rc = overlay_stored(w, c->index, &upper, &stored, &lower, &whole, &blocks);
     if (write_whole)
         list = &whole;
+    buf_clear(&w->value);
     if (rc == 0)
-        rc = extent_list_encode(list, covers || write_whole ? EXTENT_VALUE : EXTENT_OPERAND, &value);
+        rc = extent_list_encode(list, covers || write_whole ? EXTENT_VALUE : EXTENT_OPERAND, &w->value);
     if (rc == 0) {
         fs_key_chunk(&key, w->i->ino, inode_gen_for_chunk(&w->rec, c->index), c->index);
         if (covers || write_whole)
-            txn_put(&w->t, &key, slice_of_buf(&value));
+            txn_put(&w->t, &key, slice_of_buf(&w->value));
         else
-            txn_merge(&w->t, &key, slice_of_buf(&value));
+            txn_merge(&w->t, &key, slice_of_buf(&w->value));
         if (w->sparse)
             w->blocks += blocks;
         rc = w->t.rc;
@@ -166,7 +186,6 @@ static int add_chunk(struct writeback *w, const struct dirty_chunk *c)
     extent_list_fini(&lower);
     extent_list_fini(&whole);
     shale_buf_fini(&stored);
-    shale_buf_fini(&value);
     return rc;
 }
 
@@ -188,6 +207,10 @@ static bool makes_holes(const struct writeback *w, const struct dirty *d, size_t
     return false;
 }
 
+/*
+ * Data, size and times are one batch: after a crash the size never reaches beyond the data. The size goes up to the
+ * end of this batch only, which need not be the end of the file.
+ */
 static int commit_batch(struct writeback *w)
 {
     struct inode_op op = w->times;
@@ -209,7 +232,10 @@ static int commit_batch(struct writeback *w)
     return rc;
 }
 
-/* Chunks from..to-1 in one batch. */
+/*
+ * Chunks from..to-1 in one batch. w->rec becomes the inode's record only after the commit, and is copied from it for
+ * the next batch. Holes are found by looking at where data begins, before anything is written.
+ */
 static int write_batch(struct writeback *w, size_t from, size_t to)
 {
     int rc = 0;
@@ -230,6 +256,7 @@ static int write_batch(struct writeback *w, size_t from, size_t to)
     return inode_rec_copy(&w->rec, &w->i->rec);
 }
 
+/* Ascending, and each small enough to be a fraction of a memtable and of a WAL object. */
 static int write_batches(struct writeback *w)
 {
     const struct dirty *d = &w->i->flushing;
@@ -248,6 +275,7 @@ static int write_batches(struct writeback *w)
     return rc;
 }
 
+/* Only those that write or read has moved: an operand for others would take back what utimens has set meanwhile. */
 static struct inode_op times_ahead(const struct inode *i)
 {
     return (struct inode_op){
@@ -282,6 +310,11 @@ static int begin_locked(struct writeback *w)
     return 0;
 }
 
+/*
+ * After a failure flushing stays and is laid under what was written since at the next attempt (begin_locked); the
+ * times are marked again, and are by then those of the newest write. data_version moves in both cases: some batches
+ * may have gone in.
+ */
 static void end_locked(struct writeback *w, int rc)
 {
     struct inode *i = w->i;
@@ -300,6 +333,10 @@ static void end_locked(struct writeback *w, int rc)
     account(w->fs, before, unwritten_locked(i));
 }
 
+/*
+ * The inode's mutex is held while dirty becomes flushing and at the end, and not while batches are made and committed:
+ * reads and writes go on. The op lock, which the caller has, keeps a second writeback and changes of the record away.
+ */
 int file_data_writeback(struct fs *fs, struct inode *i)
 {
     struct writeback w = { .fs = fs, .i = i };
@@ -316,6 +353,7 @@ int file_data_writeback(struct fs *fs, struct inode *i)
         txn_init(&w.t, fs);
         rc = write_batches(&w);
         txn_fini(&w.t);
+        shale_buf_fini(&w.value);
         mutex_lock(&i->mu);
         end_locked(&w, rc);
         mutex_unlock(&i->mu);
@@ -334,6 +372,7 @@ int file_data_writeback_unlocked(struct fs *fs, struct inode *i)
     return rc;
 }
 
+/* gone, under the mutex and with the data: whoever looks later finds neither a row nor bytes. */
 void file_data_drop(struct fs *fs, struct inode *i)
 {
     mutex_lock(&i->mu);
@@ -390,6 +429,10 @@ static int write_listed(struct fs *fs)
     return rc;
 }
 
+/*
+ * One at a time: a second caller, fsync of the root for instance, must not return while the first has inodes off the
+ * list that are not yet handed over.
+ */
 int file_data_writeback_all(struct fs *fs)
 {
     int rc;

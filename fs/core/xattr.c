@@ -7,6 +7,10 @@
 #include <errno.h>
 #include <sys/xattr.h>
 
+/*
+ * The kernel handles the namespaces (security, trusted, user) and asks us for plain rows. ACLs would have to be
+ * applied, too, and are not.
+ */
 static int check_name(const char *name)
 {
     size_t len = strlen(name);
@@ -87,6 +91,7 @@ static int check_list(struct fs *fs, uint64_t ino, const char *name)
     return rc;
 }
 
+/* XATTR_CREATE and XATTR_REPLACE are decided under the op lock, so that of two creates one fails. */
 static int set_locked(struct fs *fs, struct inode *i, const char *name, struct shale_slice value, int flags)
 {
     struct shale_buf old = SHALE_BUF_INIT;
@@ -140,15 +145,13 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
     return fserr(rc);
 }
 
-int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out)
+static int list_names(struct fs *fs, uint64_t ino, struct shale_buf *out)
 {
     struct shale_iter *it = NULL;
     struct fs_key prefix;
     struct shale_row row;
-    int rc = check_there(fs, ino);
+    int rc;
 
-    if (rc < 0)
-        return fserr(rc);
     fs_key_xattrs(&prefix, ino);
     buf_clear(out);
     rc = shale_db_scan_prefix(fs->db, fs_key_slice(&prefix), NULL, &it);
@@ -158,5 +161,17 @@ int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out)
             rc = buf_put_u8(out, 0);
     }
     shale_iter_close(it);
-    return rc == SHALE_END ? 0 : fserr(rc);
+    return rc == SHALE_END ? 0 : rc;
+}
+
+int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out)
+{
+    int rc = check_there(fs, ino);
+
+    if (rc == 0)
+        rc = list_names(fs, ino, out);
+    /* Another process compacted and collected: the engine has looked for the tree of now. */
+    for (int i = 0; rc == -ESTALE && i < FS_RESCANS_MAX; i++)
+        rc = list_names(fs, ino, out);
+    return fserr(rc);
 }

@@ -40,6 +40,7 @@ static int add_kill(struct fs *fs, uint64_t ino, unsigned *set, struct fs_attr *
     return 0;
 }
 
+/* A file without set-id bits, as almost all are, costs a look at its mode. */
 int ops_kill_suidgid(struct fs *fs, uint64_t ino)
 {
     struct fs_attr a = { 0 }, out = { 0 };
@@ -62,6 +63,7 @@ static int64_t ns_of(struct timespec ts)
     return ns;
 }
 
+/* The kernel says both "set it" and "to now"; the core wants one. */
 static unsigned set_of(int to_set)
 {
     static const struct {
@@ -87,8 +89,9 @@ static unsigned set_of(int to_set)
 }
 
 /*
- * Under FUSE_HANDLE_KILLPRIV_V2 the kernel says with a flag that set-id bits have to go (a truncation without CAP_FSETID, any
- * chown of a file), and asks for nothing at all when that is all it wants: chown(-1, -1), or before a write.
+ * Under FUSE_HANDLE_KILLPRIV_V2 the kernel says with a flag that set-id bits have to go (a truncation without
+ * CAP_FSETID, any chown of a file), and asks for nothing at all when that is all it wants: chown(-1, -1), or before a
+ * write.
  */
 void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
@@ -114,6 +117,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, st
     ops_reply_attr(req, rc, &out);
 }
 
+/* libfuse wants a C string; a target has no NUL in it (fs_symlink got one, too). */
 void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct shale_buf target = SHALE_BUF_INIT;

@@ -57,6 +57,7 @@ bool control_is_name(const char *name)
     return strncmp(name, CONTROL_PREFIX, strlen(CONTROL_PREFIX)) == 0;
 }
 
+/* Abstract: no file is left behind, and no directory has to be writable for both. */
 int control_address(const char *name, struct sockaddr_un *addr)
 {
     size_t len = strlen(name);
@@ -69,6 +70,7 @@ int control_address(const char *name, struct sockaddr_un *addr)
     return (int)(offsetof(struct sockaddr_un, sun_path) + 1 + len);
 }
 
+/* The socket does not block: a client that has asked us listens already, and one that does not is no reason to wait. */
 static int watch(struct control *c, const char *name)
 {
     struct sockaddr_un addr;
@@ -142,6 +144,7 @@ int control_get(struct control *c, const char *name, uid_t uid, struct shale_buf
     return -ENODATA;
 }
 
+/* At the very end, when everything is in the store or never will be. */
 void control_tell(struct control *c, const char *sentence)
 {
     const char *text = sentence ? sentence : "ok";

@@ -5,8 +5,8 @@
 #include "fs/core/fs.h"
 
 /*
- * How the commands talk to a running mount: extended attributes of its root directory that are not listed and belong to no
- * file.
+ * How the commands talk to a running mount: extended attributes of its root directory that are not listed and belong
+ * to no file.
  *   shalefs.pid          the process
  *   shalefs.volume       URL
  *   shalefs.log          where it logs; empty for standard error

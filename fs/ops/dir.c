@@ -32,6 +32,10 @@ struct sync_job {
     fuse_req_t req;
 };
 
+/*
+ * On a thread of its own: the kernel writes its pages by requests to us, and the worker that took the fsync must not
+ * be the one that they wait for.
+ */
 static void run_sync(void *arg)
 {
     struct sync_job *job = arg;
@@ -124,6 +128,7 @@ static int listing_add(struct listing *l, const struct fs_dirent *e)
     return 0;
 }
 
+/* As many entries as fit; the kernel comes again with the cookie of the last one. */
 static int listing_fill(struct listing *l, uint64_t cookie)
 {
     struct fs_dirent e;
@@ -142,6 +147,10 @@ static int listing_fill(struct listing *l, uint64_t cookie)
     return rc > 0 || l->used > 0 ? 0 : rc;
 }
 
+/*
+ * Each entry with attributes counts as a lookup, which the kernel will forget one day, but only if it has got the
+ * reply.
+ */
 static void list_dir(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
 {
     struct listing l = {

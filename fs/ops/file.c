@@ -5,7 +5,10 @@
 
 #include <fcntl.h>
 
-/* The page cache is right whoever filled it, and what was open for reading has no pages to hand over when it is closed. */
+/*
+ * The page cache is right whoever filled it, and what was open for reading has no pages to hand over when it is
+ * closed.
+ */
 static void set_flags(struct fuse_file_info *fi)
 {
     fi->keep_cache = 1;
@@ -29,6 +32,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         ops_handle_release(o, h);
 }
 
+/* When the reply does not arrive, its lookup and its handle are taken back; the file stays, as after any create. */
 void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
     struct ops *o = ops_of(req);
@@ -52,6 +56,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
     }
 }
 
+/* The kernel asks for max_read at most, so a buffer for each request is bounded by the number of threads. */
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     char *data = mem_alloc(size);
@@ -87,6 +92,7 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
     ops_reply_rc(req, fs_file_fsync(ops_handle_of(fi)->file, datasync != 0));
 }
 
+/* Nobody waits for this answer, and close(2) has returned long ago: nothing can be reported here. */
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;

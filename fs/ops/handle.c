@@ -11,6 +11,7 @@ int ops_init(struct ops *o, struct fs *fs, struct control *control)
     return pool_new("syncer", 1, &o->syncer);
 }
 
+/* A file or a directory, or neither when opening it failed. */
 static void handle_close(struct ops_handle *h)
 {
     if (h->file)
@@ -20,6 +21,10 @@ static void handle_close(struct ops_handle *h)
     mem_free(h);
 }
 
+/*
+ * Handles that the kernel did not close: of a lazy unmount, or after a signal. The core wants them back before it is
+ * closed.
+ */
 void ops_fini(struct ops *o)
 {
     pool_free(o->syncer);
@@ -38,6 +43,10 @@ struct ops_handle *ops_handle_new(void)
     return h;
 }
 
+/*
+ * Before the reply goes out, since the kernel may use the handle at once. A reply that fails means that it never heard
+ * of it.
+ */
 void ops_handle_publish(struct ops *o, struct ops_handle *h, uint64_t ino, struct fuse_file_info *fi)
 {
     h->ino = ino;
@@ -81,8 +90,8 @@ static int writers(struct ops *o, uint64_t **out, size_t *n)
 }
 
 /*
- * A mapping holds its file open, so every inode with dirty pages is among the handles. To invalidate pages the kernel first
- * writes the dirty ones and waits for those under way.
+ * A mapping holds its file open, so every inode with dirty pages is among the handles. To invalidate pages the kernel
+ * first writes the dirty ones and waits for those under way.
  */
 void ops_flush_kernel(struct ops *o)
 {

@@ -18,6 +18,11 @@ static _Thread_local struct {
     bool write_kills;
 } current;
 
+/*
+ * libfuse 3.14 knows nothing of FUSE_HANDLE_KILLPRIV_V2: neither that the kernel offers it, nor the flag on a write
+ * that says that set-id bits have to go. Both are seen here, in the bytes of the request. An INIT of an older kernel
+ * is shorter.
+ */
 static void look_at(const char *request, size_t len)
 {
     struct fuse_in_header h;
@@ -43,6 +48,7 @@ static void look_at(const char *request, size_t len)
     }
 }
 
+/* As libfuse does by itself, with a look at what came. */
 static ssize_t read_request(int fd, void *buf, size_t len, void *userdata)
 {
     ssize_t n = read(fd, buf, len);
@@ -69,6 +75,7 @@ static void amend_init(const struct iovec *iov, int count)
     current.init_offers = false;
 }
 
+/* As libfuse does by itself; once, for INIT, with our flag. */
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
     (void)userdata;

@@ -7,9 +7,10 @@
 struct fuse_session;
 
 /*
- * FUSE_HANDLE_KILLPRIV_V2 (Linux 5.11, include/uapi/linux/fuse.h) for a libfuse that does not know it: the kernel then stops
- * asking for "security.capability" before every single write, and says with a flag of the write when set-id bits have to
- * go. The flag is added to libfuse's answer to INIT, and read from the requests, by standing between libfuse and the device.
+ * FUSE_HANDLE_KILLPRIV_V2 (Linux 5.11, include/uapi/linux/fuse.h) for a libfuse that does not know it: the kernel then
+ * stops asking for "security.capability" before every single write, and says with a flag of the write when set-id bits
+ * have to go. The flag is added to libfuse's answer to INIT, and read from the requests, by standing between libfuse
+ * and the device.
  */
 
 /* For a session that is mounted. 0 or -errno. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/ops/ops.h"
 
-/* That a name is absent is cached too: an entry without an inode. */
+/*
+ * That a name is absent is cached too: an entry without an inode. The kernel learns of every new one, as it makes it.
+ */
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct fs_attr a = { 0 };

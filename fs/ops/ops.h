@@ -13,9 +13,9 @@
 #include <fuse_lowlevel.h>
 
 /*
- * What the operations share: fuse_req_userdata() of every request. An operation unpacks its arguments, calls the core and
- * replies; nothing of the file system is decided here. The kernel caches names, absent names and attributes without expiry,
- * because every change of an exclusive mount goes through it.
+ * What the operations share: fuse_req_userdata() of every request. An operation unpacks its arguments, calls the core
+ * and replies; nothing of the file system is decided here. The kernel caches names, absent names and attributes
+ * without expiry, because every change of an exclusive mount goes through it.
  */
 struct ops {
     struct fs *fs;
@@ -65,8 +65,8 @@ int ops_init(struct ops *o, struct fs *fs, struct control *control);
 void ops_fini(struct ops *o);
 
 /*
- * Make the kernel write the pages that programs changed through mappings, and wait until it has. syncfs would not do: it
- * does not wait for FUSE. Not on a worker: workers serve those writes.
+ * Make the kernel write the pages that programs changed through mappings, and wait until it has. syncfs would not do:
+ * it does not wait for FUSE. Not on a worker: workers serve those writes.
  */
 void ops_flush_kernel(struct ops *o);
 
@@ -88,8 +88,8 @@ static inline void ops_reply_rc(fuse_req_t req, int rc)
 }
 
 /*
- * The answer of what looks up or makes a name: the entry with its one lookup, or the error. When the caller has gone and the
- * kernel takes no answer, the lookup is given back.
+ * The answer of what looks up or makes a name: the entry with its one lookup, or the error. When the caller has gone
+ * and the kernel takes no answer, the lookup is given back.
  */
 void ops_reply_entry(fuse_req_t req, int rc, const struct fs_attr *a);
 void ops_reply_attr(fuse_req_t req, int rc, const struct fs_attr *a);

@@ -12,9 +12,9 @@ static void want(struct fuse_conn_info *conn, unsigned cap, bool on)
 }
 
 /*
- * Data pages and attributes change by nobody else, so nothing is revalidated. Splicing is left off: our bytes lie in memory
- * on both ways, where a pipe only adds calls, and killpriv.c must see the requests. Opening with O_TRUNC comes as a
- * truncation first, which the core has anyway.
+ * Data pages and attributes change by nobody else, so nothing is revalidated. Splicing is left off: our bytes lie in
+ * memory on both ways, where a pipe only adds calls, and killpriv.c must see the requests. Opening with O_TRUNC comes
+ * as a truncation first, which the core has anyway.
  */
 static void ops_on_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -38,8 +38,8 @@ static void ops_on_init(void *userdata, struct fuse_conn_info *conn)
 }
 
 /*
- * Missing on purpose, answered ENOSYS by libfuse, which the kernel remembers: flush (close still hands over the pages of
- * mappings, and has nothing else to report: what cannot be kept fails in write, or in fsync), access
+ * Missing on purpose, answered ENOSYS by libfuse, which the kernel remembers: flush (close still hands over the pages
+ * of mappings, and has nothing else to report: what cannot be kept fails in write, or in fsync), access
  * (default_permissions), lseek (no holes to find), fallocate and O_TMPFILE (EOPNOTSUPP), copy_file_range (copied by
  * reads and writes), locks (the kernel's own), ioctl.
  */

@@ -48,6 +48,10 @@ void ops_entry(const struct fs_attr *a, struct fuse_entry_param *e)
     ops_stat(a, &e->attr);
 }
 
+/*
+ * The kernel counts a lookup for each entry that it gets. One whose reply was lost, since the request was interrupted
+ * for instance, is taken back at once, or the inode would stay in memory until the end.
+ */
 void ops_reply_entry(fuse_req_t req, int rc, const struct fs_attr *a)
 {
     struct fs *fs = ops_of(req)->fs; /* req is gone after the reply */

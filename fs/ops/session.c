@@ -66,6 +66,10 @@ static int add_source(struct fuse_args *args, const char *url)
     return rc;
 }
 
+/*
+ * default_permissions: the kernel checks modes and owners, so the core need not. nosuid and nodev are added by libfuse
+ * where they are not taken back by kernel_options.
+ */
 static int make_args(const struct session_options *opt, struct fuse_args *args)
 {
     char limits[64];
@@ -88,6 +92,10 @@ static int make_args(const struct session_options *opt, struct fuse_args *args)
     return rc;
 }
 
+/*
+ * The directory becomes a mount here, but nobody is served before the loop runs. libfuse tells why it failed only in
+ * its log.
+ */
 static int attach(struct session_state *s)
 {
     struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
@@ -115,7 +123,10 @@ out:
     return rc;
 }
 
-/* libfuse's workers look whether to end after each request: the statvfs is one, and fails when they have ended already. */
+/*
+ * libfuse's workers look whether to end after each request: the statvfs is one, and fails when they have ended
+ * already.
+ */
 static void end_session(struct session_state *s)
 {
     struct statvfs st;
@@ -157,11 +168,16 @@ static void signal_main(void *arg)
     }
 }
 
+/* Does nothing: it is there so that the signal interrupts a wait. */
 static void on_wake(int sig)
 {
     (void)sig;
 }
 
+/*
+ * Blocked in this thread, and so in all that it starts: only signal_main takes them. It runs as a thread, since what
+ * has to be done then, flushing the kernel's pages for one, is served by other threads.
+ */
 static void catch_signals(void)
 {
     struct sigaction wake = { .sa_handler = on_wake }, ignore = { .sa_handler = SIG_IGN };
@@ -177,6 +193,7 @@ static void catch_signals(void)
     pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
+/* A descriptor of its own for each worker (clone_fd) spares them the lock of a common one. */
 static int serve(struct session_state *s)
 {
     struct fuse_loop_config *cfg = fuse_loop_cfg_create();
@@ -193,6 +210,11 @@ static int serve(struct session_state *s)
     return rc < 0 ? rc : 0;
 }
 
+/*
+ *   attach -> signals blocked, their thread -> loop ... unmounted, or a signal -> thread ended -> unmounted -> handles
+ * The order at the end matters: the syncer may wait for the kernel, which waits for answers that nobody gives any
+ * more, until the unmount fails them.
+ */
 int session_run(struct fs *fs, struct control *control, const struct session_options *opt)
 {
     struct session_state s = { .opt = opt, .main_thread = pthread_self() };

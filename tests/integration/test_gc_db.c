@@ -8,6 +8,7 @@
 
 #include <sched.h>
 #include <shale/admin.h>
+#include <shale/compact.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -283,6 +284,75 @@ static void an_iterator_keeps_what_it_reads(void **state)
     check_ok(shale_db_gc(f->db, &opt, &res));
     assert_true(res.removed[SHALE_GC_COMPACTED] > 0); /* what only the iterator held */
     check_scan(f->db, NULL, "a=3 b=3");
+}
+
+static void count_over(void *arg, const struct shale_compaction *c, int rc)
+{
+    _Atomic unsigned *n_over = arg;
+
+    (void)rc;
+    if (c && c->status == SHALE_COMPACTION_COMPLETED)
+        atomic_fetch_add(n_over, 1);
+}
+
+static int delete_one(void *arg, const struct shale_checkpoint *c)
+{
+    struct db_fixture *f = arg;
+
+    return shale_checkpoint_delete(f->store, FIXTURE_ROOT, NULL, c->id);
+}
+
+/*
+ * Everything, by a compactor that this handle knows nothing of; and then what it has replaced goes, although it has kept
+ * that with a checkpoint, which others need not do.
+ */
+static void compact_and_collect_elsewhere(struct db_fixture *f)
+{
+    const struct shale_compaction_spec full = { .kind = SHALE_COMPACT_FULL };
+    _Atomic unsigned n_over = 0;
+    const struct shale_compactor_config cfg = { .only_submitted = true, .report = count_over, .arg = &n_over };
+    struct shale_compactor *c = NULL;
+    struct shale_gc_result res = { 0 };
+    struct shale_ulid id;
+
+    check_ok(shale_compactor_open(f->store, FIXTURE_ROOT, &f->opt, &cfg, &c));
+    check_ok(shale_compaction_submit(f->store, FIXTURE_ROOT, &full, &id));
+    shale_compactor_wake(c);
+    while (n_over == 0)
+        sched_yield();
+    shale_compactor_close(c);
+    check_ok(shale_checkpoint_list(f->store, FIXTURE_ROOT, NULL, NULL, delete_one, f));
+    check_ok(collect(f, 1000, &res));
+    assert_true(res.removed[SHALE_GC_COMPACTED] > 0);
+}
+
+/* Their collector does not know what this handle reads, and this handle has not looked at the manifest since. */
+static void a_read_looks_again_when_its_objects_are_gone(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_iter *it = NULL;
+    struct shale_row row;
+
+    f->now_ms = clock_wall_ms() - 100000; /* what asks for compactions takes the system's clock */
+    f->opt.block_cache_bytes = 0;
+    fixture_open(f);
+    for (int i = 0; i < 3; i++) {
+        flush_row(f, (const char *[]){ "a", "b", "c" }[i], "1");
+        f->now_ms += 10;
+    }
+    compact_and_collect_elsewhere(f);
+    check_value(f->db, NULL, "a", "1");
+    check_value(f->db, NULL, "none", NULL);
+    flush_row(f, "a", "2");
+    f->now_ms += 10;
+    flush_row(f, "d", "2");
+    compact_and_collect_elsewhere(f);
+    /* A scan cannot; the next one does. */
+    check_ok(shale_db_scan(f->db, &(struct shale_key_range){ 0 }, NULL, &it));
+    check_err(-ESTALE, shale_iter_next(it, &row));
+    check_err(-ESTALE, shale_iter_next(it, &row));
+    shale_iter_close(it);
+    check_scan(f->db, NULL, "a=2 b=1 c=1 d=2");
 }
 
 /* 28.1, "GC race": an L0 is uploaded, the manifest that is to name it is not yet written. */
@@ -574,6 +644,7 @@ int main(void)
         TEST(checkpoints_with_a_fault_at_every_call),
         TEST(a_lost_reply_makes_no_second_checkpoint),
         TEST(an_iterator_keeps_what_it_reads),
+        TEST(a_read_looks_again_when_its_objects_are_gone),
         TEST(an_l0_on_its_way_stays),
         TEST(a_writer_that_slept_is_fenced),
         TEST(fences_outlive_a_collection),

@@ -63,6 +63,12 @@ void model_fini(struct fs_model *m)
     free_list(m->dead);
 }
 
+void model_forget_dead(struct fs_model *m)
+{
+    free_list(m->dead);
+    m->dead = NULL;
+}
+
 /* Nodes without a name and a handle go. */
 static void drop_if_unused(struct fs_model *m, struct model_node *n)
 {

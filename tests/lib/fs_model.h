@@ -60,6 +60,8 @@ struct fs_model {
 
 void model_init(struct fs_model *m);
 void model_fini(struct fs_model *m);
+/* Free the nodes that keep_dead has kept. */
+void model_forget_dead(struct fs_model *m);
 
 struct model_node *model_find(const struct model_node *dir, const char *name);
 int model_create(struct fs_model *m, struct model_node *dir, const char *name, mode_t mode, const char *target,

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "lib/fs_model.h"
+#include "mount/tree_state.h"
 
 #include "base/rng.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,19 +72,6 @@ struct state {
     bool synced;               /* it was a sync */
     bool dead;                 /* the daemon serves no more */
 };
-
-static void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
-
-static void die(const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vprintf(fmt, ap);
-    va_end(ap);
-    printf("\n");
-    exit(1);
-}
 
 static void state_init(struct state *s, const char *dir, uint64_t seed)
 {
@@ -161,7 +146,7 @@ static void path_of(const struct state *s, const struct model_node *node, const 
 {
     snprintf(out, PATH_MAX, "%s", s->dir);
     if (!find_path(s->m.root, node, out, PATH_MAX))
-        die("operation %" PRIu64 ": a node has no path", s->m.op);
+        tree_die("operation %" PRIu64 ": a node has no path", s->m.op);
     if (name)
         snprintf(out + strlen(out), PATH_MAX - strlen(out), "/%s", name);
 }
@@ -174,8 +159,8 @@ static void answer(struct state *s, int want, int64_t got)
     if (error == ENOTCONN || error == ECONNABORTED || error == EIO)
         s->dead = true;
     else if (error != -want)
-        die("operation %" PRIu64 ", %s %s %s: '%s', the model says '%s'", s->m.op, kind_names[s->kind], s->path,
-            s->path2, strerror(error), strerror(-want));
+        tree_die("operation %" PRIu64 ", %s %s %s: '%s', the model says '%s'", s->m.op, kind_names[s->kind], s->path,
+                 s->path2, strerror(error), strerror(-want));
 }
 
 static void make(struct state *s, enum kind k)
@@ -273,15 +258,6 @@ static void truncate_it(struct state *s)
     answer(s, 0, truncate(path, size));
 }
 
-static void fill(uint8_t *p, uint64_t op, uint64_t offset, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        uint64_t at = offset + i, word = (op << 24 | at >> 3) * 0x9e3779b97f4a7c15u;
-
-        p[i] = (uint8_t)(word >> (8 * (at & 7)));
-    }
-}
-
 /* fd: -1 when it is to be opened by name. */
 static void write_it(struct state *s, struct model_node *n, int fd)
 {
@@ -299,7 +275,7 @@ static void write_it(struct state *s, struct model_node *n, int fd)
     /* The kernel makes two requests of what begins within a page and leaves it, and half of that may survive. */
     if (offset % PAGE && len > PAGE - offset % PAGE)
         len = PAGE - offset % PAGE;
-    fill(s->data, s->m.op, offset, len);
+    tree_fill(s->data, s->m.op, offset, len);
     model_write(&s->m, n, offset, s->data, len);
     if (!s->dir)
         return;
@@ -425,7 +401,7 @@ static void tell(int fd, uint64_t op, bool returned)
     struct note note = { op, returned };
 
     if (write(fd, &note, sizeof(note)) != sizeof(note))
-        die("cannot write the log: %s", strerror(errno));
+        tree_die("cannot write the log: %s", strerror(errno));
 }
 
 static int run(const char *dir, uint64_t seed, const char *log, pid_t pid)
@@ -434,7 +410,7 @@ static int run(const char *dir, uint64_t seed, const char *log, pid_t pid)
     int fd = open(log, O_CREAT | O_TRUNC | O_WRONLY | O_APPEND, 0644), status;
 
     if (fd < 0)
-        die("%s: %s", log, strerror(errno));
+        tree_die("%s: %s", log, strerror(errno));
     umask(0);
     state_init(&s, dir, seed);
     kill_later(seed, pid);
@@ -449,77 +425,6 @@ static int run(const char *dir, uint64_t seed, const char *log, pid_t pid)
 
 /* ---- what is there, and what may be there ---- */
 
-struct text {
-    char *data;
-    size_t len, cap;
-};
-
-static void text_add(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-
-static void text_add(struct text *t, const char *fmt, ...)
-{
-    va_list ap;
-
-    if (t->len + 2 * PATH_MAX > t->cap) {
-        t->cap = t->cap * 2 + 4 * PATH_MAX;
-        t->data = realloc(t->data, t->cap);
-        if (!t->data)
-            abort();
-    }
-    va_start(ap, fmt);
-    t->len += (size_t)vsnprintf(t->data + t->len, t->cap - t->len, fmt, ap);
-    va_end(ap);
-}
-
-static void model_text(struct text *t, const struct model_node *n, const char *path)
-{
-    char child[PATH_MAX];
-
-    text_add(t, "%s mode %o links %u%s%s\n", path, n->mode, n->nlink, n->target[0] ? " -> " : "", n->target);
-    for (size_t i = 0; i < n->n; i++) {
-        snprintf(child, sizeof(child), "%s/%s", path, n->entries[i].name);
-        model_text(t, n->entries[i].node, child);
-    }
-}
-
-static void dir_text(struct text *t, const char *root, const char *path)
-{
-    char full[PATH_MAX], child[PATH_MAX], target[PATH_MAX] = "";
-    struct dirent **names;
-    struct stat st;
-    int n;
-
-    snprintf(full, sizeof(full), "%s%s", root, path);
-    if (lstat(full, &st) < 0)
-        die("%s: %s", full, strerror(errno));
-    if (S_ISLNK(st.st_mode) && readlink(full, target, sizeof(target) - 1) < 0)
-        die("%s: %s", full, strerror(errno));
-    text_add(t, "%s mode %o links %u%s%s\n", path, st.st_mode, (unsigned)st.st_nlink, target[0] ? " -> " : "", target);
-    if (!S_ISDIR(st.st_mode))
-        return;
-    n = scandir(full, &names, NULL, alphasort);
-    for (int i = 0; i < n; i++) {
-        snprintf(child, sizeof(child), "%s/%s", path, names[i]->d_name);
-        if (strcmp(names[i]->d_name, ".") != 0 && strcmp(names[i]->d_name, "..") != 0)
-            dir_text(t, root, child);
-        free(names[i]);
-    }
-    free(names);
-}
-
-static void load_file(const char *path, uint64_t *size, uint64_t *hash)
-{
-    static uint8_t data[FILE_MAX + 1];
-    int fd = open(path, O_RDONLY);
-    ssize_t n = fd < 0 ? -1 : read(fd, data, sizeof(data));
-
-    if (n < 0)
-        die("%s: %s", path, strerror(errno));
-    close(fd);
-    *size = (uint64_t)n;
-    *hash = model_hash(data, (size_t)n);
-}
-
 static const struct model_node *node_of(const struct fs_model *m, uint64_t ino)
 {
     const struct model_node *lists[] = { m->all, m->dead };
@@ -531,64 +436,26 @@ static const struct model_node *node_of(const struct fs_model *m, uint64_t ino)
     return NULL;
 }
 
-/* Whether a file has what it had after an operation from carried on. all has the versions up to the last operation. */
-static bool file_matches(const struct model_node *all, uint64_t p, uint64_t carried, uint64_t size, uint64_t hash)
+/* Whether there is what a crash may leave when the names are those after the last operation of at. */
+static bool is_possible(const struct state *at, const struct state *end, const struct tree_state *there, char *why)
 {
-    size_t k = 0;
+    struct tree_state want = TREE_STATE_INIT;
+    const struct tree_file *bad = NULL;
+    bool same;
 
-    if (!all)
-        return false;
-    while (k < all->n_versions && all->versions[k].op <= carried)
-        k++;
-    if (k == 0 && size == 0)
-        return true;
-    for (k -= k > 0; k < all->n_versions; k++) {
-        const struct model_version *v = &all->versions[k];
-
-        if (v->cut && v->op > p)
-            return false;
-        if (v->size == size && v->hash == hash)
-            return true;
-    }
-    return false;
-}
-
-/* The files below a directory of the model, whose names are those of path. */
-static bool files_match(const struct fs_model *end, const struct model_node *dir, uint64_t p, const char *path,
-                        char *why)
-{
-    char child[PATH_MAX];
-    uint64_t size, hash;
-
-    for (size_t i = 0; i < dir->n; i++) {
-        const struct model_node *n = dir->entries[i].node;
-
-        snprintf(child, sizeof(child), "%s/%s", path, dir->entries[i].name);
-        if (S_ISDIR(n->mode) && !files_match(end, n, p, child, why))
-            return false;
-        if (!S_ISREG(n->mode))
-            continue;
-        load_file(child, &size, &hash);
-        if (file_matches(node_of(end, n->ino), p, n->carried, size, hash))
-            continue;
+    tree_of_model(&want, &at->m);
+    same = tree_names_equal(&want, there);
+    for (size_t i = 0; same && i < want.n_files; i++)
+        want.files[i].node = node_of(&end->m, want.files[i].node->ino); /* which has the later versions, too */
+    if (same)
+        bad = tree_first_mismatch(&want, at->m.op, there);
+    if (bad)
         snprintf(why, PATH_MAX * 2,
                  "the names are those after operation %" PRIu64 ", but %s (%" PRIu64 " bytes) is not as it was after "
                  "any operation from %" PRIu64 " on",
-                 p, child, size, n->carried);
-        return false;
-    }
-    return true;
-}
-
-static bool names_match(const struct state *at, const struct text *there)
-{
-    struct text want = { 0 };
-    bool same;
-
-    model_text(&want, at->m.root, "");
-    same = want.len == there->len && memcmp(want.data, there->data, want.len) == 0;
-    free(want.data);
-    return same;
+                 at->m.op, tree_path(there, bad), bad->size, want.files[bad - there->files].carried);
+    tree_state_fini(&want);
+    return same && !bad;
 }
 
 static void read_log(const char *log, uint64_t *begun, uint64_t *returned)
@@ -597,7 +464,7 @@ static void read_log(const char *log, uint64_t *begun, uint64_t *returned)
     struct note note;
 
     if (!f)
-        die("%s: %s", log, strerror(errno));
+        tree_die("%s: %s", log, strerror(errno));
     while (fread(&note, sizeof(note), 1, f) == 1)
         *(note.returned ? returned : begun) = note.op;
     fclose(f);
@@ -606,7 +473,7 @@ static void read_log(const char *log, uint64_t *begun, uint64_t *returned)
 static int check(const char *dir, uint64_t seed, const char *log)
 {
     static struct state end, at;
-    struct text there = { 0 };
+    struct tree_state there = TREE_STATE_INIT;
     uint64_t begun = 0, returned = 0, synced = 0;
     char why[PATH_MAX * 2] = "the names are those of no moment";
 
@@ -617,19 +484,19 @@ static int check(const char *dir, uint64_t seed, const char *log)
         if (end.synced && end.m.op <= returned)
             synced = end.m.op;
     }
-    dir_text(&there, dir, "");
+    tree_of_dir(&there, dir, true, FILE_MAX);
     state_init(&at, NULL, seed);
     while (at.m.op < synced)
         step(&at);
-    while (!names_match(&at, &there) || !files_match(&end.m, at.m.root, at.m.op, dir, why)) {
+    while (!is_possible(&at, &end, &there, why)) {
         if (at.m.op >= begun)
-            die("%" PRIu64 " operations returned, %" PRIu64 " began, %" PRIu64 " synced: %s\n%s", returned, begun,
-                synced, why, there.data);
+            tree_die("%" PRIu64 " operations returned, %" PRIu64 " began, %" PRIu64 " synced: %s\n%s", returned, begun,
+                     synced, why, there.text);
         step(&at);
     }
     printf("%" PRIu64 " operations, synced up to %" PRIu64 ", the names are those after %" PRIu64 "\n", returned,
            synced, at.m.op);
-    free(there.data);
+    tree_state_fini(&there);
     model_fini(&at.m);
     model_fini(&end.m);
     return 0;
@@ -641,5 +508,5 @@ int main(int argc, char **argv)
         return run(argv[2], strtoull(argv[3], NULL, 10), argv[4], (pid_t)strtol(argv[5], NULL, 10));
     if (argc == 5 && strcmp(argv[1], "check") == 0)
         return check(argv[2], strtoull(argv[3], NULL, 10), argv[4]);
-    die("usage: crash_ops run DIR SEED LOG PID | crash_ops check DIR SEED LOG");
+    tree_die("usage: crash_ops run DIR SEED LOG PID | crash_ops check DIR SEED LOG");
 }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by the tests of real mounts (bash). Gives each a directory of its own, and takes away every mount that it leaves.
+# KEEP=1 leaves the directory.
 set -eEu
 BUILDDIR=${BUILDDIR:-$(pwd)}
 SHALEFS=${SHALEFS:-$BUILDDIR/shalefs}
@@ -41,7 +42,7 @@ cleanup() {
 	for m in $(mounts_below_work); do
 		timeout 60 "$SHALEFS" umount --force "$m" >/dev/null 2>&1 || umount -l "$m" 2>/dev/null || fusermount3 -uz "$m" || true
 	done
-	rm -rf "$work"
+	[ -n "${KEEP:-}" ] || rm -rf "$work"
 	exit $status
 }
 trap cleanup EXIT

@@ -84,3 +84,66 @@ check_it
 mount_it
 is "stays" "$(sha256sum <"$mnt/stays")" "$(cat "$work/sum")"
 umount_it
+
+# one that was asked for before, and that the same sources belong to, comes first
+mount_it l0_sst_size_bytes=1M,compactor.min_sources=1000,compactor.max_sources=1000
+head -c 6000000 /dev/urandom >"$mnt/more"
+"$SHALEFS" sync "$mnt"
+until_figure l0_ssts -ge 4
+umount_it
+fails 0 'asked for' "$SHALEFS" compact --submit "$vol"
+fails 0 'compacted' "$SHALEFS" compact "$vol"
+check_it
+
+# Checkpoints live: what they do not hold comes back all the same, and what they hold when they are gone.
+# stored: MiB in SSTs
+stored() {
+	"$SHALEFS" status --json "$vol" | python3 -c 'import json, sys
+print(json.load(sys.stdin)["objects"]["compacted"]["bytes"] >> 20)'
+}
+
+# until_stored OP MIB: a minute at most
+until_stored() {
+	local deadline=$((SECONDS + 60))
+	until [ "$(stored)" "$1" "$2" ]; do
+		[ $SECONDS -lt $deadline ] || fail "$(stored) MiB are stored, waited for $1 $2"
+	done
+}
+
+checkpoint() {
+	"$BUILDDIR/shale" checkpoint "$1" "file://$vol" ${2:+$2} | cut -d ' ' -f 1
+}
+
+rm -rf "$vol"
+format
+busy=l0_sst_size_bytes=1M,gc.interval_ms=100,gc.min_age_ms=200,compactor.poll_interval_ms=100
+mount_it "$busy"
+head -c 8000000 /dev/urandom >"$mnt/held"
+head -c 8000000 /dev/urandom >"$mnt/stays"
+sha256sum <"$mnt/held" >"$work/held"
+"$SHALEFS" sync "$mnt"
+until_figure unflushed_bytes -lt 2000000
+first=$(checkpoint create)
+head -c 24000000 /dev/urandom >"$mnt/not-held"
+"$SHALEFS" sync "$mnt"
+until_figure unflushed_bytes -lt 2000000
+rm "$mnt/not-held" "$mnt/held"
+dropped=$(figure dropped_bytes)
+until_figure dead_bytes -eq 0
+[ "$(figure dropped_bytes)" -ge $((dropped + 31000000)) ] || fail "dropped $(figure dropped_bytes), before $dropped"
+# the first two files and what compaction made of the second; not-held is gone
+until_stored -le 26
+[ "$(stored)" -ge 22 ] || fail "only $(stored) MiB are stored: what the checkpoint holds is not all there"
+mkdir "$work/past"
+"$SHALEFS" mount -o "checkpoint=$first,log=$log" "$vol" "$work/past" >/dev/null
+is "held" "$(sha256sum <"$work/past/held")" "$(cat "$work/held")"
+[ ! -e "$work/past/not-held" ] || fail "the checkpoint shows what came after it"
+fails 1 'Read-only' touch "$work/past/x"
+"$SHALEFS" umount "$work/past"
+checkpoint delete "$first"
+head -c 4000000 /dev/urandom >"$mnt/more" # SSTs go when younger L0s have come and were compacted
+"$SHALEFS" sync "$mnt"
+until_stored -le 15
+fails 1 "has no checkpoint" "$SHALEFS" mount -o "checkpoint=$first,log=$log" "$vol" "$work/past"
+umount_it
+check_it

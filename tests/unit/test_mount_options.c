@@ -35,6 +35,44 @@ static void options_that_fit_are_taken(void **state)
     mount_options_fini(&o);
 }
 
+static void settings_of_the_engine_are_taken(void **state)
+{
+    struct mount_options o;
+
+    (void)state;
+    mount_options_init(&o);
+    assert_int_equal(o.fs.tuning.l0_sst_size_bytes, 64 << 20);
+    assert_int_equal(o.fs.tuning.gc_min_age_ms, 300000);
+    assert_int_equal(mount_options_parse(&o, "l0_sst_size_bytes=64K,l0_max_ssts=1000,max_unflushed_bytes=1M"), 0);
+    assert_int_equal(mount_options_parse(&o, "freeze_wal_count=1,gc.interval_ms=20,gc.min_age_ms=0"), 0);
+    assert_int_equal(mount_options_parse(&o, "compactor.poll_interval_ms=10,compactor.max_sst_size=4G"), 0);
+    assert_int_equal(mount_options_parse(&o, "compactor.min_sources=2,compactor.max_sources=3"), 0);
+    assert_int_equal(o.fs.tuning.l0_sst_size_bytes, 64 << 10);
+    assert_int_equal(o.fs.tuning.l0_max_ssts, 1000);
+    assert_int_equal(o.fs.tuning.max_unflushed_bytes, 1 << 20);
+    assert_int_equal(o.fs.tuning.freeze_wal_count, 1);
+    assert_int_equal(o.fs.tuning.compactor_poll_interval_ms, 10);
+    assert_int_equal(o.fs.tuning.compactor_max_sst_size, 4ull << 30);
+    assert_int_equal(o.fs.tuning.compactor_min_sources, 2);
+    assert_int_equal(o.fs.tuning.compactor_max_sources, 3);
+    assert_int_equal(o.fs.tuning.gc_interval_ms, 20);
+    assert_int_equal(o.fs.tuning.gc_min_age_ms, 0);
+    mount_options_fini(&o);
+}
+
+static void a_checkpoint_is_mounted_for_reading(void **state)
+{
+    struct mount_options o;
+
+    (void)state;
+    mount_options_init(&o);
+    assert_int_equal(mount_options_parse(&o, "checkpoint=01234567-89ab-4cde-8001-020304050607"), 0);
+    assert_true(o.fs.read_only && o.fs.has_checkpoint);
+    assert_int_equal(o.fs.checkpoint.hi, 0x0123456789ab4cde);
+    assert_int_equal(o.fs.checkpoint.lo, 0x8001020304050607);
+    mount_options_fini(&o);
+}
+
 static void words_of_fstab_are_passed_over(void **state)
 {
     struct mount_options o;
@@ -66,6 +104,14 @@ static void what_is_wrong_is_refused_by_name(void **state)
         { "threads=257", "threads=257 is wrong" },
         { "takeover=yes", "takeover takes no value" },
         { "log=", "log= is wrong" },
+        { "checkpoint=1", "checkpoint=1 is wrong" },
+        { "l0_sst_size_bytes=65535", "l0_sst_size_bytes=65535 is wrong: bytes from 65536 to 4294967296" },
+        { "l0_sst_size_bytes=5G", "l0_sst_size_bytes=5G is wrong" },
+        { "l0_max_ssts=0", "l0_max_ssts=0 is wrong: a number from 1 to 1000" },
+        { "l0_max_ssts=1K", "l0_max_ssts=1K is wrong" },
+        { "compactor.min_sources=1", "compactor.min_sources=1 is wrong" },
+        { "gc.interval_ms=0", "gc.interval_ms=0 is wrong" },
+        { "gc.min_age_ms", "gc.min_age_ms needs a value" },
     };
 
     (void)state;
@@ -134,7 +180,8 @@ static void a_path_becomes_a_url(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_that_fit_are_taken),  cmocka_unit_test(words_of_fstab_are_passed_over),
+        cmocka_unit_test(options_that_fit_are_taken), cmocka_unit_test(settings_of_the_engine_are_taken),
+        cmocka_unit_test(a_checkpoint_is_mounted_for_reading), cmocka_unit_test(words_of_fstab_are_passed_over),
         cmocka_unit_test(what_is_wrong_is_refused_by_name), cmocka_unit_test(sizes_have_units),
         cmocka_unit_test(a_path_becomes_a_url),
     };
