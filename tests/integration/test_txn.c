@@ -160,8 +160,9 @@ static const struct step_case {
     { "beside the range", SHALE_TXN_SERIALIZABLE, "scan:k1-k3 db:k3=x put:z=y ok" },
     { "an open range", SHALE_TXN_SERIALIZABLE, "scan:k2- db:zzz=x put:a=y conflict" },
     { "before an open range", SHALE_TXN_SERIALIZABLE, "scan:k2- db:a=x put:b=y ok" },
-    { "R287: unmarked", SHALE_TXN_SERIALIZABLE, "put:k1=a unmark:k1 db:k1=x ok dbget:k1=a" },
-    { "R287: only the selected key", SHALE_TXN_SERIALIZABLE, "put:k1=a put:k2=b unmark:k1 db:k2=x conflict" },
+    { "R287, test_unmark_write_ignores_write_write_conflicts", SHALE_TXN_SERIALIZABLE, "put:k1=a unmark:k1 db:k1=x ok dbget:k1=a" },
+    { "R287, test_unmark_write_only_excludes_selected_keys", SHALE_TXN_SERIALIZABLE,
+      "put:k1=a put:k2=b unmark:k1 db:k2=x conflict" },
     { "written again it counts again", SHALE_TXN_SERIALIZABLE, "put:k1=a unmark:k1 put:k1=b db:k1=x conflict" },
     { "unmarking a write does not unmark a read", SHALE_TXN_SERIALIZABLE,
       "get:k1=v1 put:k1=a unmark:k1 db:k1=x conflict" },
@@ -340,6 +341,51 @@ static void test_first_wins(void **state)
     assert_int_equal(w.seq, 1); /* as it was */
     assert_int_equal(f->db->conflicts.n_keys, 0);
     check_value(f->db, NULL, "k", "b");
+}
+
+/* R287, test_unmark_write_avoids_read_write_conflicts_for_others: an unmarked write conflicts with nobody's reads. */
+static void test_unmarked_for_others(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_txn *reader, *writer;
+
+    for (int unmark = 0; unmark < 2; unmark++) {
+        fixture_open(f);
+        check_ok(put_text(f->db, "k1", "v1", false));
+        reader = begin(f, SHALE_TXN_SERIALIZABLE);
+        check_txn_value(reader, "k1", "v1");
+        writer = begin(f, SHALE_TXN_SNAPSHOT);
+        check_ok(txn_put(writer, "k1", "v2"));
+        if (unmark)
+            check_ok(shale_txn_unmark_write(writer, slice_str("k1")));
+        check_ok(shale_txn_commit(writer, false, NULL));
+        check_ok(txn_put(reader, "k2", "v2"));
+        check_err(unmark ? 0 : SHALE_ECONFLICT, shale_txn_commit(reader, false, NULL));
+        fixture_crash(f);
+    }
+}
+
+/* test_txn_commit_returns_write_handle, test_txn_commit_with_options_empty_batch_returns_none. */
+static void test_commit_tells_number_and_time(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_write_result w = { 0 };
+    struct shale_txn *t;
+
+    fixture_open(f);
+    for (uint64_t i = 1; i <= 3; i++) {
+        f->now_ms = (int64_t)(100 * i);
+        t = begin(f, SHALE_TXN_SNAPSHOT);
+        check_ok(i == 3 ? shale_txn_delete(t, slice_str("k")) : txn_put(t, "k", "v"));
+        check_ok(shale_txn_commit(t, false, &w));
+        assert_int_equal(w.seq, i);
+        assert_int_equal(w.create_ts, 100 * i);
+    }
+    t = begin(f, SHALE_TXN_SNAPSHOT);
+    w = (struct shale_write_result){ .seq = 77 };
+    check_ok(shale_txn_commit(t, false, &w));
+    assert_int_equal(db_status(f->db).committed_seq, 3);
+    assert_true(w.seq == 77 || w.seq == 0); /* nothing was written, and nothing is told of */
 }
 
 /* H3: a transaction that failed leaves no gap in the sequence numbers. */
@@ -652,7 +698,8 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_reads),     TEST(test_own_merges), TEST(test_scan_stands_still), TEST(test_partial_scans),
-        TEST(test_first_wins), TEST(test_no_gap),    TEST(test_tracking),          TEST(test_minimum_active),
+        TEST(test_first_wins), TEST(test_unmarked_for_others), TEST(test_commit_tells_number_and_time),
+        TEST(test_no_gap),     TEST(test_tracking),  TEST(test_minimum_active),
         TEST(test_minimum),   TEST(test_durability), TEST(test_visible_before_durable), TEST(test_ttl),
         TEST(test_arguments), TEST(test_dead_handle), TEST(test_left_behind),      TEST(test_without_memory),
     };

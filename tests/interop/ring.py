@@ -68,6 +68,8 @@ class Ring:
         self.n += 1
         path = os.path.join(self.tmp, "%03d-copy" % self.n)
         shutil.copytree(root, path)
+        if os.path.isdir(root + ".wal"):
+            shutil.copytree(root + ".wal", path + ".wal")
         return path
 
     def run(self, argv, status=0, stdin=None):
@@ -88,7 +90,10 @@ class Ring:
         return self.run([self.shale, *command.split(), where] + args, **kw)
 
     def theirs(self, command, root, *args, **kw):
-        return self.run([self.slatedb, *command.split(), "--root", root] + list(args), **kw)
+        args = list(args)
+        if os.path.isdir(root + ".wal"):
+            args += ["--wal-root", root + ".wal"]
+        return self.run([self.slatedb, *command.split(), "--root", root] + args, **kw)
 
     def theirs_alone(self, command, root, *args):
         """As theirs, on a database that only SlateDB has written."""
@@ -276,17 +281,22 @@ class Conversation:
 
 
 def talk_ours(ring, root, *args):
-    return Conversation([ring.shale, "apply", "file://%s/db" % root, "-"] + list(args))
+    where = ["--wal-url", "file://%s.wal/db" % root] if os.path.isdir(root + ".wal") else []
+    return Conversation([ring.shale, "apply", "file://%s/db" % root, "-"] + where + list(args))
 
 
 def talk_theirs(ring, root, *args):
-    return Conversation([ring.slatedb, "apply", "--root", root, "-"] + list(args))
+    where = ["--wal-root", root + ".wal"] if os.path.isdir(root + ".wal") else []
+    return Conversation([ring.slatedb, "apply", "--root", root, "-"] + where + list(args))
 
 
 def fencing(ring, r):
     """A writer of one fences a writer of the other: what it acknowledges afterwards as durable would be lost."""
-    for first, second in ((talk_ours, talk_theirs), (talk_theirs, talk_ours), (talk_ours, talk_ours)):
+    pairs = ((talk_ours, talk_theirs), (talk_theirs, talk_ours), (talk_ours, talk_ours))
+    for first, second, wal in [pair + (wal,) for pair in pairs for wal in (False, True)]:
         root = ring.dir("fence")
+        if wal:
+            os.mkdir(root + ".wal")
         flush = r.choice(("flush wal", "flush memtable"))
         with first(ring, root) as a:
             a.expect("put 61 01", r"ok 1")
@@ -307,7 +317,7 @@ def fencing(ring, r):
         dump = ring.expect_equal_views(root, "append")
         if [line.split("\t")[0] for line in dump.splitlines()] != ["61", "63", "64"]:
             raise Different("after fencing the database holds\n" + dump)
-    return 3
+    return 6
 
 
 def their_compaction(ring, r):
@@ -484,18 +494,86 @@ def wal_store(ring, r):
     how = settings(r) + ["--clock", CLOCK]
     script = write_script(ring, r, "--ops", "150", "--merge", "--snapshots")
     ours, theirs = ring.dir("ours"), ring.dir("theirs")
-    wals = {}
     for root in (ours, theirs):
-        wals[root] = root + ".wal"
-        os.mkdir(wals[root])
+        os.mkdir(root + ".wal")
     a = ring.ours("apply", ours, script, *how)
-    check_equal("answers", a, ring.theirs("apply", theirs, script, "--wal-root", wals[theirs], *how))
-    check_equal("rows of ours", ring.ours("rows", ours), ring.theirs("rows", ours, "--wal-root", wals[ours]))
-    check_equal("rows of theirs", ring.ours("rows", theirs), ring.theirs("rows", theirs, "--wal-root", wals[theirs]))
-    check_equal("dumps of theirs", ring.ours("dump", theirs), ring.ours("dump", ours))
-    check_equal("dumps of ours", ring.ours("dump", ours), ring.theirs("dump", ours, "--wal-root", wals[ours]))
-    check_equal("dumps of theirs", ring.ours("dump", theirs), ring.theirs("dump", theirs, "--wal-root", wals[theirs]))
-    return a.count("\n")
+    check_equal("answers", a, ring.theirs("apply", theirs, script, *how))
+    check_equal("dumps", ring.ours("dump", ours), ring.ours("dump", theirs))
+    for root in (ours, theirs):
+        ring.expect_equal_views(root, "append")
+        if ring.objects(root, "wal") or not os.listdir(os.path.join(root + ".wal", "db", "wal")):
+            raise Different("WAL objects of %s are where they should not be" % root)
+    return a.count("\n") + turns(ring, r, ours, [], now=int(CLOCK) + 10**9)
+
+
+def turns(ring, r, root, extra, now):
+    """Both write on in turns, and give the same answers on what the other left; what they leave is the same to both."""
+    n = 0
+    for writer in r.sample((ring.ours, ring.theirs), 2):
+        how = settings(r) + ["--clock", str(now)] + extra
+        script = write_script(ring, r, "--ops", "30", "--merge", *extra)
+        other = ring.copy(root)
+        a = writer("apply", root, script, *how)
+        check_equal("answers of both on one database", *sorted_by(
+            ring, writer, a, (ring.theirs if writer == ring.ours else ring.ours)("apply", other, script, *how)))
+        check_equal("dumps", ring.ours("dump", root), ring.ours("dump", other))
+        ring.expect_equal_views(root, "append")
+        now += 10**9
+        n += a.count("\n")
+    return n
+
+
+def sorted_by(ring, writer, a, b):
+    return (a, b) if writer == ring.ours else (b, a)
+
+
+def no_wal(ring, r):
+    """Databases without WAL, made by one, written on by both in turns; then with a WAL again."""
+    first = r.choice((ring.ours, ring.theirs))
+    root = ring.dir("no-wal")
+    script = write_script(ring, r, "--ops", "60", "--merge", "--snapshots", "--no-wal")
+    n = first("apply", root, script, "--no-wal", "--clock", CLOCK, *settings(r)).count("\n")
+    ring.expect_equal_views(root, "append")
+    n += turns(ring, r, root, ["--no-wal"], int(CLOCK) + 10**9)
+    if ring.objects(root, "wal"):
+        raise Different("a database without WAL has WAL objects")
+    n += turns(ring, r, root, [], int(CLOCK) + 10**10)
+    return n + turns(ring, r, root, ["--no-wal"], int(CLOCK) + 2 * 10**10)
+
+
+def interrupted(ring, r):
+    """A compaction that one begins and is killed at is gone on with, and finished, by the other, or by both in turns."""
+    n = 0
+    for first, second in ((ring.ours, ring.theirs), (ring.theirs, ring.ours)):
+        op = r.choice(("append", "sum"))
+        root, how = lived_in(ring, r, op)
+        for _ in range(3):
+            write_on(ring, r, root, how)
+            flush(ring, r, root)
+        before = ring.ours("dump", root, "--bare", "--merge-op", op)
+        limit = ["--max-sst-size", str(r.choice((2000, 5000))), "--merge-op", op]
+        # SlateDB itself cannot resume L0 SSTs into a new run: the list does not say which, and it takes 0.
+        plan = "--l0" if second == ring.ours and r.random() < 0.5 else "--full"
+        said = first("compact", root, plan, *limit, "--kill-after", "1").strip()
+        written = recorded(ring, root)
+        if said == "[Running]" and plan == "--full" and r.random() < 0.5:
+            said = second("compact", root, "--resume", *limit, "--kill-after", str(len(written) + 1)).strip()
+            second, first = first, second
+        if said == "[Running]":
+            check_equal("rows in between", ring.ours("dump", root, "--bare", "--merge-op", op), before)
+            said = second("compact", root, "--resume", *limit).strip()
+            n += 1
+        if said != "[Completed]":
+            raise Different("the compaction ended as " + said)
+        check_equal("rows", ring.ours("dump", root, "--bare", "--merge-op", op), before)
+        ring.expect_equal_views(root, op)
+    return n
+
+
+def recorded(ring, root):
+    """Ids of the outputs that the list of compactions has."""
+    found = json.loads(ring.ours("compactions", root))[1]["core"]["recent_compactions"].values()
+    return [o["id"]["Compacted"] for c in found for o in c["output_ssts"]]
 
 
 EDGES = """begin
@@ -670,8 +748,8 @@ def volume(ring, r):
     return 2
 
 
-CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction, our_compaction, checkpoints, garbage,
-         wal_store, operands_of_a_batch, edges, one_shots, volume)
+CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction, our_compaction, interrupted,
+         checkpoints, garbage, wal_store, no_wal, operands_of_a_batch, edges, one_shots, volume)
 
 
 def run_case(ring, case, seed):
