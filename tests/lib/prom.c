@@ -251,5 +251,5 @@ double prom_value(const struct prom *p, const char *key)
 
     if (!s)
         fail_msg("no sample %s", key);
-    return s->value;
+    return s ? s->value : 0;
 }
