@@ -15,6 +15,7 @@ static const struct cli_command commands[] = {
     { "check", "URL", "verify every SST, and with --expected the rows", 0, 0, cmd_check },
     { "manifest", "URL", "the newest manifest as JSON", 0, 0, cmd_manifest },
     { "compactions", "URL", "the newest compactions object as JSON; null when there is none", 0, 0, cmd_compactions },
+    { "top", "URL", "the shape of the tree and how far compactions are; refreshed on a terminal", 0, 0, cmd_top },
     { "compact", "URL", "run one compaction to its end, or --watch", 0, 0, cmd_compact },
     { "checkpoint create", "URL", "keep the present state from gc; prints id and manifest id", 0, 0,
       cmd_checkpoint_create },
