@@ -20,12 +20,12 @@
 static const char help[] =
     "usage: shalefs status [--json|--metrics] VOLUME|DIR\n"
     "\n"
-    "What is known of a volume, given by its URL or by a directory that it is mounted on: its facts, its objects, the shape\n"
-    "of its tree, the mounts that have it open, and the figures of the engine of those on this machine. Needs no mount and\n"
-    "disturbs none.\n"
+    "What is known of a volume, given by its URL or by a directory that it is mounted on: its facts, its objects,\n"
+    "the shape of its tree, the mounts that have it open, and the figures of the engine of those on this machine.\n"
+    "Needs no mount and disturbs none.\n"
     "\n"
     "  --json     for programs\n"
-    "  --metrics  instead, all that the engine of the mount counts, as Prometheus reads it; needs a mount on this machine\n";
+    "  --metrics  instead, all that the engine of a mount on this machine counts, as Prometheus reads it\n";
 
 static void print_time(FILE *out, int64_t ms)
 {
@@ -183,7 +183,10 @@ static int resolve(const char *arg, char **url)
     return cmd_volume_url(arg, url);
 }
 
-/* The directory on which the volume that arg names answers; owned by the caller. -ENOENT without a sentence: nowhere here. */
+/*
+ * The directory on which the volume that arg names answers; owned by the caller. -ENOENT without a sentence: nowhere
+ * here.
+ */
 static int find_answering(const char *arg, char **dir)
 {
     struct mountpoint m = { 0 };

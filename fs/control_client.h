@@ -21,7 +21,9 @@ struct control_watch {
 
 /* 0, or -errno without a sentence. */
 int control_watch_begin(const char *dir, struct control_watch *w);
-/* Waits for the end. The sentence replaces out: "ok", or what went wrong; empty when the process ended without a word. */
+/*
+ * Waits for the end. The sentence replaces out: "ok", or what went wrong; empty when the process ended without a word.
+ */
 int control_watch_wait(struct control_watch *w, struct shale_buf *out);
 void control_watch_end(struct control_watch *w);
 

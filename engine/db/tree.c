@@ -30,7 +30,8 @@ static void add_layers(struct whole_tree *w, const struct manifest *m)
                                  sst_handle_size(m->l0[i].sst));
     for (size_t i = 0; i < m->n_runs; i++, t->n_runs++)
         t->run_bytes += add_layer(&w->layers[m->n_l0 + i],
-                                  (struct shale_tree_layer){ .is_run = true, .run = m->runs[i].id, .n_ssts = m->runs[i].n },
+                                  (struct shale_tree_layer){ .is_run = true, .run = m->runs[i].id,
+                                                              .n_ssts = m->runs[i].n },
                                   sorted_run_size(&m->runs[i]));
     t->layers = w->layers;
 }
@@ -79,7 +80,8 @@ static void add_compactions(struct whole_tree *w, const struct manifest *m, cons
 int tree_new(const struct manifest_version *v, const struct compactions *list, struct shale_tree **out)
 {
     const struct manifest *m = &v->m;
-    struct whole_tree *w = mem_zalloc(size_add(sizeof(*w), size_mul(size_add(m->n_l0, m->n_runs), sizeof(w->layers[0]))));
+    size_t n_layers = size_add(m->n_l0, m->n_runs);
+    struct whole_tree *w = mem_zalloc(size_add(sizeof(*w), size_mul(n_layers, sizeof(w->layers[0]))));
 
     if (w)
         w->compactions = mem_calloc(list->n, sizeof(w->compactions[0]));

@@ -7,7 +7,10 @@
 
 #include <shale/inspect.h>
 
-/* The shape that a version of the manifest and a list of compactions (not later than it; empty: none) make. 0 or -ENOMEM. */
+/*
+ * The shape that a version of the manifest and a list of compactions (not later than it; empty: none) make. 0 or
+ * -ENOMEM.
+ */
 int tree_new(const struct manifest_version *v, const struct compactions *list, struct shale_tree **out);
 
 #endif
