@@ -2,10 +2,14 @@
 #include "fs/cmd.h"
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/ulid.h"
+#include "fs/control_client.h"
 #include "fs/mountpoint.h"
+#include "fs/status_tree.h"
 #include "fs/volume_info.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,12 +18,14 @@
 #include <time.h>
 
 static const char help[] =
-    "usage: shalefs status [--json] VOLUME|DIR\n"
+    "usage: shalefs status [--json|--metrics] VOLUME|DIR\n"
     "\n"
-    "What is known of a volume, given by its URL or by a directory that it is mounted on: its facts, its objects, the mounts\n"
-    "that have it open, and the figures of the engine of those on this machine. Needs no mount and disturbs none.\n"
+    "What is known of a volume, given by its URL or by a directory that it is mounted on: its facts, its objects,\n"
+    "the shape of its tree, the mounts that have it open, and the figures of the engine of those on this machine.\n"
+    "Needs no mount and disturbs none.\n"
     "\n"
-    "  --json  for programs\n";
+    "  --json     for programs\n"
+    "  --metrics  instead, all that the engine of a mount on this machine counts, as Prometheus reads it\n";
 
 static void print_time(FILE *out, int64_t ms)
 {
@@ -77,6 +83,10 @@ static void print_text(const struct volume_info *v)
     for (int i = 0; i < INFO_N_KINDS; i++)
         printf("%-9s %s%" PRIu64 " objects, %" PRIu64 " bytes\n", i == 0 ? "objects" : "",
                (snprintf(line, sizeof(line), "%s: ", volume_info_kind(i)), line), v->objects[i].n, v->objects[i].bytes);
+    if (v->tree)
+        status_tree_text(v->tree);
+    else
+        printf("tree      %s\n", v->tree_error);
     if (v->sessions.n == 0)
         printf("mounted   no\n");
     for (size_t i = 0; i < v->sessions.n; i++) {
@@ -145,7 +155,12 @@ static void print_json(const struct volume_info *v)
     for (int i = 0; i < INFO_N_KINDS; i++)
         printf("%s\"%s\":{\"count\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", i ? "," : "", volume_info_kind(i),
                v->objects[i].n, v->objects[i].bytes);
-    fputs("},\"sessions\":[", stdout);
+    fputs("},\"tree\":", stdout);
+    if (v->tree)
+        status_tree_json(v->tree);
+    else
+        fputs("null", stdout);
+    fputs(",\"sessions\":[", stdout);
     for (size_t i = 0; i < v->sessions.n; i++) {
         if (i)
             putchar(',');
@@ -168,15 +183,82 @@ static int resolve(const char *arg, char **url)
     return cmd_volume_url(arg, url);
 }
 
+/*
+ * The directory on which the volume that arg names answers; owned by the caller. -ENOENT without a sentence: nowhere
+ * here.
+ */
+static int find_answering(const char *arg, char **dir)
+{
+    struct mountpoint m = { 0 };
+    struct volume_info v;
+    char *url = NULL;
+    int rc;
+
+    if (!strstr(arg, "://") && mountpoint_find(arg, false, &m) == 0) {
+        *dir = m.dir;
+        m.dir = NULL;
+        mountpoint_fini(&m);
+        return 0;
+    }
+    rc = cmd_volume_url(arg, &url);
+    if (rc == 0)
+        rc = volume_info_load(url, &v);
+    free(url);
+    if (rc < 0)
+        return rc;
+    rc = -ENOENT;
+    for (size_t i = 0; rc == -ENOENT && i < v.sessions.n; i++) {
+        if (v.engine[i].len == 0)
+            continue;
+        *dir = strdup(v.sessions.v[i].mount_point);
+        rc = *dir ? 0 : -ENOMEM;
+    }
+    volume_info_fini(&v);
+    return rc < 0 ? err_set(rc, rc == -ENOENT ? "it is not mounted on this machine" : "out of memory") : 0;
+}
+
+static int print_metrics(const char *arg)
+{
+    struct shale_buf text = SHALE_BUF_INIT;
+    char *dir = NULL;
+    int rc = find_answering(arg, &dir);
+
+    if (rc == 0) {
+        rc = control_metrics(dir, &text);
+        if (rc < 0)
+            (void)err_set(rc, "the mount on %s does not answer: %s", dir, strerror(-rc)); /* returns rc */
+    }
+    if (rc == 0)
+        fwrite(text.data, 1, text.len, stdout);
+    free(dir);
+    shale_buf_fini(&text);
+    return rc < 0 ? cmd_say(CMD_FAILED, "cannot tell about %s: %s", arg, cmd_reason(rc)) : CMD_OK;
+}
+
+static int print_status(const char *arg, bool json)
+{
+    struct volume_info v;
+    char *url = NULL;
+    int rc = resolve(arg, &url);
+
+    if (rc == 0)
+        rc = volume_info_load(url, &v);
+    free(url);
+    if (rc < 0)
+        return cmd_say(CMD_FAILED, "cannot tell about %s: %s", arg, cmd_reason(rc));
+    json ? print_json(&v) : print_text(&v);
+    volume_info_fini(&v);
+    return CMD_OK;
+}
+
 int cmd_status(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
-    };
-    struct volume_info v;
-    bool json = false;
-    char *url = NULL;
-    int c, rc;
+    static const struct option long_options[] = { { "json", no_argument, NULL, 'j' },
+                                                  { "metrics", no_argument, NULL, 'm' },
+                                                  { "help", no_argument, NULL, 'h' },
+                                                  { NULL, 0, NULL, 0 } };
+    bool json = false, metrics = false;
+    int c;
 
     while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
         if (c == 'h') {
@@ -185,20 +267,12 @@ int cmd_status(int argc, char **argv)
         }
         if (c == '?')
             return cmd_usage("status", "unknown option: %s", argv[optind - 1]);
-        json = true;
+        json = json || c == 'j';
+        metrics = metrics || c == 'm';
     }
+    if (json && metrics)
+        return cmd_usage("status", "give --json or --metrics");
     if (argc - optind != 1)
         return cmd_usage("status", "give one VOLUME or DIR");
-    rc = resolve(argv[optind], &url);
-    if (rc == 0)
-        rc = volume_info_load(url, &v);
-    if (rc < 0) {
-        rc = cmd_say(CMD_FAILED, "cannot tell about %s: %s", argv[optind], cmd_reason(rc));
-    } else {
-        json ? print_json(&v) : print_text(&v);
-        volume_info_fini(&v);
-        rc = CMD_OK;
-    }
-    free(url);
-    return rc;
+    return metrics ? print_metrics(argv[optind]) : print_status(argv[optind], json);
 }

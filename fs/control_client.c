@@ -35,6 +35,30 @@ int control_ask(const char *dir, const char *what, struct shale_buf *out)
     return 0;
 }
 
+int control_metrics(const char *dir, struct shale_buf *out)
+{
+    struct shale_buf part = SHALE_BUF_INIT;
+    unsigned long from = 0;
+    int rc = 0;
+
+    buf_clear(out);
+    do {
+        char what[64], *text;
+
+        snprintf(what, sizeof(what), "metrics.%lu", from);
+        rc = control_ask(dir, what, &part);
+        if (rc < 0)
+            break;
+        from = strtoul((const char *)part.data, &text, 10);
+        if (*text++ != '\n')
+            rc = -EPROTO;
+        else
+            rc = shale_buf_append(out, text, (size_t)((char *)part.data + part.len - text));
+    } while (rc == 0 && from > 0);
+    shale_buf_fini(&part);
+    return rc;
+}
+
 static int listen_at(const char *name, int *fd)
 {
     struct sockaddr_un addr;

@@ -10,6 +10,9 @@
 /* The answer of the mount on dir replaces out, with a NUL behind it that is not counted. -errno without a sentence. */
 int control_ask(const char *dir, const char *what, struct shale_buf *out);
 
+/* What the engine of the mount on dir counts, as text for Prometheus, replaces out. -errno without a sentence. */
+int control_metrics(const char *dir, struct shale_buf *out);
+
 /* Hears how a mount ends. */
 struct control_watch {
     int fd;    /* connected to the process of the mount */

@@ -22,6 +22,7 @@ void volume_info_fini(struct volume_info *v)
         shale_buf_fini(&v->engine[i]);
     mem_free(v->engine);
     mem_free(v->dead);
+    shale_tree_free(v->tree);
     session_list_fini(&v->sessions);
     mem_free(v->url);
     *v = (struct volume_info){ .url = NULL };
@@ -59,6 +60,19 @@ static int count_objects(struct shale_store *store, const char *root, struct vol
         v->objects[i].bytes = c.bytes;
     }
     return 0;
+}
+
+/* A volume of which not even that can be read is told about all the same. */
+static void load_tree(struct shale_store *store, const char *root, struct volume_info *v)
+{
+    struct shale_inspect *in = NULL;
+    int rc = shale_inspect_open(store, root, NULL, &in);
+
+    if (rc == 0)
+        rc = shale_inspect_tree(in, &v->tree);
+    if (rc < 0)
+        snprintf(v->tree_error, sizeof(v->tree_error), "%s", shale_errmsg()[0] ? shale_errmsg() : shale_strerror(rc));
+    shale_inspect_close(in);
 }
 
 /* Ask the mount of a session, when it is on this machine and still what the session says. */
@@ -114,6 +128,8 @@ int volume_info_load(const char *url, struct volume_info *out)
         rc = volume_load_latest(store, root, &v.volume, &v.version);
     if (rc == 0)
         rc = count_objects(store, root, &v);
+    if (rc == 0)
+        load_tree(store, root, &v);
     if (rc == 0)
         rc = session_list_load(store, root, &v.sessions);
     if (rc == 0)

@@ -5,6 +5,8 @@
 #include "fs/core/session.h"
 #include "fs/core/volume.h"
 
+#include <shale/inspect.h>
+
 /* What can be known of a volume without opening its database, so also while it is mounted. */
 enum { INFO_MANIFEST, INFO_WAL, INFO_COMPACTED, INFO_COMPACTIONS, INFO_SEGMENTS, INFO_N_KINDS };
 
@@ -15,6 +17,8 @@ struct volume_info {
     struct {
         uint64_t n, bytes;
     } objects[INFO_N_KINDS];
+    struct shale_tree *tree; /* NULL: it cannot be read, for this reason */
+    char tree_error[300];
     struct session_list sessions;
     struct shale_buf *engine; /* of each session: lines "name value", empty when it is not a mount that we can ask */
     bool *dead;               /* of each session: certainly gone */

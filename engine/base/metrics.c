@@ -237,17 +237,17 @@ void metric_read(const struct metric *m, struct shale_metric *out)
 
 const struct metric *metrics_next(struct shale_metrics *m, const struct metric *before)
 {
-    const struct metric *x;
+    const struct metric *x = NULL;
     const struct family *f;
 
     mutex_lock(&m->mu);
-    if (!before)
-        f = m->first;
-    else if (before->next)
-        f = NULL;
-    else
-        f = family_locked(m, before->desc.name)->next;
-    x = f ? f->first : before ? before->next : NULL;
+    if (before)
+        x = before->next;
+    if (!x) {
+        f = before ? family_locked(m, before->desc.name) : NULL;
+        f = f ? f->next : before ? NULL : m->first;
+        x = f ? f->first : NULL;
+    }
     mutex_unlock(&m->mu);
     return x;
 }

@@ -6,9 +6,10 @@
 #include <stdatomic.h>
 
 /*
- * The inside of the registry: metrics come into being when a handle opens and are then counted without a lock. Each is one
- * atomic number, relaxed: counters publish nothing, and a reader of several may see one change and not yet another. One number
- * for all processors is enough: against what a get or a put costs, the addition was too small to measure (tests/bench/bench_db.c).
+ * The inside of the registry: metrics come into being when a handle opens and are then counted without a lock. Each is
+ * one atomic number, relaxed: counters publish nothing, and a reader of several may see one change and not yet another.
+ * One number for all processors is enough: against what a get or a put costs, the addition was too small to measure
+ * (tests/bench/bench_db.c).
  */
 struct metric {
     _Atomic uint64_t value; /* relaxed; of gauges and up-down counters the bits of an int64_t */
@@ -29,9 +30,9 @@ struct metric_slot {
 };
 
 /*
- * The metric of that description, an existing one if there is. Strings and bounds of desc must live as long as m; the list of labels
- * is copied. *out NULL: its level is above that of m. 0; -ENOMEM; -EINVAL when the name has another kind; what the
- * recorder returned.
+ * The metric of that description, an existing one if there is. Strings and bounds of desc must live as long as m; the
+ * list of labels is copied. *out NULL: its level is above that of m. 0; -ENOMEM; -EINVAL when the name has another
+ * kind; what the recorder returned.
  */
 int metrics_add(struct shale_metrics *m, enum shale_metric_level level, const struct shale_metric_desc *desc,
                 struct metric **out);

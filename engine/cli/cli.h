@@ -61,6 +61,8 @@ struct cli {
     struct cli_compact compact;
     struct cli_admin_options admin;
     bool round_up;
+    bool once, json;
+    uint64_t interval_s;
 };
 
 struct cli_command {
@@ -107,6 +109,7 @@ int cmd_gc(struct cli *c);
 int cmd_properties(struct cli *c);
 int cmd_seq_to_ts(struct cli *c);
 int cmd_ts_to_seq(struct cli *c);
+int cmd_top(struct cli *c);
 
 /* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);

@@ -16,6 +16,7 @@ static const struct cli_command commands[] = {
     { "manifest", "URL", "the newest manifest as JSON", 0, 0, cmd_manifest },
     { "compactions", "URL", "the newest compactions object as JSON; null when there is none", 0, 0, cmd_compactions },
     { "properties", "URL", "what the property collector left with each SST and WAL object", 0, 0, cmd_properties },
+    { "top", "URL", "the shape of the tree and how far compactions are; refreshed on a terminal", 0, 0, cmd_top },
     { "compact", "URL", "run one compaction to its end, or --watch", 0, 0, cmd_compact },
     { "checkpoint create", "URL", "keep the present state from gc; prints id and manifest id", 0, 0,
       cmd_checkpoint_create },

@@ -49,6 +49,9 @@ enum {
     OPT_EXPECTED,
     OPT_GETS,
     OPT_ROUND,
+    OPT_ONCE,
+    OPT_JSON,
+    OPT_INTERVAL_S,
     OPT_NAME,
     OPT_LIFETIME_S,
     OPT_SOURCE,
@@ -97,6 +100,9 @@ static const struct option long_options[] = {
     { "expected", required_argument, NULL, OPT_EXPECTED },
     { "gets", required_argument, NULL, OPT_GETS },
     { "round", required_argument, NULL, OPT_ROUND },
+    { "once", no_argument, NULL, OPT_ONCE },
+    { "json", no_argument, NULL, OPT_JSON },
+    { "interval-s", required_argument, NULL, OPT_INTERVAL_S },
     { "name", required_argument, NULL, OPT_NAME },
     { "lifetime-s", required_argument, NULL, OPT_LIFETIME_S },
     { "source", required_argument, NULL, OPT_SOURCE },
@@ -141,6 +147,7 @@ static const char usage_options[] =
     "  check  --expected FILE (compare with these rows) --gets N (keys to look up singly, 1000)\n"
     "  manifest, compactions  --id N (an older one)\n"
     "  seq-to-ts, ts-to-seq   --round up|down (down)\n"
+    "  top    --once (as it does when the output is no terminal) --json (once) --interval-s N (2)\n"
     "  checkpoint create      --name TEXT --lifetime-s N --source ID --flush (open it and flush everything first)\n"
     "  checkpoint list        --name TEXT (only those; '' is without)\n"
     "  checkpoint refresh     --lifetime-s N\n"
@@ -342,6 +349,14 @@ static int set_view_option(struct cli *c, int opt, const char *arg)
     case OPT_EXPECTED:
         c->expected = arg;
         return 0;
+    case OPT_ONCE:
+        c->once = true;
+        return 0;
+    case OPT_JSON:
+        c->json = true;
+        return 0;
+    case OPT_INTERVAL_S:
+        return text_parse_u64(arg, "--interval-s", 86400, &c->interval_s);
     case OPT_ROUND:
         c->round_up = strcmp(arg, "up") == 0;
         return c->round_up || strcmp(arg, "down") == 0 ? 0 : err_set(-EINVAL, "--round: '%s' is neither up nor down", arg);
@@ -399,7 +414,7 @@ static int64_t clock_now(void *ctx)
 
 static void set_defaults(struct cli *c)
 {
-    *c = (struct cli){ .digest = TEXT_NO_DIGEST, .gets = 1000 };
+    *c = (struct cli){ .digest = TEXT_NO_DIGEST, .gets = 1000, .interval_s = 2 };
     shale_options_init(&c->opt);
     c->opt.flush_interval_ms = 0;
     c->opt.compactor.enabled = false;

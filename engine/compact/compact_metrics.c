@@ -38,7 +38,7 @@ static const struct metric_slot gc_slots[] = {
     DELETED(SHALE_GC_COMPACTED, "compacted"),
     DELETED(SHALE_GC_COMPACTIONS, "compactions"),
     { .at = offsetof(struct gc_metrics, runs),
-      .desc = { .kind = SHALE_METRIC_COUNTER, .name = "slatedb.gc.count", .help = "Runs of the collector of garbage" } },
+      .desc = { .kind = SHALE_METRIC_COUNTER, .name = "slatedb.gc.count", .help = "Runs of the garbage collector" } },
 };
 
 int compactor_metrics_init(struct compactor_metrics *c, struct shale_metrics *m)

@@ -46,7 +46,7 @@ int executor_new(const struct executor_config *cfg, struct executor **out);
 int executor_start(struct executor *x, const struct compaction *c, struct manifest_version *base);
 bool executor_has(struct executor *x, struct shale_ulid id); /* started, and its last event not yet taken */
 size_t executor_running(struct executor *x);
-/* Of all that run: bytes of their sources, what was read of them as last reported, and the sum of their times so far. */
+/* Of all that run: bytes of their sources, what was read of them as last reported, the sum of their times so far. */
 struct executor_totals {
     uint64_t bytes_total, bytes_read;
     int64_t ms;

@@ -281,8 +281,8 @@ void db_gc_main(void *arg);
 /* open.c, close.c. A handle of which nothing is open; NULL without memory. */
 struct shale_db *db_alloc(const struct shale_options *opt, const char *root);
 /*
- * Stores and what reads and writes objects on them, and what all of it counts, under the name of component. Nothing is read or
- * written yet.
+ * Stores and what reads and writes objects on them, and what all of it counts, under the name of component. Nothing
+ * is read or written yet.
  */
 int db_open_layers(struct shale_db *db, struct shale_store *store, const char *component);
 /* Whoever waits in a store goes on, see store_retry_stop. */

@@ -3,6 +3,8 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "db/tree.h"
+#include "manifest/compactions_store.h"
 #include "object/paths.h"
 #include "object/store_retry.h"
 #include "sst/sst_iter.h"
@@ -139,6 +141,36 @@ static int find_externals(struct shale_inspect *in)
     if (rc == 0)
         rc = table_store_set_externals(&in->ts, &v->m);
     manifest_version_unref(v);
+    return rc;
+}
+
+/* -ENOENT, there never was a compactor, leaves list empty. */
+static int load_compactions(struct shale_inspect *in, struct compactions *list)
+{
+    struct compactions_store s;
+    int rc = compactions_store_init(&s, in->store, in->ts.root);
+
+    if (rc == 0)
+        rc = compactions_store_load(&s, list);
+    compactions_store_fini(&s);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+/* The list first: a compaction that is published meanwhile has lost its sources then, and is left out. */
+int shale_inspect_tree(struct shale_inspect *in, struct shale_tree **out)
+{
+    struct manifest_version *v = NULL;
+    struct compactions list = { 0 };
+    int rc = load_compactions(in, &list);
+
+    if (rc == 0)
+        rc = manifest_store_refresh(in->manifests, &v);
+    if (rc == -ENOENT)
+        rc = err_set(rc, "there is no database at '%s'", in->ts.root);
+    if (rc == 0)
+        rc = tree_new(v, &list, out);
+    manifest_version_unref(v);
+    compactions_fini(&list);
     return rc;
 }
 

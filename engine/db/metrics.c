@@ -31,7 +31,7 @@ static const struct metric_slot writing_slots[] = {
     REQUESTS(flushes, "flush"),
     OF_DB(write_ops, SHALE_METRIC_COUNTER, "write_ops", "Operations in batches that were to be written"),
     OF_DB(write_batches, SHALE_METRIC_COUNTER, "write_batch_count", "Batches that were to be written"),
-    OF_DB(backpressure, SHALE_METRIC_COUNTER, "backpressure_count", "Times that a writer had to wait for room in memory"),
+    OF_DB(backpressure, SHALE_METRIC_COUNTER, "backpressure_count", "Times that a writer waited for room in memory"),
     OF_DB(memtable_flushes, SHALE_METRIC_COUNTER, "immutable_memtable_flushes", "Frozen memtables that are in L0"),
     OF_DB(wal_flushes, SHALE_METRIC_COUNTER, "wal_buffer_flushes", "WAL objects written"),
     OF_DB(wal_flush_requests, SHALE_METRIC_COUNTER, "wal_buffer_flush_requests", "Requests to write a WAL object"),

@@ -20,8 +20,8 @@ enum db_store {
 };
 
 /*
- * What a handle counts. Pointers into a registry; a metric that is NULL is not counted. A reader has no writer's metrics, and
- * what only reads has none of the compactor and the collector.
+ * What a handle counts. Pointers into a registry; a metric that is NULL is not counted. A reader has no writer's
+ * metrics, and what only reads has none of the compactor and the collector.
  */
 struct db_metrics {
     struct shale_metrics *registry;

@@ -7,9 +7,9 @@
 #include <shale/options.h>
 
 /*
- * A merge operator that counts the operands another one has folded: slatedb.merge_operator_operands with a label that says on which
- * path: "read", "flush" (of a memtable, and within a batch, as SlateDB has it) or "compact". A result of a full batch that
- * goes into another call counts again.
+ * A merge operator that counts the operands another one has folded: slatedb.merge_operator_operands with a label that
+ * says on which path: "read", "flush" (of a memtable, and within a batch, as SlateDB has it) or "compact". A result of
+ * a full batch that goes into another call counts again.
  */
 struct counted_operator {
     struct shale_merge_operator op; /* what to use; op.ctx is this struct */

@@ -7,11 +7,11 @@
 #include <shale/metrics.h>
 
 /*
- * A store that counts the requests to another one, their errors and how long they take (R179): slatedb.object_store.request_count,
- * error_count and request_duration_seconds, with labels component (who asks), store_type (main or wal), op (get, put or
- * delete) and api. Every attempt counts, so it lies below the retrying store; every error does, also "not found" and "exists
- * already". Listings are not counted. What the other store lacks (several ranges at once, uploads) is emulated above this
- * one, and counted as the requests that it comes to.
+ * A store that counts the requests to another one, their errors and how long they take (R179):
+ * slatedb.object_store.request_count, error_count and request_duration_seconds, with labels component (who asks),
+ * store_type (main or wal), op (get, put or delete) and api. Every attempt counts, so it lies below the retrying store;
+ * every error does, also "not found" and "exists already". Listings are not counted. What the other store lacks
+ * (several ranges at once, uploads) is emulated above this one, and counted as the requests that it comes to.
  */
 int store_metered_new(struct shale_store *inner, struct shale_metrics *m, const char *component, const char *store_type,
                       struct shale_store **out);

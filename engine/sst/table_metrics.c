@@ -23,7 +23,7 @@
 static const struct metric_slot slots[] = {
     FILTER(filter_positive, "positive", "Look-ups of a key in an SST whose filter said that it may be there"),
     FILTER(filter_negative, "negative", "Look-ups of a key in an SST whose filter said that it is not there"),
-    FILTER(filter_false_positive, "false_positive", "Look-ups for which the filter said yes, and the key was not there"),
+    FILTER(filter_false_positive, "false_positive", "Look-ups for which the filter said yes and the key was not there"),
     ACCESS(hit[TABLE_PART_FILTER], "filter", "hit"),
     ACCESS(miss[TABLE_PART_FILTER], "filter", "miss"),
     ACCESS(hit[TABLE_PART_INDEX], "index", "hit"),

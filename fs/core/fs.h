@@ -2,6 +2,7 @@
 #ifndef FS_CORE_FS_H
 #define FS_CORE_FS_H
 
+#include <shale/metrics.h>
 #include <shale/shale.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -252,5 +253,7 @@ void fs_space(struct fs *fs, struct fs_space *out);
 
 /* Engine figures, for status. */
 void fs_engine_status(struct fs *fs, struct shale_db_status *out);
+/* What the engine counts; lives as long as the volume is open. */
+struct shale_metrics *fs_metrics(struct fs *fs);
 
 #endif

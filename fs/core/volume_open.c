@@ -396,6 +396,11 @@ int fs_statfs(struct fs *fs, struct fs_statfs *out)
     return 0;
 }
 
+struct shale_metrics *fs_metrics(struct fs *fs)
+{
+    return shale_db_metrics(fs->db);
+}
+
 void fs_engine_status(struct fs *fs, struct shale_db_status *out)
 {
     shale_db_status(fs->db, out);

@@ -6,6 +6,7 @@
 #include "base/sync.h"
 
 #include <errno.h>
+#include <shale/metrics.h>
 #include <stddef.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -13,6 +14,7 @@
 
 #define WATCHERS_MAX 8
 #define CONTROL_RANK 1
+#define METRICS_PART_BYTES 32768 /* and the last metric of a part, a few KiB, still fits into FS_XATTR_MAX */
 
 struct control {
     struct fs *fs;
@@ -120,9 +122,28 @@ static int put_status(struct fs *fs, struct shale_buf *out)
                       (unsigned long long)space.dropped_rows, (unsigned long long)space.dropped_bytes);
 }
 
+/* The figure before the text is where to go on, 0 at the end: a value may have 64 KiB, and they are more. */
+static int put_metrics(struct fs *fs, const char *from_text, struct shale_buf *out)
+{
+    struct shale_buf text = SHALE_BUF_INIT;
+    char *end;
+    size_t from = strtoul(from_text, &end, 10);
+    int rc;
+
+    if (end == from_text || *end)
+        return -ENODATA;
+    rc = shale_metrics_text_part(fs_metrics(fs), &from, METRICS_PART_BYTES, &text);
+    if (rc >= 0)
+        rc = buf_printf(out, "%zu\n", rc == SHALE_END ? 0 : from);
+    if (rc == 0)
+        rc = buf_append_slice(out, slice_of_buf(&text));
+    shale_buf_fini(&text);
+    return rc;
+}
+
 int control_get(struct control *c, const char *name, uid_t uid, struct shale_buf *out)
 {
-    static const char watch_prefix[] = "watch.";
+    static const char watch_prefix[] = "watch.", metrics_prefix[] = "metrics.";
     int rc;
 
     name += strlen(CONTROL_PREFIX);
@@ -133,6 +154,8 @@ int control_get(struct control *c, const char *name, uid_t uid, struct shale_buf
         return buf_set(out, slice_str(c->log));
     if (strcmp(name, "status") == 0)
         return put_status(c->fs, out);
+    if (strncmp(name, metrics_prefix, strlen(metrics_prefix)) == 0)
+        return put_metrics(c->fs, name + strlen(metrics_prefix), out);
     if (strncmp(name, watch_prefix, strlen(watch_prefix)) == 0) {
         if (uid != 0 && uid != getuid())
             return -EPERM;

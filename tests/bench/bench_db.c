@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Nanoseconds of processor time that calls on a database in memory take, by the public interface alone, so that it can be built
- * against two versions of the library: bench_db [ROUNDS] prints the least and the median of the rounds.
+ * Nanoseconds of processor time that calls on a database in memory take, by the public interface alone, so that it can
+ * be built against two versions of the library: bench_db [ROUNDS] prints the least and the median of the rounds.
  */
 #include <shale/shale.h>
 

@@ -12,8 +12,8 @@
 #include <stdio.h>
 
 /*
- * Each metric moves as section 25 of the engine's behaviour says; the names are those of SlateDB 0.12.1. Labels are written
- * "k=v k=v" here.
+ * Each metric moves as section 25 of the engine's behaviour says; the names are those of SlateDB 0.12.1. Labels are
+ * written "k=v k=v" here.
  */
 
 /* The metric, or the test fails. */
@@ -200,7 +200,9 @@ static void *write_main(void *arg)
     return NULL;
 }
 
-/* test_apply_wal_memory_backpressure of SlateDB: one put is in memory, the WAL does not get away, the next one waits. */
+/*
+ * test_apply_wal_memory_backpressure of SlateDB: one put is in memory, the WAL does not get away, the next one waits.
+ */
 static void a_writer_that_waits_for_room_counts(void **state)
 {
     struct db_fixture *f = *state;

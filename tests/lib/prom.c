@@ -200,7 +200,7 @@ static bool on_sample(struct parser *q, const char *line)
 bool prom_parse(struct prom *p, const char *text, size_t len)
 {
     struct parser *q = calloc(1, sizeof(*q));
-    char *copy = strndup(text, len), *line = copy;
+    char *copy = len ? strndup(text, len) : strdup(""), *line = copy;
     bool ok = true;
 
     *p = (struct prom){ 0 };
@@ -251,5 +251,5 @@ double prom_value(const struct prom *p, const char *key)
 
     if (!s)
         fail_msg("no sample %s", key);
-    return s->value;
+    return s ? s->value : 0;
 }

@@ -18,9 +18,9 @@ struct prom {
 };
 
 /*
- * Every name has one HELP, one TYPE and then all its samples; names, labels and escapes are well-formed; no sample comes twice;
- * counters and buckets are whole numbers; the buckets of a histogram ascend and cumulate up to +Inf, which is _count, and _sum is
- * there. false and why otherwise. fini in any case.
+ * Every name has one HELP, one TYPE and then all its samples; names, labels and escapes are well-formed; no sample
+ * comes twice; counters and buckets are whole numbers; the buckets of a histogram ascend and cumulate up to +Inf, which
+ * is _count, and _sum is there. false and why otherwise. fini in any case.
  */
 bool prom_parse(struct prom *p, const char *text, size_t len);
 void prom_fini(struct prom *p);

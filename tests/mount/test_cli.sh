@@ -92,6 +92,44 @@ assert s['volume'] == 'file://$vol' and s['name'] == 'scratch', s
 session, = s['sessions']
 assert session['mount_point'] == '$mnt' and not session['gone'] and session['engine']['error'] == 0, s
 assert session['pid'] == $(pid_of_mount "$mnt")"
+fails 0 'tree      manifest [1-9]' "$SHALEFS" status "$mnt"
+"$SHALEFS" status --json "$mnt" | python3 -c "
+import json, sys
+t = json.load(sys.stdin)['tree']
+assert t['manifest'] > 0 and t['compactions'] == [] and isinstance(t['l0'], list) and isinstance(t['runs'], list), t"
+
+# what the engine of the mount counts, in parts of which each fits into an attribute; for the directory and for the volume
+"$SHALEFS" status --metrics "$mnt" >"$work/metrics"
+python3 - "$work/metrics" "$mnt" <<'END'
+import os, re, sys
+text = open(sys.argv[1]).read()
+assert text.endswith("\n") and len(text) > 40000, len(text)
+names = re.findall(r"^# TYPE (\S+) \S+$", text, re.M)
+assert len(names) == len(set(names)) and "slatedb_gc_count_total" in names, names
+samples = [l.split(" ")[0] for l in text.splitlines() if l[0] != "#"]
+assert len(samples) == len(set(samples))
+assert re.search(r'^slatedb_object_store_request_count_total\{component="db",store_type="main",op="put",api="put"\} [1-9]', text, re.M)
+first = os.getxattr(sys.argv[2], "shalefs.metrics.0")
+assert 30000 < len(first) < 65536 and int(first.split(b"\n")[0]) > 0, first[:10]
+last = os.getxattr(sys.argv[2], "shalefs.metrics.999999")
+assert last == b"0\n", last
+for bad in ("", "x", "1x"):
+    try:
+        os.getxattr(sys.argv[2], "shalefs.metrics." + bad)
+        sys.exit("there is an attribute metrics." + bad)
+    except OSError:
+        pass
+END
+echo counted >"$mnt/counted"
+"$SHALEFS" sync "$mnt"
+"$SHALEFS" status --metrics "$vol" >"$work/metrics2"
+flushes() {
+	awk '$1 == "slatedb_db_wal_buffer_flushes_total" { print $2 }' "$1"
+}
+[ "$(flushes "$work/metrics2")" -gt "$(flushes "$work/metrics")" ] || fail "a commit did not count"
+rm "$mnt/counted"
+fails 2 'give --json or --metrics' "$SHALEFS" status --json --metrics "$vol"
+fails 1 'not mounted on this machine' "$SHALEFS" status --metrics "$work/second"
 fails 1 'is not in a shalefs mount' "$SHALEFS" sync "$work"
 fails 1 'is not a shalefs mount' "$SHALEFS" umount "$work"
 mkdir "$mnt/sub"

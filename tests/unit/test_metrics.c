@@ -215,8 +215,8 @@ static void the_text_is_that_of_prometheus(void **state)
 static void what_would_end_a_line_or_a_string_is_escaped(void **state)
 {
     const struct shale_metric_label odd[] = { { "path", "C:\\a \"b\"\nc" } };
-    const struct shale_metric_desc d = { .kind = SHALE_METRIC_GAUGE, .name = "t.odd-name", .help = "Two\nlines \\ \"q\"",
-                                         .labels = odd, .n_labels = 1 };
+    const struct shale_metric_desc d = { .kind = SHALE_METRIC_GAUGE, .name = "t.odd-name",
+                                         .help = "Two\nlines \\ \"q\"", .labels = odd, .n_labels = 1 };
     struct shale_metrics *m = new_metrics(SHALE_METRIC_INFO, NULL);
     struct shale_buf text = SHALE_BUF_INIT;
     struct prom p;

@@ -81,6 +81,43 @@ SHALE_API int shale_sst_block(const struct shale_sst *sst, size_t i, struct shal
 /* Every row version in order. */
 SHALE_API int shale_sst_rows(struct shale_sst *sst, shale_row_fn fn, void *arg);
 
+/* An SST of L0, or a sorted run. */
+struct shale_tree_layer {
+    bool is_run;
+    uint32_t run;         /* of a run: its id */
+    struct shale_ulid l0; /* else the id of the SST's view */
+    size_t n_ssts;
+    uint64_t bytes;       /* blocks, indexes and filters */
+};
+
+/* A compaction that is wanted or runs. */
+struct shale_tree_compaction {
+    struct shale_ulid id;
+    bool is_running;
+    uint32_t destination;
+    uint32_t n_l0, n_runs;  /* sources */
+    uint32_t n_outputs;     /* SSTs that are written and recorded */
+    uint64_t source_bytes;
+    uint64_t written_bytes; /* of these outputs: how far it is, as seen from outside; it may end below source_bytes */
+};
+
+/* The shape of the tree, as the newest manifest and the list of compactions have it. */
+struct shale_tree {
+    uint64_t manifest_id, writer_epoch, compactor_epoch;
+    uint64_t last_l0_seq;
+    uint64_t replay_after_wal_id, last_wal_id; /* the last one as far as the manifest knows */
+    size_t n_checkpoints;
+    size_t n_l0, n_runs;
+    uint64_t l0_bytes, run_bytes;
+    const struct shale_tree_layer *layers; /* n_l0 and then n_runs, each from the newest */
+    const struct shale_tree_compaction *compactions;
+    size_t n_compactions;
+};
+
+/* -ENOENT when there is no database. Free it with shale_tree_free. */
+SHALE_API int shale_inspect_tree(struct shale_inspect *in, struct shale_tree **out);
+SHALE_API void shale_tree_free(struct shale_tree *tree); /* NULL is fine */
+
 /*
  * What the property collector (shale/hooks.h) said of the rows of an SST, or of a WAL object. *has_blob false: it has
  * none, which is not an empty one: nothing is known of its rows but that they are there. blob is replaced when there is

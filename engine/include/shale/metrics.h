@@ -9,9 +9,9 @@ extern "C" {
 #endif
 
 /*
- * What handles count of their work, by the names of SlateDB 0.12.1 ("slatedb.db.request_count", label op = get, ...). Every
- * handle has a registry, its own or one that its options name; several handles may share one, and then count in the
- * same metrics. Counting costs one atomic addition and takes no lock. All functions may be called from any thread.
+ * What handles count of their work, by the names of SlateDB 0.12.1 ("slatedb.db.request_count", label op = get, ...).
+ * Every handle has a registry, its own or one that its options name; several handles may share one, and then count in
+ * the same metrics. Counting costs one atomic addition and takes no lock. All functions may be called from any thread.
  */
 struct shale_metrics;
 struct shale_db;
@@ -51,15 +51,16 @@ struct shale_metric {
     const struct shale_metric_desc *desc;
     uint64_t count; /* of a counter; of a histogram the number of observations */
     int64_t value;  /* of a gauge and an up-down counter */
-    double sum;     /* of a histogram, as is buckets: observations at or below bounds[i] and above the bound before it */
-    uint64_t buckets[SHALE_METRIC_BOUNDS_MAX + 1]; /* the last one has what lies above all bounds */
+    double sum;     /* of a histogram */
+    /* Of a histogram: observations at or below bounds[i] and above the bound before it; the last above all bounds. */
+    uint64_t buckets[SHALE_METRIC_BOUNDS_MAX + 1];
 };
 
 /*
- * Somebody who wants to hear of every change, to pass it on (R326). add is told of each metric as it comes into being; what it
- * stores in *handle goes with each later call for that metric; an error fails the opening of the handle that wanted the
- * metric. The other functions are called from any thread, also with locks of this library held: they must be quick and
- * call nothing of it. desc is borrowed as long as the registry lives. What lies above the registry's level is not told.
+ * Somebody who wants to hear of every change, to pass it on (R326). add is told of each metric as it comes into being;
+ * what it stores in *handle goes with each later call for that metric; an error fails the opening of the handle that
+ * wanted the metric. All are called from any thread, also with locks of this library held: they must be quick and call
+ * nothing of it. desc is borrowed as long as the registry lives. What lies above the registry's level is not told.
  */
 struct shale_metric_recorder {
     void *ctx;
@@ -71,8 +72,9 @@ struct shale_metric_recorder {
 };
 
 /*
- * A registry for the field metrics of options. With SHALE_METRIC_INFO, metrics of the other level do not come into being.
- * recorder: borrowed until it is freed; NULL: none. Free it when every handle that was opened with it is closed; NULL is fine.
+ * A registry for the field metrics of options. With SHALE_METRIC_INFO, metrics of the other level do not come into
+ * being. recorder: borrowed until it is freed; NULL: none. Free it when every handle that was opened with it is closed;
+ * NULL is fine.
  */
 SHALE_API int shale_metrics_new(enum shale_metric_level level, const struct shale_metric_recorder *recorder,
                                 struct shale_metrics **out);
@@ -91,14 +93,14 @@ typedef int (*shale_metric_fn)(void *arg, const struct shale_metric *metric);
 SHALE_API int shale_metrics_each(struct shale_metrics *m, shale_metric_fn fn, void *arg);
 
 /*
- * All of them as Prometheus wants to read them (text exposition format 0.0.4), which replaces out: dots in names become underscores
- * and the name of a counter ends in _total, so that the example above is slatedb_db_request_count_total{op="get"}. An up-down counter
- * is a gauge there. 0 or -ENOMEM.
+ * All of them as Prometheus wants to read them (text exposition format 0.0.4), which replaces out: dots in names become
+ * underscores and the name of a counter ends in _total, so that the example above is
+ * slatedb_db_request_count_total{op="get"}. An up-down counter is a gauge there. 0 or -ENOMEM.
  */
 SHALE_API int shale_metrics_text(struct shale_metrics *m, struct shale_buf *out);
 /*
- * The same in parts: from metric number *from on, until there are max_len bytes or more. *from moves behind the last. 0 when there
- * is more, SHALE_END when there is none; -ENOMEM (nothing changed). A part ends between metrics.
+ * The same in parts: from metric number *from on, until there are max_len bytes or more. *from moves behind the last. 0
+ * when there is more, SHALE_END when there is none; -ENOMEM (nothing changed). A part ends between metrics.
  */
 SHALE_API int shale_metrics_text_part(struct shale_metrics *m, size_t *from, size_t max_len, struct shale_buf *out);
 
