@@ -118,6 +118,33 @@ SHALE_API int shale_store_memory(struct shale_store **out);
 /* dir: the directory that stands for the bucket. -ENOENT when it is missing and create is false; -ENOTDIR. */
 SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_store **out);
 
+/* Whose form of the protocol a store speaks. */
+enum shale_s3_dialect {
+    SHALE_S3_AWS, /* If-None-Match: *; and all that imitate it */
+    SHALE_S3_GCS, /* Google Cloud Storage by its XML API: x-goog-if-generation-match: 0 */
+};
+
+/*
+ * A bucket. All zero, or NULL, is what the environment says, as AWS users expect: region from AWS_REGION,
+ * AWS_DEFAULT_REGION, the profile, else us-east-1; endpoint from AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile, else
+ * AWS. Strings are copied.
+ */
+struct shale_s3_options {
+    const char *endpoint; /* "https://host:port"; http:// sends data unencrypted, though signed */
+    const char *region;
+    const char *profile;  /* of the shared config and credentials files */
+    const char *access_key, *secret_key, *session_token;
+    const char *ca_file;  /* certificates to trust instead of the system's */
+    bool anonymous;       /* requests are not signed; only for public buckets */
+    bool path_style;      /* https://host/bucket instead of https://bucket.host; so in any case with an endpoint */
+    bool virtual_host;    /* https://bucket.host with an endpoint, too */
+    enum shale_s3_dialect dialect; /* storage.googleapis.com as endpoint implies SHALE_S3_GCS */
+    int64_t connect_ms, first_byte_ms, stall_ms; /* patience with one attempt; 0: 10 s, 30 s, 20 s */
+};
+
+/* No request is made yet. -EINVAL for a bad name of a bucket, endpoint or region; -ENOENT for a missing profile. */
+SHALE_API int shale_store_s3(const char *bucket, const struct shale_s3_options *opt, struct shale_store **out);
+
 /* Ends the store; nothing may use it any more. NULL is fine. */
 SHALE_API void shale_store_close(struct shale_store *s);
 
