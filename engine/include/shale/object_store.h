@@ -102,22 +102,6 @@ struct shale_upload {
     struct shale_store *store;
 };
 
-/*
- * Open the store that holds a URL and say where in it the URL points:
- *   memory://NAME/path   a store of this process, shared by NAME
- *   file:///dir/path     a directory; the last component is the path, what stands before it is the store
- *   dir/path             the same; relative to the working directory
- *   s3://bucket/prefix
- * Slashes at the end and doubled ones do not matter; percent-encoding is not understood. create makes missing
- * directories up to the store. *path is owned by the caller (free). -EINVAL for a URL that is none of these.
- */
-SHALE_API int shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
-
-/* A store of this process alone, gone when the last handle on it is closed. For tests. */
-SHALE_API int shale_store_memory(struct shale_store **out);
-/* dir: the directory that stands for the bucket. -ENOENT when it is missing and create is false; -ENOTDIR. */
-SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_store **out);
-
 /* Whose form of the protocol a store speaks. */
 enum shale_s3_dialect {
     SHALE_S3_AWS, /* If-None-Match: *; and all that imitate it */
@@ -141,6 +125,26 @@ struct shale_s3_options {
     enum shale_s3_dialect dialect; /* storage.googleapis.com as endpoint implies SHALE_S3_GCS */
     int64_t connect_ms, first_byte_ms, stall_ms; /* patience with one attempt; 0: 10 s, 30 s, 20 s */
 };
+
+/*
+ * Open the store that holds a URL and say where in it the URL points:
+ *   memory://NAME/path   a store of this process, shared by NAME
+ *   file:///dir/path     a directory; the last component is the path, what stands before it is the store
+ *   dir/path             the same; relative to the working directory
+ *   s3://bucket/prefix   a bucket, with what the environment says of it
+ * Slashes at the end and doubled ones do not matter; percent-encoding is not understood. create makes missing
+ * directories up to the store (a bucket has to exist). *path is owned by the caller (free). -EINVAL for a URL that is
+ * none of these.
+ */
+SHALE_API int shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
+/* With s3 for buckets; NULL: what the environment says. */
+SHALE_API int shale_store_open_with(const char *url, bool create, const struct shale_s3_options *s3,
+                                    struct shale_store **out, char **path);
+
+/* A store of this process alone, gone when the last handle on it is closed. For tests. */
+SHALE_API int shale_store_memory(struct shale_store **out);
+/* dir: the directory that stands for the bucket. -ENOENT when it is missing and create is false; -ENOTDIR. */
+SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_store **out);
 
 /* No request is made yet. -EINVAL for a bad name of a bucket, endpoint or region; -ENOENT for a missing profile. */
 SHALE_API int shale_store_s3(const char *bucket, const struct shale_s3_options *opt, struct shale_store **out);
