@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/io_class.h"
 #include "base/list.h"
 #include "base/pool.h"
 #include "base/sync.h"
@@ -108,8 +109,10 @@ static void slot_run(void *arg)
     struct slot *s = arg;
     struct executor *x = s->x;
     struct sorted_run run = { 0 };
-    int rc = compaction_job_run(&s->job, &run);
+    int rc;
 
+    (void)io_class_set(IO_COMPACTION);
+    rc = compaction_job_run(&s->job, &run);
     mutex_lock(&x->mu);
     s->event.rc = rc;
     s->event.run = run;

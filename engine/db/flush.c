@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io_class.h"
 #include "base/log.h"
 #include "read/fold_iter.h"
 #include "read/retention_iter.h"
@@ -318,6 +319,7 @@ void db_flush_main(void *arg)
     struct imm *m;
     int rc = 0;
 
+    (void)io_class_set(IO_UPLOAD);
     list_init(&dead);
     mutex_lock(&db->mu);
     while (rc == 0 && (m = next_imm_locked(db, &next_poll_ms)) != NULL) {

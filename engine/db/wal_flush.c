@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io_class.h"
 #include "base/log.h"
 #include "object/paths.h"
 
@@ -423,6 +424,7 @@ void db_wal_main(void *arg)
 {
     struct shale_db *db = arg;
 
+    (void)io_class_set(IO_WAL);
     if (db->opt.wal_enabled)
         wal_main(db);
     else

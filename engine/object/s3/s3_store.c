@@ -7,7 +7,9 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
+#include "base/ulid.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
@@ -159,22 +161,54 @@ static int add_condition(struct s3_call *c)
                                                                       : "If-None-Match: *");
 }
 
-static int s3_put(struct shale_store *store, const char *name, struct shale_slice data, enum shale_put_mode mode,
-                  const char *put_id)
+static int put_once(struct s3_store *s, const char *name, struct shale_slice data, bool create, const char *put_id)
 {
     struct s3_call c;
-    int rc = s3_call_init(&c, store_of(store), HTTP_PUT, "write", name);
+    int rc = s3_call_init(&c, s, HTTP_PUT, "write", name);
 
     if (rc == 0)
         rc = s3_call_body(&c, data);
-    if (rc == 0 && mode == SHALE_PUT_IF_ABSENT)
+    if (rc == 0 && create)
         rc = add_condition(&c);
     if (rc == 0 && put_id)
-        rc = http_add_header(&c.x, "%s" S3_PUT_ID ": %s", s3_meta_prefix(c.s), put_id);
+        rc = http_add_header(&c.x, "%s" S3_PUT_ID ": %s", s3_meta_prefix(s), put_id);
     if (rc == 0)
         rc = s3_call_run(&c);
     s3_call_fini(&c);
     return rc;
+}
+
+/*
+ * libcurl sends a request again by itself when a kept connection breaks before an answer came, and the first one may
+ * have arrived: so also the only put that we know of may find its own object. The put id tells.
+ */
+static int resolve_exists(struct s3_store *s, const char *name, const char *put_id)
+{
+    struct shale_object_meta meta = { 0 };
+    int rc = s3_head(&s->base, name, &meta);
+
+    if (rc < 0 && rc != -ENOENT)
+        return rc == SHALE_ETRANSIENT ? err_add(rc, "cannot tell who wrote %s", name) : rc;
+    if (rc == 0 && strcmp(meta.put_id, put_id) == 0)
+        return 0;
+    return err_set(-EEXIST, "object s3://%s/%s exists already", s->bucket, name);
+}
+
+static int s3_put(struct shale_store *store, const char *name, struct shale_slice data, enum shale_put_mode mode,
+                  const char *put_id)
+{
+    struct s3_store *s = store_of(store);
+    char fresh[SHALE_PUT_ID_LEN + 1];
+    int rc;
+
+    if (mode != SHALE_PUT_IF_ABSENT)
+        return put_once(s, name, data, false, put_id);
+    if (!put_id) {
+        ulid_format(ulid_new(clock_wall_ms(), NULL), fresh);
+        put_id = fresh;
+    }
+    rc = put_once(s, name, data, true, put_id);
+    return rc == -EEXIST ? resolve_exists(s, name, put_id) : rc;
 }
 
 static int s3_remove(struct shale_store *store, const char *name)

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
 #include "base/ulid.h"
@@ -59,7 +60,7 @@ int s3_upload_begin(struct shale_store *store, const char *name, struct shale_up
     u->base.store = store;
     u->s = container_of(store, struct s3_store, base);
     memcpy(u->name, name, len + 1);
-    ulid_format(ulid_new(0, NULL), u->put_id);
+    ulid_format(ulid_new(clock_wall_ms(), NULL), u->put_id);
     *out = &u->base;
     return 0;
 }
