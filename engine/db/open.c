@@ -75,10 +75,11 @@ int db_open_layers(struct shale_db *db, struct shale_store *store)
                                        .block_size = db->opt.block_size,
                                        .min_filter_keys = db->opt.min_filter_keys,
                                        .filter_bits_per_key = db->opt.filter_bits_per_key };
-    int rc = store_retry_new(store, NULL, &db->store);
+    const struct store_retry_options retry = { .limit_ms = db->opt.store_limit_ms };
+    int rc = store_retry_new(store, &retry, &db->store);
 
     if (rc == 0 && db->opt.wal_store)
-        rc = store_retry_new(db->opt.wal_store, NULL, &db->wal_store);
+        rc = store_retry_new(db->opt.wal_store, &retry, &db->wal_store);
     if (rc == 0 && db->opt.block_cache_bytes)
         rc = block_cache_new(db->opt.block_cache_bytes, &db->cache);
     if (rc == 0)

@@ -292,7 +292,7 @@ static bool wait_to_retry(struct shale_db *db, int rc)
 {
     bool again;
 
-    if (!db_may_retry(rc))
+    if (!db_may_retry(db, rc))
         return false;
     log_warn("database '%s': WAL write: %s; trying again", db->root, shale_errmsg());
     mutex_lock(&db->mu);
