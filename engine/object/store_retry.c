@@ -317,7 +317,7 @@ struct relay {
     shale_list_fn fn;
     void *arg;
     bool progress; /* something was passed on in this attempt */
-    bool ended;    /* by fn */
+    int ended;     /* what fn ended the listing with, whatever the store makes of it */
     char last[STORE_NAME_MAX + 1];
 };
 
@@ -332,7 +332,7 @@ static int relay_one(void *arg, const char *name, const struct shale_object_meta
     else
         rc = relay->fn(relay->arg, name, meta);
     relay->progress = true;
-    relay->ended = rc != 0;
+    relay->ended = rc;
     if (len <= STORE_NAME_MAX)
         memcpy(relay->last, name, len + 1);
     return rc;
@@ -349,7 +349,7 @@ static int retry_list(struct shale_store *s, const char *prefix, const char *sta
         relay.progress = false;
         rc = shale_store_list(a.r->inner, prefix, after, relay_one, &relay);
         if (relay.ended)
-            return rc;
+            return relay.ended;
         if (relay.progress) {
             after = relay.last;
             a = attempts_of(s, a.verb, a.name);

@@ -387,6 +387,21 @@ static void a_listed_name_that_is_too_long_is_an_error(void **state)
     shale_store_close(s);
 }
 
+static int end_with_42(void *arg, const char *name, const struct shale_object_meta *meta)
+{
+    (void)arg, (void)name, (void)meta;
+    return 42;
+}
+
+static void what_the_callback_returns_outlives_a_lost_reply(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(put_new(f->inner, "a", "x"), 0);
+    store_fault_add(f->fault, &(struct fault_rule){ .cls = FAULT_LIST, .action = FAULT_LOSE_REPLY, .times = 1 });
+    assert_int_equal(shale_store_list(f->s, "", NULL, end_with_42, NULL), 42);
+}
+
 static void only_ranges_that_failed_are_asked_for_again(void **state)
 {
     struct fixture *f = *state;
@@ -644,6 +659,7 @@ int main(void)
         T(a_listing_goes_on_where_it_broke_off, setup),
         T(a_listed_name_that_is_too_long_is_an_error, setup),
         T(what_the_callback_returns_is_not_retried, setup),
+        T(what_the_callback_returns_outlives_a_lost_reply, setup),
         T(only_ranges_that_failed_are_asked_for_again, setup),
         T(delays_double_up_to_the_cap, setup),
         T(an_outage_has_a_line_at_its_start_and_end, setup),
