@@ -3,8 +3,9 @@
 set -eu
 
 build="build-essential autoconf automake libtool pkg-config zlib1g-dev libzstd-dev liblz4-dev libsnappy-dev libssl-dev
-libfuse3-dev fuse3"
-tests="libcmocka-dev clang libclang-rt-14-dev git sqlite3 rsync attr acl tar xz-utils python3 procps util-linux"
+libcurl4-openssl-dev libexpat1-dev libfuse3-dev fuse3"
+tests="libcmocka-dev clang libclang-rt-14-dev git sqlite3 rsync attr acl tar xz-utils python3 procps util-linux
+curl ceph-mon ceph-osd radosgw"
 
 want=$build
 [ "${1:-}" = --tests ] && want="$build $tests"

@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io_class.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/pool.h"
@@ -686,8 +687,10 @@ static bool stand_by(struct compactor *c)
 static void compactor_main(void *arg)
 {
     struct compactor *c = arg;
-    int rc = serve(c);
+    int rc;
 
+    (void)io_class_set(IO_COMPACTION);
+    rc = serve(c);
     while (rc == SHALE_EFENCED && c->cfg.stands_by) {
         end_service(c);
         if (!stand_by(c))

@@ -16,6 +16,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io_class.h"
 #include "base/list.h"
 #include "base/pool.h"
 #include "base/sync.h"
@@ -113,6 +114,7 @@ static void slot_run(void *arg)
     struct sorted_run run = { 0 };
     int rc;
 
+    (void)io_class_set(IO_COMPACTION);
     if (x->cfg.metrics)
         metric_step(x->cfg.metrics->running, 1);
     rc = compaction_job_run(&s->job, &run);

@@ -2,6 +2,7 @@
 #include "db/db.h"
 
 #include "base/clock.h"
+#include "base/io_class.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -106,6 +107,7 @@ void db_gc_main(void *arg)
     int64_t next_ms = clock_mono_ms();
     struct shale_gc_options opt;
 
+    (void)io_class_set(IO_GC);
     shale_gc_options_init(&opt);
     opt.min_age_ms[SHALE_GC_MANIFEST] = o->manifest_min_age_ms;
     opt.min_age_ms[SHALE_GC_WAL] = o->wal_min_age_ms;

@@ -114,11 +114,13 @@ void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms)
 /*
  * Without memory now is not without memory for ever, and the rows are still there; whether what the
  * application's functions do may succeed another time only it knows. What the store says for good is
- * final here: the retrying store below has tried already.
+ * final here: the retrying store below has tried already. So is a store that was given up on
+ * (store_limit_ms): whether its last write took place is unknown, and another put would take what is
+ * there for another writer's.
  */
-bool db_may_retry(int rc)
+bool db_may_retry(const struct shale_db *db, int rc)
 {
-    return rc == SHALE_ETRANSIENT || rc == -ENOMEM || rc == SHALE_EHOOK;
+    return (rc == SHALE_ETRANSIENT && db->opt.store_limit_ms == 0) || rc == -ENOMEM || rc == SHALE_EHOOK;
 }
 
 /*

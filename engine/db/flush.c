@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io_class.h"
 #include "base/log.h"
 #include "db/transform_iter.h"
 #include "read/fold_iter.h"
@@ -34,7 +35,7 @@ static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
     int64_t ms = db->opt.manifest_poll_interval_ms;
     bool again;
 
-    if (!db_may_retry(rc))
+    if (!db_may_retry(db, rc))
         return false;
     log_warn("database '%s': %s: %s; trying again", db->root, what, shale_errmsg());
     mutex_lock(&db->mu);
@@ -325,12 +326,13 @@ void db_flush_main(void *arg)
     struct imm *m;
     int rc = 0;
 
+    (void)io_class_set(IO_UPLOAD);
     list_init(&dead);
     mutex_lock(&db->mu);
     while (rc == 0 && (m = next_imm_locked(db, &next_poll_ms)) != NULL) {
         mutex_unlock(&db->mu);
         rc = flush_imm(db, m);
-        if (rc < 0 && rc != SHALE_ECANCELED && !(db->stop && db_may_retry(rc)))
+        if (rc < 0 && rc != SHALE_ECANCELED && !(db->stop && db_may_retry(db, rc)))
             db_die(db, rc);
         mutex_lock(&db->mu);
         imm_unref_locked(m, &dead);

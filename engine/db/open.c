@@ -82,11 +82,12 @@ static int open_stores(struct shale_db *db, struct shale_store *store, const cha
         [DB_STORE_GC] = { db->opt.read_only ? NULL : store, "gc", "main" },
         [DB_STORE_GC_WAL] = { db->opt.read_only ? NULL : db->opt.wal_store, "gc", "wal" },
     };
+    const struct store_retry_options retry = { .limit_ms = db->opt.store_limit_ms };
     int rc = 0;
 
     for (int i = 0; rc == 0 && i < DB_N_STORES; i++)
         if (of[i].inner)
-            rc = counted_store_open(&db->stores[i], of[i].inner, NULL, db->metrics.registry, of[i].component,
+            rc = counted_store_open(&db->stores[i], of[i].inner, &retry, db->metrics.registry, of[i].component,
                                     of[i].type);
     db->store = db->stores[DB_STORE_MAIN].retry;
     db->wal_store = db->stores[DB_STORE_WAL].retry;

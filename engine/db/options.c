@@ -99,6 +99,7 @@ static int check_times(const struct shale_options *opt)
         { "flush_interval_ms", opt->flush_interval_ms, 0 },
         { "commit_gather_us", opt->commit_gather_us, 0 },
         { "manifest_poll_interval_ms", opt->manifest_poll_interval_ms, 1 },
+        { "store_limit_ms", opt->store_limit_ms, 0 },
         { "manifest_update_timeout_ms", opt->manifest_update_timeout_ms, 1 },
         { "default_ttl_ms", opt->default_ttl_ms, 0 },
         { "compactor.poll_interval_ms", opt->compactor.poll_interval_ms, 1 },

@@ -135,7 +135,7 @@ static int open_state(struct shale_reader *r, struct shale_store *store)
 
 static bool is_worth_another_look(int rc)
 {
-    return db_may_retry(rc) || rc == -ETIMEDOUT;
+    return rc == SHALE_ETRANSIENT || rc == -ENOMEM || rc == -ETIMEDOUT;
 }
 
 static void tell_failure(struct shale_reader *r, int rc)

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io_class.h"
 #include "base/log.h"
 #include "object/paths.h"
 
@@ -296,7 +297,7 @@ static bool wait_to_retry(struct shale_db *db, int rc, int64_t *pause_ms)
 {
     bool again;
 
-    if (!db_may_retry(rc))
+    if (!db_may_retry(db, rc))
         return false;
     log_warn("database '%s': WAL write: %s; trying again", db->root, shale_errmsg());
     mutex_lock(&db->mu);
@@ -433,6 +434,7 @@ void db_wal_main(void *arg)
 {
     struct shale_db *db = arg;
 
+    (void)io_class_set(IO_WAL);
     if (db->opt.wal_enabled)
         wal_main(db);
     else

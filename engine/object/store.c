@@ -21,6 +21,21 @@ struct gathered_upload {
     char name[];
 };
 
+static _Thread_local int64_t asked_delay_ms;
+
+void store_retry_after(int64_t ms)
+{
+    asked_delay_ms = ms;
+}
+
+int64_t store_retry_after_taken(void)
+{
+    int64_t ms = asked_delay_ms;
+
+    asked_delay_ms = 0;
+    return ms;
+}
+
 /*
  * The set is the smallest that S3 keys, file names on every file system and URLs carry without
  * escaping. '#' is not in it: staged files use it (dir_stage.h).

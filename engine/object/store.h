@@ -32,6 +32,13 @@ int store_put_with_id(struct shale_store *s, const char *name, struct shale_slic
 /* shale_upload_finish for wrappers: after SHALE_ETRANSIENT u lives on, see struct shale_store_ops. */
 int store_upload_try_finish(struct shale_upload *u);
 
+/*
+ * How long the store asked this thread to wait before it tries again (Retry-After), with the SHALE_ETRANSIENT that the
+ * thread is about to return. taken: the value is 0 from then on.
+ */
+void store_retry_after(int64_t ms);
+int64_t store_retry_after_taken(void);
+
 /* The space shared under a name; shale_store_memory makes one without a name. name: the first len bytes. */
 int store_memory_shared(const char *name, size_t len, struct shale_store **out);
 

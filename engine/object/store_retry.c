@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/rng.h"
 #include "base/sync.h"
 #include "base/ulid.h"
 #include "object/store.h"
@@ -21,6 +22,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#define WARN_EVERY_MS 60000
 
 struct retry_store {
     struct shale_store base;
@@ -29,6 +31,10 @@ struct retry_store {
     struct mutex mu;                /* rank STORE_RANK_RETRY */
     struct cond wake;
     bool stopped;                   /* GUARDED_BY(mu) */
+    struct rng rng;                 /* GUARDED_BY(mu) */
+    int64_t down_since_ms;          /* GUARDED_BY(mu); 0: the store answers, as far as we know */
+    int64_t last_warned_ms;         /* GUARDED_BY(mu) */
+    unsigned n_failed;              /* GUARDED_BY(mu); attempts since down_since_ms */
 };
 
 struct retry_upload {
@@ -44,6 +50,7 @@ struct attempts {
     const char *name;
     int64_t start_ms;
     int64_t delay_ms;
+    bool failed; /* an attempt did */
 };
 
 static struct retry_store *retry_of(struct shale_store *s)
@@ -77,6 +84,43 @@ static bool sleep_until(struct retry_store *r, int64_t deadline_ms)
     return !stopped;
 }
 
+/* An attempt failed: how long to wait, and whether to warn of an outage. */
+static int64_t note_failure(struct attempts *a, bool *warn)
+{
+    struct retry_store *r = a->r;
+    int64_t now = clock_mono_ms(), asked = store_retry_after_taken(), wait;
+
+    a->failed = true;
+    mutex_lock(&r->mu);
+    *warn = r->down_since_ms == 0 || now - r->last_warned_ms >= WARN_EVERY_MS;
+    if (r->down_since_ms == 0) {
+        r->down_since_ms = now;
+        r->n_failed = 0;
+    }
+    r->n_failed++;
+    if (*warn)
+        r->last_warned_ms = now;
+    wait = a->delay_ms - (int64_t)rng_below(&r->rng, (uint64_t)a->delay_ms / 4 + 1);
+    mutex_unlock(&r->mu);
+    return asked > wait ? asked : wait;
+}
+
+/* A call that had failed before has its answer: so the store is back. */
+static void note_answer(struct attempts *a)
+{
+    struct retry_store *r = a->r;
+    int64_t since;
+    unsigned n;
+
+    mutex_lock(&r->mu);
+    since = r->down_since_ms;
+    n = r->n_failed;
+    r->down_since_ms = 0;
+    mutex_unlock(&r->mu);
+    if (since)
+        log_info("object store: it answers again, after %" PRId64 " ms and %u failed attempts", clock_mono_ms() - since, n);
+}
+
 /*
  * After an attempt that ended with *rc: true, having slept, when another one is due; else *rc is the result.
  * The delay doubles from base_ms to cap_ms. limit_ms is looked at before sleeping, so that a call never
@@ -85,16 +129,24 @@ static bool sleep_until(struct retry_store *r, int64_t deadline_ms)
 static bool again(struct attempts *a, int *rc)
 {
     const struct store_retry_options *opt = &a->r->opt;
-    int64_t now = clock_mono_ms();
+    int64_t now = clock_mono_ms(), wait;
+    bool warn = false;
 
-    if (*rc != SHALE_ETRANSIENT)
+    if (*rc != SHALE_ETRANSIENT) {
+        if (a->failed)
+            note_answer(a);
         return false;
-    if (opt->limit_ms && now + a->delay_ms - a->start_ms > opt->limit_ms) {
+    }
+    wait = note_failure(a, &warn);
+    if (opt->limit_ms && now + wait - a->start_ms > opt->limit_ms) {
         *rc = err_add(*rc, "gave up after %" PRId64 " ms", now - a->start_ms);
         return false;
     }
-    log_warn("object store: %s %s: %s; again in %" PRId64 " ms", a->verb, a->name, shale_errmsg(), a->delay_ms);
-    if (!sleep_until(a->r, now + a->delay_ms)) {
+    if (warn)
+        log_warn("object store: %s %s: %s; trying again until it answers", a->verb, a->name, shale_errmsg());
+    else
+        log_debug("object store: %s %s: %s; again in %" PRId64 " ms", a->verb, a->name, shale_errmsg(), wait);
+    if (!sleep_until(a->r, now + wait)) {
         *rc = err_set(SHALE_ECANCELED, "stopped while waiting to %s %s again", a->verb, a->name);
         return false;
     }
@@ -265,7 +317,7 @@ struct relay {
     shale_list_fn fn;
     void *arg;
     bool progress; /* something was passed on in this attempt */
-    bool ended;    /* by fn */
+    int ended;     /* what fn ended the listing with, whatever the store makes of it */
     char last[STORE_NAME_MAX + 1];
 };
 
@@ -280,7 +332,7 @@ static int relay_one(void *arg, const char *name, const struct shale_object_meta
     else
         rc = relay->fn(relay->arg, name, meta);
     relay->progress = true;
-    relay->ended = rc != 0;
+    relay->ended = rc;
     if (len <= STORE_NAME_MAX)
         memcpy(relay->last, name, len + 1);
     return rc;
@@ -297,7 +349,7 @@ static int retry_list(struct shale_store *s, const char *prefix, const char *sta
         relay.progress = false;
         rc = shale_store_list(a.r->inner, prefix, after, relay_one, &relay);
         if (relay.ended)
-            return rc;
+            return relay.ended;
         if (relay.progress) {
             after = relay.last;
             a = attempts_of(s, a.verb, a.name);
@@ -414,6 +466,7 @@ int store_retry_new(struct shale_store *inner, const struct store_retry_options 
         r->opt.cap_ms = 1000;
     mutex_init(&r->mu, STORE_RANK_RETRY, "retrying store");
     cond_init(&r->wake);
+    rng_seed(&r->rng, (uint64_t)clock_wall_ns());
     *out = &r->base;
     return 0;
 }

@@ -6,7 +6,11 @@
 
 /*
  * A store that asks another one again after SHALE_ETRANSIENT, first after base_ms, each time after twice as long, up to
- * cap_ms, with a warning in the log (R173, R178). Every other error is permanent and returned at once (H12).
+ * cap_ms, less up to a quarter by chance, so that many who wait do not come back together (R173); or after as long as
+ * the store asked for (Retry-After). Every other error is permanent and returned at once (H12).
+ *
+ * When calls fail, one warning says so, another each minute while it lasts, and one line that it is over (R178 has a
+ * line for each attempt, which are at the level debug here: an outage of an hour has many).
  *
  * A create-if-absent carries a put id (R174): when the reply to an attempt was lost and a later one finds the name
  * taken, the object's head says whether it is ours. On a store that keeps no ids that stays open, and -EEXIST is the

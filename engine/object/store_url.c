@@ -130,7 +130,33 @@ static int open_plain(const char *text, bool create, struct shale_store **store,
     return rc;
 }
 
-int shale_store_open(const char *url, bool create, struct shale_store **out, char **path)
+static int open_bucket(const char *url, const char *rest, const struct shale_s3_options *opt,
+                       struct shale_store **store, char **path)
+{
+    size_t n = strcspn(rest, "/");
+    struct shale_buf prefix = SHALE_BUF_INIT;
+    char *bucket = NULL;
+    const char *why;
+    int rc = append_path(&prefix, rest + n);
+
+    if (rc == 0 && !(bucket = mem_dup(rest, n)))
+        rc = -ENOMEM;
+    if (rc < 0) {
+        err_set(rc, "%s: out of memory", url);
+        goto out;
+    }
+    why = prefix.len ? store_name_error((char *)prefix.data, prefix.len) : "is missing: s3://BUCKET/PREFIX is expected";
+    rc = why ? err_set(-EINVAL, "%s: the prefix %s", url, why) : shale_store_s3(bucket, opt, store);
+    if (rc == 0)
+        *path = (char *)buf_take(&prefix);
+out:
+    mem_free(bucket);
+    shale_buf_fini(&prefix);
+    return rc;
+}
+
+int shale_store_open_with(const char *url, bool create, const struct shale_s3_options *s3, struct shale_store **out,
+                          char **path)
 {
     const char *sep = strstr(url, "://");
     const char *rest = sep ? sep + 3 : url;
@@ -142,13 +168,20 @@ int shale_store_open(const char *url, bool create, struct shale_store **out, cha
         return open_plain(url, create, out, path);
     if (strncmp(url, "memory://", 9) == 0)
         return open_memory(url, rest, out, path);
+    if (strncmp(url, "s3://", 5) == 0)
+        return open_bucket(url, rest, s3, out, path);
     if (strncmp(url, "file://", 7) != 0)
-        return err_set(-EINVAL, "%s: this build knows file:// and memory:// stores, not %.*s://", url,
-                       (int)(sep - url), url);
+        return err_set(-EINVAL, "%s: s3://, file:// and memory:// stores are known, not %.*s://", url, (int)(sep - url),
+                       url);
     if (rest[0] != '/')
         return err_set(-EINVAL, "%s: three slashes and an absolute path are expected, as in file:///DIRECTORY/NAME",
                        url);
     if (strchr(rest, '%'))
         return err_set(-EINVAL, "%s: percent-encoding is not understood; give the plain path", url);
     return open_absolute(url, rest, create, out, path);
+}
+
+int shale_store_open(const char *url, bool create, struct shale_store **out, char **path)
+{
+    return shale_store_open_with(url, create, NULL, out, path);
 }

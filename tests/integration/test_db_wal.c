@@ -395,6 +395,25 @@ static void death_is_logged_without_the_lock(void **state)
     assert_int_equal(w.lines, 1);
 }
 
+static void a_store_that_is_given_up_on_ends_the_handle(void **state)
+{
+    const struct fault_rule down = { .cls = FAULT_PUT, .match = "/wal/", .times = FAULT_ALWAYS };
+    struct db_fixture *f = *state;
+
+    f->opt.store_limit_ms = 50;
+    fixture_open(f);
+    check_ok(put_text(f->db, "a", "1", true));
+    store_fault_add(f->store, &down);
+    check_err(SHALE_ETRANSIENT, put_text(f->db, "b", "2", true));
+    assert_non_null(strstr(shale_errmsg(), "gave up after"));
+    store_fault_clear(f->store);
+    check_err(SHALE_ETRANSIENT, put_text(f->db, "c", "3", true)); /* nothing is written any more */
+    check_value(f->db, NULL, "a", "1");
+    fixture_crash(f);
+    fixture_open(f);
+    check_scan(f->db, NULL, "a=1");
+}
+
 /* 28.1, WAL backpressure; test_apply_wal_memory_backpressure. */
 static void writers_wait_for_room(void **state)
 {
@@ -566,6 +585,7 @@ int main(void)
         T(a_lost_reply_is_not_a_fence),
         T(a_permanent_error_poisons_the_handle),
         T(death_is_logged_without_the_lock),
+        T(a_store_that_is_given_up_on_ends_the_handle),
         T(writers_wait_for_room),
         T(failure_wakes_writers_that_wait),
         T(l0_limit_holds_back_memtables),

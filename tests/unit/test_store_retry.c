@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "lib/store_fault.h"
 #include "lib/temp_dir.h"
 #include "object/store.h"
@@ -386,6 +387,21 @@ static void a_listed_name_that_is_too_long_is_an_error(void **state)
     shale_store_close(s);
 }
 
+static int end_with_42(void *arg, const char *name, const struct shale_object_meta *meta)
+{
+    (void)arg, (void)name, (void)meta;
+    return 42;
+}
+
+static void what_the_callback_returns_outlives_a_lost_reply(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(put_new(f->inner, "a", "x"), 0);
+    store_fault_add(f->fault, &(struct fault_rule){ .cls = FAULT_LIST, .action = FAULT_LOSE_REPLY, .times = 1 });
+    assert_int_equal(shale_store_list(f->s, "", NULL, end_with_42, NULL), 42);
+}
+
 static void only_ranges_that_failed_are_asked_for_again(void **state)
 {
     struct fixture *f = *state;
@@ -407,29 +423,86 @@ static void only_ranges_that_failed_are_asked_for_again(void **state)
     }
 }
 
-static void log_delays(void *ctx, enum shale_log_level level, const char *line)
-{
-    const char *p = strstr(line, "again in ");
+/* What the log says of an outage. */
+struct outage_log {
+    long delays[16];
+    unsigned n_delays, n_warnings, n_ends;
+};
 
-    assert_int_equal(level, SHALE_LOG_WARN);
-    assert_non_null(p);
-    assert_non_null(strstr(line, "failed by script"));
-    assert_int_equal(buf_printf(ctx, "%s,", p + strlen("again in ")), 0);
+static void log_outage(void *ctx, enum shale_log_level level, const char *line)
+{
+    struct outage_log *l = ctx;
+    const char *delay = strstr(line, "again in ");
+
+    if (level == SHALE_LOG_WARN && strstr(line, "failed by script; trying again until it answers"))
+        l->n_warnings++;
+    if (level == SHALE_LOG_INFO && strstr(line, "answers again, after "))
+        l->n_ends++;
+    if (level == SHALE_LOG_DEBUG && delay && l->n_delays < 16)
+        l->delays[l->n_delays++] = strtol(delay + strlen("again in "), NULL, 10);
 }
 
 static void delays_double_up_to_the_cap(void **state)
 {
+    static const long want[] = { 2, 4, 4, 4 }; /* the first is in the warning's place */
     struct fixture *f = *state;
     struct shale_object_meta meta;
-    struct shale_buf delays = SHALE_BUF_INIT;
+    struct outage_log l = { 0 };
     int64_t start = clock_mono_ms();
 
-    shale_log_set(log_delays, &delays, SHALE_LOG_WARN);
+    shale_log_set(log_outage, &l, SHALE_LOG_DEBUG);
     store_fault_add(f->fault, &(struct fault_rule){ .cls = FAULT_HEAD, .times = 5 });
     assert_int_equal(shale_store_head(f->s, "a", &meta), -ENOENT);
-    assert_string_equal((char *)delays.data, "1 ms,2 ms,4 ms,4 ms,4 ms,");
-    assert_true(clock_mono_ms() - start >= 15);
-    shale_buf_fini(&delays);
+    assert_true(clock_mono_ms() - start >= 12);
+    shale_log_set(NULL, NULL, SHALE_LOG_ERROR);
+    assert_int_equal(l.n_delays, ARRAY_SIZE(want));
+    for (size_t i = 0; i < ARRAY_SIZE(want); i++)
+        assert_in_range(l.delays[i], want[i] - want[i] / 4, want[i]);
+}
+
+static void an_outage_has_a_line_at_its_start_and_end(void **state)
+{
+    struct fixture *f = *state;
+    struct shale_object_meta meta;
+    struct outage_log l = { 0 };
+
+    shale_log_set(log_outage, &l, SHALE_LOG_DEBUG);
+    for (unsigned i = 1; i <= 3; i++) {
+        store_fault_add(f->fault, &(struct fault_rule){ .cls = FAULT_HEAD, .times = 4 });
+        assert_int_equal(shale_store_head(f->s, "a", &meta), -ENOENT);
+        assert_int_equal(shale_store_head(f->s, "a", &meta), -ENOENT); /* nothing more is said */
+        assert_int_equal(l.n_warnings, i);
+        assert_int_equal(l.n_ends, i);
+    }
+    shale_log_set(NULL, NULL, SHALE_LOG_ERROR);
+}
+
+/* A store that says "not before" with every failure. */
+static int head_later(struct shale_store *s, const char *name, struct shale_object_meta *out)
+{
+    static unsigned n;
+
+    (void)s, (void)name, (void)out;
+    if (++n % 2 == 0)
+        return -ENOENT;
+    store_retry_after(30);
+    return err_set(SHALE_ETRANSIENT, "slow down");
+}
+
+static void the_store_may_ask_for_more_patience(void **state)
+{
+    static const struct shale_store_ops ops = { .scheme = "later", .head = head_later };
+    struct store_retry_options opt = { .base_ms = 1, .cap_ms = 4 };
+    struct shale_store inner = { .ops = &ops }, *s;
+    struct shale_object_meta meta;
+    int64_t start = clock_mono_ms();
+
+    (void)state;
+    assert_int_equal(store_retry_new(&inner, &opt, &s), 0);
+    assert_int_equal(shale_store_head(s, "a", &meta), -ENOENT);
+    assert_true(clock_mono_ms() - start >= 30);
+    assert_int_equal(store_retry_after_taken(), 0);
+    shale_store_close(s);
 }
 
 static void the_limit_ends_it(void **state)
@@ -586,8 +659,11 @@ int main(void)
         T(a_listing_goes_on_where_it_broke_off, setup),
         T(a_listed_name_that_is_too_long_is_an_error, setup),
         T(what_the_callback_returns_is_not_retried, setup),
+        T(what_the_callback_returns_outlives_a_lost_reply, setup),
         T(only_ranges_that_failed_are_asked_for_again, setup),
         T(delays_double_up_to_the_cap, setup),
+        T(an_outage_has_a_line_at_its_start_and_end, setup),
+        T(the_store_may_ask_for_more_patience, setup),
         T(the_limit_ends_it, setup_limited),
         T(stopping_wakes_those_who_wait, setup_slow),
         T(a_gate_holds_a_call_until_it_is_released, setup),

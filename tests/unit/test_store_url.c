@@ -79,7 +79,12 @@ static const struct {
     const char *url, *says;
 } bad_urls[] = {
     { "", "empty" },
-    { "s3://bucket/prefix", "file:// and memory:// stores, not s3://" },
+    { "gs://bucket/prefix", "file:// and memory:// stores are known, not gs://" },
+    { "s3://bucket", "the prefix is missing" },
+    { "s3://bucket//", "the prefix is missing" },
+    { "s3://bucket/a b", "the prefix has a character" },
+    { "s3:///prefix", "\"\" is no name of a bucket" },
+    { "s3://Bucket/prefix", "lower-case" },
     { "http://host/x", "not http://" },
     { "file://", "three slashes" },
     { "file://host/dir/db", "three slashes" },

@@ -102,21 +102,52 @@ struct shale_upload {
     struct shale_store *store;
 };
 
+/* Whose form of the protocol a store speaks. */
+enum shale_s3_dialect {
+    SHALE_S3_AWS, /* If-None-Match: *; and all that imitate it */
+    SHALE_S3_GCS, /* Google Cloud Storage by its XML API: x-goog-if-generation-match: 0 */
+};
+
+/*
+ * A bucket. All zero, or NULL, is what the environment says, as AWS users expect: region from AWS_REGION,
+ * AWS_DEFAULT_REGION, the profile, else us-east-1; endpoint from AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile, else
+ * AWS. Strings are copied.
+ */
+struct shale_s3_options {
+    const char *endpoint; /* "https://host:port"; http:// sends data unencrypted, though signed */
+    const char *region;
+    const char *profile;  /* of the shared config and credentials files */
+    const char *access_key, *secret_key, *session_token;
+    const char *ca_file;  /* certificates to trust instead of the system's */
+    bool anonymous;       /* requests are not signed; only for public buckets */
+    bool path_style;      /* https://host/bucket instead of https://bucket.host; so in any case with an endpoint */
+    bool virtual_host;    /* https://bucket.host with an endpoint, too */
+    enum shale_s3_dialect dialect; /* storage.googleapis.com as endpoint implies SHALE_S3_GCS */
+    int64_t connect_ms, first_byte_ms, stall_ms; /* patience with one attempt; 0: 10 s, 30 s, 20 s */
+};
+
 /*
  * Open the store that holds a URL and say where in it the URL points:
  *   memory://NAME/path   a store of this process, shared by NAME
  *   file:///dir/path     a directory; the last component is the path, what stands before it is the store
  *   dir/path             the same; relative to the working directory
- *   s3://bucket/prefix
+ *   s3://bucket/prefix   a bucket, with what the environment says of it
  * Slashes at the end and doubled ones do not matter; percent-encoding is not understood. create makes missing
- * directories up to the store. *path is owned by the caller (free). -EINVAL for a URL that is none of these.
+ * directories up to the store (a bucket has to exist). *path is owned by the caller (free). -EINVAL for a URL that is
+ * none of these.
  */
 SHALE_API int shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
+/* With s3 for buckets; NULL: what the environment says. */
+SHALE_API int shale_store_open_with(const char *url, bool create, const struct shale_s3_options *s3,
+                                    struct shale_store **out, char **path);
 
 /* A store of this process alone, gone when the last handle on it is closed. For tests. */
 SHALE_API int shale_store_memory(struct shale_store **out);
 /* dir: the directory that stands for the bucket. -ENOENT when it is missing and create is false; -ENOTDIR. */
 SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_store **out);
+
+/* No request is made yet. -EINVAL for a bad name of a bucket, endpoint or region; -ENOENT for a missing profile. */
+SHALE_API int shale_store_s3(const char *bucket, const struct shale_s3_options *opt, struct shale_store **out);
 
 /* Ends the store; nothing may use it any more. NULL is fine. */
 SHALE_API void shale_store_close(struct shale_store *s);

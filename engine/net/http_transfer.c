@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What libcurl is asked for one exchange, and what its result means. Bodies are sent as "post fields" whatever the
+ * method: libcurl then takes them from where they lie, puts a small one into one packet with the header, and can send
+ * them again by itself when a kept connection turns out to be dead.
+ */
+
+#include "net/http_transfer.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define RESPONSE_DEFAULT 65536u
+#define HEAD_MAX 65536u
+#define BUFFER_BYTES 524288L /* the most that libcurl takes for reading, and enough for sending */
+
+/* A header line becomes "name:value" with the name in lower case. A status line begins anew: there may be a 100 first. */
+static size_t on_header(char *line, size_t one, size_t n, void *arg)
+{
+    struct http_transfer *t = arg;
+    struct shale_buf *head = &t->x->response_head;
+    const char *colon = memchr(line, ':', n);
+    size_t len = n, name;
+    uint8_t *p;
+
+    (void)one;
+    if (n >= 5 && memcmp(line, "HTTP/", 5) == 0) {
+        buf_clear(head);
+        return n;
+    }
+    if (!colon)
+        return n;
+    while (len > 0 && isspace((unsigned char)line[len - 1]))
+        len--;
+    name = (size_t)(colon - line);
+    line[name] = '\0';
+    do
+        colon++;
+    while (colon < line + len && isspace((unsigned char)*colon));
+    if (colon > line + len)
+        colon = line + len;
+    if (head->len + n > HEAD_MAX || !(p = buf_extend(head, name + 2 + (size_t)(line + len - colon)))) {
+        t->rc = head->len + n > HEAD_MAX ? -EIO : -ENOMEM;
+        return 0;
+    }
+    for (size_t i = 0; i < name; i++)
+        *p++ = (uint8_t)tolower((unsigned char)line[i]);
+    *p++ = ':';
+    memcpy(p, colon, (size_t)(line + len - colon));
+    p[line + len - colon] = '\0';
+    return n;
+}
+
+static size_t on_body(char *data, size_t one, size_t n, void *arg)
+{
+    struct http_transfer *t = arg;
+    struct http_exchange *x = t->x;
+    uint64_t max = x->max_response ? x->max_response : RESPONSE_DEFAULT;
+
+    (void)one;
+    if (n > max - x->response.len) {
+        t->rc = -EIO;
+        snprintf(x->why, sizeof(x->why), "the answer is longer than %" PRIu64 " bytes", max);
+        return 0;
+    }
+    if (shale_buf_append(&x->response, data, n) < 0) {
+        t->rc = -ENOMEM;
+        return 0;
+    }
+    return n;
+}
+
+/* Called by libcurl whenever something moves, and whenever the client looks after its transfers. */
+static int on_progress(void *arg, curl_off_t all_in, curl_off_t in, curl_off_t all_out, curl_off_t out)
+{
+    struct http_transfer *t = arg;
+    struct http_exchange *x = t->x;
+    int64_t now = clock_mono_ms(), limit;
+    bool asked = out >= (curl_off_t)x->body.len && x->response_head.len == 0;
+
+    (void)all_in, (void)all_out;
+    if (in != t->moved_in || out != t->moved_out) {
+        t->moved_in = in;
+        t->moved_out = out;
+        t->moved_ms = now;
+        return 0;
+    }
+    limit = asked ? t->opt->first_byte_ms : t->opt->stall_ms;
+    if (now - t->moved_ms < limit)
+        return 0;
+    t->rc = SHALE_ETRANSIENT;
+    snprintf(x->why, sizeof(x->why), asked ? "no answer within %" PRId64 " ms" : "nothing moved for %" PRId64 " ms",
+             limit);
+    return 1;
+}
+
+struct http_transfer *http_transfer_new(const struct http_options *opt)
+{
+    struct http_transfer *t = mem_zalloc(sizeof(*t));
+
+    if (!t)
+        return NULL;
+    t->opt = opt;
+    t->easy = curl_easy_init();
+    if (!t->easy) {
+        mem_free(t);
+        return NULL;
+    }
+    list_init(&t->node);
+    return t;
+}
+
+void http_transfer_free(struct http_transfer *t)
+{
+    if (!t)
+        return;
+    curl_slist_free_all(t->headers);
+    curl_easy_cleanup(t->easy);
+    mem_free(t);
+}
+
+static int set_headers(struct http_transfer *t)
+{
+    /* What libcurl would add by itself: a hundred milliseconds of waiting for a "100", and a type that is wrong. */
+    static const char *const without[] = { "Expect:", "Content-Type:" };
+    const char *line;
+    size_t i = 0;
+
+    while ((line = i < ARRAY_SIZE(without) ? without[i] : http_request_header(t->x, i - ARRAY_SIZE(without))) != NULL) {
+        struct curl_slist *more = curl_slist_append(t->headers, line);
+
+        if (!more)
+            return -ENOMEM;
+        t->headers = more;
+        i++;
+    }
+    curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+    return 0;
+}
+
+static void set_method(CURL *e, const struct http_exchange *x)
+{
+    if (x->method == HTTP_HEAD) {
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+    } else if (x->method == HTTP_PUT || x->method == HTTP_POST) {
+        curl_easy_setopt(e, CURLOPT_POST, 1L);
+        curl_easy_setopt(e, CURLOPT_POSTFIELDS, x->body.len ? (const char *)x->body.data : "");
+        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)x->body.len);
+    } else {
+        curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+    }
+    if (x->method != HTTP_HEAD && x->method != HTTP_GET)
+        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, http_method_name(x->method));
+}
+
+static void set_rules(struct http_transfer *t)
+{
+    CURL *e = t->easy;
+
+    curl_easy_setopt(e, CURLOPT_PRIVATE, t);
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, "shalefs");
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
+    curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)t->opt->connect_ms);
+    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)t->x->total_ms);
+    if (t->opt->ca_file)
+        curl_easy_setopt(e, CURLOPT_CAINFO, t->opt->ca_file);
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
+    curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(e, CURLOPT_XFERINFODATA, t);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->complaint);
+}
+
+int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
+{
+    int rc = x->prepare ? x->prepare(x, x->prepare_arg) : 0;
+
+    t->x = x;
+    t->rc = 0;
+    t->moved_in = t->moved_out = 0;
+    t->moved_ms = clock_mono_ms();
+    t->begun_ns = clock_mono_ns();
+    t->complaint[0] = '\0';
+    buf_clear(&x->response);
+    buf_clear(&x->response_head);
+    if (rc == 0)
+        rc = shale_buf_reserve(&x->response, x->expected);
+    if (rc < 0)
+        return rc;
+    curl_easy_reset(t->easy);
+    rc = curl_easy_setopt(t->easy, CURLOPT_URL, (const char *)x->url.data) == CURLE_OK ? 0 : -ENOMEM;
+    if (rc == 0)
+        rc = set_headers(t);
+    if (rc < 0)
+        return rc;
+    set_method(t->easy, x);
+    set_rules(t);
+    x->transfer = t;
+    return 0;
+}
+
+/* What a code of libcurl means to us, and what to say of it if there is more to say than libcurl's own words. */
+static int meaning_of(CURLcode code, const char **hint)
+{
+    switch (code) {
+    case CURLE_OUT_OF_MEMORY:
+        return -ENOMEM;
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        return -EINVAL;
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_ISSUER_ERROR:
+        *hint = "; check the endpoint's name, or give the certificate of its authority as the CA file";
+        return -EIO;
+    case CURLE_SSL_CACERT_BADFILE:
+        *hint = "; the CA file cannot be read";
+        return -EINVAL;
+    case CURLE_SSL_CONNECT_ERROR:
+        *hint = "; does the endpoint speak TLS?";
+        return SHALE_ETRANSIENT;
+    default:
+        return SHALE_ETRANSIENT;
+    }
+}
+
+static void explain(struct http_transfer *t, CURLcode code)
+{
+    const char *hint = "";
+    struct http_exchange *x = t->x;
+
+    x->rc = meaning_of(code, &hint);
+    snprintf(x->why, sizeof(x->why), "%s%s", t->complaint[0] ? t->complaint : curl_easy_strerror(code), hint);
+}
+
+void http_transfer_end(struct http_transfer *t, CURLcode code)
+{
+    struct http_exchange *x = t->x;
+    curl_off_t in = 0, out = 0;
+    long status = 0;
+
+    curl_easy_getinfo(t->easy, CURLINFO_SIZE_UPLOAD_T, &out);
+    curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &in);
+    curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    x->bytes_in = (uint64_t)in;
+    x->bytes_out = (uint64_t)out;
+    x->wire_ns = clock_mono_ns() - t->begun_ns;
+    x->status = (int)status;
+    if (t->rc < 0) {
+        x->rc = t->rc;
+        if (t->rc == -ENOMEM || !x->why[0])
+            snprintf(x->why, sizeof(x->why), t->rc == -ENOMEM ? "out of memory" : "the answer's header is too long");
+    } else if (code != CURLE_OK) {
+        explain(t, code);
+    } else {
+        x->rc = 0;
+    }
+    curl_slist_free_all(t->headers);
+    t->headers = NULL;
+    t->x = NULL;
+    x->transfer = NULL;
+}

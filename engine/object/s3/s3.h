@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef OBJECT_S3_S3_H
+#define OBJECT_S3_S3_H
+
+#include "net/aws_credentials.h"
+#include "net/http.h"
+#include "net/sigv4.h"
+#include "object/store.h"
+
+/*
+ * A bucket of S3, or of something that speaks its protocol. What the files of this directory share:
+ *   s3_store.c    options, the operations
+ *   s3_call.c     one request: address, signature, sending, and what came back as an error with a sentence
+ *   s3_list.c     listings and deletion of many, which speak XML
+ *   s3_upload.c   multipart uploads
+ * Errors that may pass are SHALE_ETRANSIENT; the retrying store asks again.
+ */
+struct s3_store {
+    struct shale_store base;
+    struct http_client *http;           /* owned */
+    struct aws_credentials *credentials; /* owned */
+    enum shale_s3_dialect dialect;
+    bool tls;
+    char *bucket, *region; /* owned */
+    char *origin;          /* "https://host:port"; owned */
+    char *host;            /* as in the header Host; owned */
+    char *root;            /* path of the bucket, without a slash behind: "" or "/bucket"; owned */
+};
+
+/* One request to a store. All zero, then s3_call_init. */
+struct s3_call {
+    struct s3_store *s;
+    const char *verb;   /* for the sentence: "cannot VERB NAME" */
+    const char *name;   /* of the object; NULL: it is about the bucket */
+    struct http_exchange x;
+    struct shale_buf path, query; /* encoded; strings */
+    struct aws_keys *keys;
+    char payload[SIGV4_HASH_LEN + 1];
+    bool conditional;   /* a put that is to create */
+    int failed;         /* of s3_call_submit */
+};
+
+int s3_call_init(struct s3_call *c, struct s3_store *s, enum http_method method, const char *verb, const char *name);
+void s3_call_fini(struct s3_call *c);
+/* In ascending order of the names. value is encoded here; NULL: "name=". */
+int s3_call_query(struct s3_call *c, const char *name, const char *value);
+/* Borrowed until the call is over. Hashes it where the connection does not protect it. */
+int s3_call_body(struct s3_call *c, struct shale_slice body);
+/* Put it in line; s3_call_wait has to follow, also when it fails. */
+int s3_call_submit(struct s3_call *c);
+/* 0 for a status of success, or what the error means, with a sentence. */
+int s3_call_wait(struct s3_call *c);
+/* Submit and wait; once more with new keys when the store says that ours have expired. */
+int s3_call_run(struct s3_call *c);
+
+/* err_set(rc, "cannot read NAME: why") */
+int s3_call_error(const struct s3_call *c, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* The metadata that tells whose put it was (SlateDB 0.12.1, retrying_object_store.rs, names it so). */
+#define S3_PUT_ID "slatedbputid"
+/* x-amz-meta- or x-goog-meta- by dialect, as a prefix of a header's name. */
+const char *s3_meta_prefix(const struct s3_store *s);
+
+int s3_list(struct shale_store *store, const char *prefix, const char *start_after, shale_list_fn fn, void *arg);
+int s3_remove_many(struct shale_store *store, const char *const *names, size_t n);
+int s3_upload_begin(struct shale_store *store, const char *name, struct shale_upload **out);
+int s3_upload_write(struct shale_upload *u, struct shale_slice data);
+int s3_upload_finish(struct shale_upload *u);
+void s3_upload_abort(struct shale_upload *u);
+
+#endif

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ListObjectsV2 page by page, and DeleteObjects. Names come percent-encoded, since XML cannot hold every name that a
+ * bucket may; names that are none of ours (other tools' objects) are passed over.
+ */
+
+#include "object/s3/s3.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "net/uri.h"
+#include "net/xml.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define PAGE_BYTES ((uint64_t)8 << 20) /* a thousand names of 1024 bytes, encoded, fit */
+#define DELETE_MAX 1000                /* names of one request, says S3 */
+
+/* One page, as it is read. */
+struct page {
+    shale_list_fn fn;
+    void *arg;
+    struct shale_buf name;  /* of the entry that is being read; a string */
+    struct shale_buf last;  /* the name told last */
+    struct shale_buf token; /* of the next page */
+    struct shale_object_meta meta;
+    bool truncated;
+    bool disordered;
+    int told; /* what fn ended the listing with */
+};
+
+/* "2024-05-01T12:34:56.789Z", in whole seconds, as the header of a single object tells it. */
+static int read_time(const char *text, int64_t *ms)
+{
+    struct tm tm = { 0 };
+
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
+               &tm.tm_sec) != 6)
+        return -EBADMSG;
+    tm.tm_year -= 1900;
+    tm.tm_mon--;
+    *ms = (int64_t)timegm(&tm) * 1000;
+    return 0;
+}
+
+static int read_size(const char *text, uint64_t *size)
+{
+    char *end;
+
+    errno = 0;
+    *size = strtoull(text, &end, 10);
+    return end == text || *end || errno ? -EBADMSG : 0;
+}
+
+static int decode(struct shale_buf *out, const char *text)
+{
+    int rc;
+
+    buf_clear(out);
+    rc = uri_decode(out, text, strlen(text));
+    return rc == -EINVAL ? -EBADMSG : rc;
+}
+
+static int tell(struct page *p)
+{
+    const char *name = (const char *)p->name.data;
+
+    if (p->name.len == 0)
+        return -EBADMSG;
+    if (p->last.len && slice_cmp(slice_of_buf(&p->name), slice_of_buf(&p->last)) <= 0) {
+        p->disordered = true;
+        return -EBADMSG;
+    }
+    if (buf_set(&p->last, slice_of_buf(&p->name)) < 0 || buf_put_u8(&p->last, 0) < 0)
+        return -ENOMEM;
+    p->last.len--;
+    if (store_name_error(name, p->name.len))
+        return 0;
+    p->told = p->fn(p->arg, name, &p->meta);
+    return p->told;
+}
+
+static int on_begin(void *arg, const char *name, int depth)
+{
+    struct page *p = arg;
+
+    if (depth == 1 && strcmp(name, "Contents") == 0) {
+        buf_clear(&p->name);
+        p->meta = (struct shale_object_meta){ 0 };
+    }
+    return 0;
+}
+
+static int on_end(void *arg, const char *name, int depth, const char *text)
+{
+    struct page *p = arg;
+
+    if (depth == 2 && strcmp(name, "Key") == 0)
+        return decode(&p->name, text);
+    if (depth == 2 && strcmp(name, "Size") == 0)
+        return read_size(text, &p->meta.size);
+    if (depth == 2 && strcmp(name, "LastModified") == 0)
+        return read_time(text, &p->meta.mtime_ms);
+    if (depth != 1)
+        return 0;
+    if (strcmp(name, "Contents") == 0)
+        return tell(p);
+    if (strcmp(name, "IsTruncated") == 0)
+        p->truncated = strcmp(text, "true") == 0;
+    if (strcmp(name, "NextContinuationToken") == 0)
+        return buf_set(&p->token, slice_of(text, strlen(text) + 1));
+    return 0;
+}
+
+static int ask_page(struct s3_call *c, const struct page *p, const char *prefix, const char *start_after)
+{
+    int rc = 0;
+
+    if (p->token.len)
+        rc = s3_call_query(c, "continuation-token", (const char *)p->token.data);
+    if (rc == 0)
+        rc = s3_call_query(c, "encoding-type", "url");
+    if (rc == 0)
+        rc = s3_call_query(c, "list-type", "2");
+    if (rc == 0)
+        rc = s3_call_query(c, "max-keys", "1000");
+    if (rc == 0 && prefix[0])
+        rc = s3_call_query(c, "prefix", prefix);
+    if (rc == 0 && start_after && !p->token.len)
+        rc = s3_call_query(c, "start-after", start_after);
+    return rc;
+}
+
+static int list_page(struct s3_store *s, struct page *p, const char *prefix, const char *start_after)
+{
+    const struct xml_visitor v = { .begin = on_begin, .end = on_end, .arg = p };
+    struct s3_call c;
+    int rc = s3_call_init(&c, s, HTTP_GET, "list", NULL);
+
+    c.x.max_response = PAGE_BYTES;
+    if (rc == 0)
+        rc = ask_page(&c, p, prefix, start_after);
+    if (rc == 0)
+        rc = s3_call_run(&c);
+    buf_clear(&p->token);
+    p->truncated = false;
+    if (rc == 0) {
+        rc = xml_walk(slice_of_buf(&c.x.response), &v);
+        if (p->told)
+            rc = p->told;
+        else if (p->disordered)
+            rc = s3_call_error(&c, -EIO, "the store does not list in the order of names");
+        else if (rc == -EBADMSG)
+            rc = s3_call_error(&c, SHALE_ETRANSIENT, "the store's listing is not understood");
+    }
+    if (rc == 0 && p->truncated && !p->token.len)
+        rc = s3_call_error(&c, SHALE_ETRANSIENT, "the store's listing breaks off");
+    s3_call_fini(&c);
+    return rc;
+}
+
+int s3_list(struct shale_store *store, const char *prefix, const char *start_after, shale_list_fn fn, void *arg)
+{
+    struct s3_store *s = container_of(store, struct s3_store, base);
+    struct page p = { .fn = fn, .arg = arg };
+    int rc;
+
+    do
+        rc = list_page(s, &p, prefix, start_after);
+    while (rc == 0 && p.truncated);
+    shale_buf_fini(&p.name);
+    shale_buf_fini(&p.last);
+    shale_buf_fini(&p.token);
+    return rc;
+}
+
+/* ---- deleting many ---- */
+
+struct refusal {
+    char code[64], name[200];
+    bool any;
+};
+
+static int on_refusal(void *arg, const char *name, int depth, const char *text)
+{
+    struct refusal *r = arg;
+
+    if (depth == 1 && strcmp(name, "Error") == 0)
+        r->any = true;
+    if (depth == 2 && strcmp(name, "Code") == 0)
+        snprintf(r->code, sizeof(r->code), "%s", text);
+    if (depth == 2 && strcmp(name, "Key") == 0)
+        snprintf(r->name, sizeof(r->name), "%s", text);
+    return r->any; /* the first is enough */
+}
+
+static int write_names(struct shale_buf *out, const char *const *names, size_t n)
+{
+    int rc = buf_printf(out, "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>");
+
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = buf_printf(out, "<Object><Key>");
+        if (rc == 0)
+            rc = xml_escape(out, names[i]);
+        if (rc == 0)
+            rc = buf_printf(out, "</Key></Object>");
+    }
+    return rc == 0 ? buf_printf(out, "</Delete>") : rc;
+}
+
+/* S3 wants this header with this request, and nothing else will do. */
+static int add_md5(struct s3_call *c, struct shale_slice body)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    char text[64];
+    unsigned n = 0;
+
+    if (EVP_Digest(body.data, body.len, digest, &n, EVP_md5(), NULL) != 1 || n != 16)
+        return s3_call_error(c, -EIO, "OpenSSL has no MD5");
+    EVP_EncodeBlock((uint8_t *)text, digest, (int)n);
+    return http_add_header(&c->x, "Content-MD5: %s", text);
+}
+
+static int read_refusals(struct s3_call *c)
+{
+    struct refusal r = { 0 };
+    const struct xml_visitor v = { .end = on_refusal, .arg = &r };
+    int rc = xml_walk(slice_of_buf(&c->x.response), &v);
+
+    if (r.any) {
+        bool passes = strcmp(r.code, "InternalError") == 0 || strcmp(r.code, "SlowDown") == 0;
+
+        return s3_call_error(c, passes ? SHALE_ETRANSIENT : strcmp(r.code, "AccessDenied") == 0 ? -EACCES : -EIO,
+                             "the store did not delete %s: %s", r.name, r.code);
+    }
+    return rc < 0 ? s3_call_error(c, SHALE_ETRANSIENT, "the store's answer is not understood") : 0;
+}
+
+static int delete_together(struct s3_store *s, const char *const *names, size_t n)
+{
+    struct shale_buf body = SHALE_BUF_INIT;
+    struct s3_call c;
+    int rc = s3_call_init(&c, s, HTTP_POST, "delete objects of", NULL);
+
+    c.x.max_response = PAGE_BYTES;
+    if (rc == 0)
+        rc = write_names(&body, names, n);
+    if (rc == 0)
+        rc = s3_call_query(&c, "delete", NULL);
+    if (rc == 0)
+        rc = s3_call_body(&c, slice_of_buf(&body));
+    if (rc == 0)
+        rc = add_md5(&c, slice_of_buf(&body));
+    if (rc == 0)
+        rc = s3_call_run(&c);
+    if (rc == 0)
+        rc = read_refusals(&c);
+    s3_call_fini(&c);
+    shale_buf_fini(&body);
+    return rc;
+}
+
+static int delete_singly(struct s3_store *s, const char *const *names, size_t n)
+{
+    int first = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int rc = s->base.ops->remove(&s->base, names[i]);
+
+        first = first ? first : rc;
+    }
+    return first;
+}
+
+int s3_remove_many(struct shale_store *store, const char *const *names, size_t n)
+{
+    struct s3_store *s = container_of(store, struct s3_store, base);
+    int first = 0;
+
+    for (size_t i = 0; i < n; i += DELETE_MAX) {
+        size_t some = n - i < DELETE_MAX ? n - i : DELETE_MAX;
+        int rc = s->dialect == SHALE_S3_GCS || some == 1 ? delete_singly(s, names + i, some)
+                                                         : delete_together(s, names + i, some);
+
+        first = first ? first : rc;
+    }
+    return first;
+}

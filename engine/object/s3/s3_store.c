@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A bucket as a store: where it is, and the operations that are one request each.
+ */
+
+#include "object/s3/s3.h"
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/ulid.h"
+
+#include <ctype.h>
+#include <curl/curl.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define OBJECT_MAX ((uint64_t)5 << 30) /* of a single PUT, hence of what is read whole */
+#define RESERVE_MAX ((uint64_t)64 << 20) /* room that is made before anything came */
+
+static struct s3_store *store_of(struct shale_store *s)
+{
+    return container_of(s, struct s3_store, base);
+}
+
+/* ---- reading ---- */
+
+/* The body, handed over; the caller's buffer is empty. */
+static void take_body(struct s3_call *c, struct shale_buf *out)
+{
+    *out = c->x.response;
+    c->x.response = (struct shale_buf)SHALE_BUF_INIT;
+}
+
+static int s3_get(struct shale_store *store, const char *name, struct shale_buf *out)
+{
+    struct s3_call c;
+    int rc = s3_call_init(&c, store_of(store), HTTP_GET, "read", name);
+
+    c.x.max_response = OBJECT_MAX;
+    if (rc == 0)
+        rc = s3_call_run(&c);
+    if (rc == 0)
+        take_body(&c, out);
+    s3_call_fini(&c);
+    return rc;
+}
+
+static int begin_range(struct s3_call *c, struct s3_store *s, const char *name, uint64_t offset, uint64_t len)
+{
+    int rc = s3_call_init(c, s, HTTP_GET, "read", name);
+
+    c->x.max_response = len > UINT64_MAX - 65536 ? len : len + 65536; /* room for an error */
+    c->x.expected = len < RESERVE_MAX ? len : RESERVE_MAX;
+    if (rc == 0)
+        rc = http_add_header(&c->x, "Range: bytes=%" PRIu64 "-%" PRIu64, offset, offset + len - 1);
+    return rc;
+}
+
+/* "bytes 0-9/100": a store sends what there is of a range that reaches past the end. */
+static int check_range_sent(const struct s3_call *c, uint64_t offset, uint64_t len)
+{
+    const char *text = http_response_header(&c->x, "content-range");
+    uint64_t first, last;
+
+    if (c->x.status == 200)
+        return offset == 0 && c->x.response.len == len
+                   ? 0 : s3_call_error(c, -EIO, "the store sends whole objects where a range was asked for");
+    if (!text || sscanf(text, "bytes %" SCNu64 "-%" SCNu64, &first, &last) != 2 || first != offset || last < first)
+        return s3_call_error(c, SHALE_ETRANSIENT, "the store sent another range (\"%.60s\")", text ? text : "");
+    if (last - first + 1 < len)
+        return s3_call_error(c, -ERANGE, "it has only %" PRIu64 " of the %" PRIu64 " bytes from offset %" PRIu64,
+                             last - first + 1, len, offset);
+    return 0;
+}
+
+static int s3_get_range(struct shale_store *store, const char *name, uint64_t offset, uint64_t len,
+                        struct shale_buf *out)
+{
+    struct s3_call c;
+    int rc = begin_range(&c, store_of(store), name, offset, len);
+
+    if (rc == 0)
+        rc = s3_call_run(&c);
+    if (rc == 0)
+        rc = check_range_sent(&c, offset, len);
+    if (rc == 0)
+        take_body(&c, out);
+    s3_call_fini(&c);
+    return rc;
+}
+
+/* All at once; the client keeps to its limit. The sentence is that of the last one that failed. */
+static int s3_get_ranges(struct shale_store *store, struct shale_range_get *r, size_t n)
+{
+    struct s3_call *calls = mem_calloc(n, sizeof(*calls));
+
+    if (!calls)
+        return err_set(-ENOMEM, "out of memory for %zu ranges", n);
+    for (size_t i = 0; i < n; i++) {
+        r[i].rc = begin_range(&calls[i], store_of(store), r[i].name, r[i].offset, r[i].len);
+        if (r[i].rc == 0)
+            (void)s3_call_submit(&calls[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (r[i].rc == 0)
+            r[i].rc = s3_call_wait(&calls[i]);
+        if (r[i].rc == 0)
+            r[i].rc = check_range_sent(&calls[i], r[i].offset, r[i].len);
+        if (r[i].rc == 0)
+            take_body(&calls[i], &r[i].out);
+        s3_call_fini(&calls[i]);
+    }
+    mem_free(calls);
+    return 0;
+}
+
+static int read_head(const struct s3_call *c, struct shale_object_meta *out)
+{
+    const char *size = http_response_header(&c->x, "content-length");
+    const char *time = http_response_header(&c->x, "last-modified");
+    char id_header[32];
+    const char *id;
+    time_t mtime = time ? curl_getdate(time, NULL) : -1;
+    char *end = NULL;
+
+    out->size = size ? strtoull(size, &end, 10) : 0;
+    if (!size || *end || mtime < 0)
+        return s3_call_error(c, SHALE_ETRANSIENT, "the store tells neither size nor time of it");
+    out->mtime_ms = (int64_t)mtime * 1000;
+    snprintf(id_header, sizeof(id_header), "%s" S3_PUT_ID, s3_meta_prefix(c->s));
+    id = http_response_header(&c->x, id_header);
+    if (id && strlen(id) == SHALE_PUT_ID_LEN)
+        memcpy(out->put_id, id, SHALE_PUT_ID_LEN + 1);
+    return 0;
+}
+
+static int s3_head(struct shale_store *store, const char *name, struct shale_object_meta *out)
+{
+    struct s3_call c;
+    int rc = s3_call_init(&c, store_of(store), HTTP_HEAD, "look at", name);
+
+    if (rc == 0)
+        rc = s3_call_run(&c);
+    if (rc == 0)
+        rc = read_head(&c, out);
+    s3_call_fini(&c);
+    return rc;
+}
+
+/* ---- writing ---- */
+
+static int add_condition(struct s3_call *c)
+{
+    c->conditional = true;
+    return http_add_header(&c->x, "%s", c->s->dialect == SHALE_S3_GCS ? "x-goog-if-generation-match: 0"
+                                                                      : "If-None-Match: *");
+}
+
+static int put_once(struct s3_store *s, const char *name, struct shale_slice data, bool create, const char *put_id)
+{
+    struct s3_call c;
+    int rc = s3_call_init(&c, s, HTTP_PUT, "write", name);
+
+    if (rc == 0)
+        rc = s3_call_body(&c, data);
+    if (rc == 0 && create)
+        rc = add_condition(&c);
+    if (rc == 0 && put_id)
+        rc = http_add_header(&c.x, "%s" S3_PUT_ID ": %s", s3_meta_prefix(s), put_id);
+    if (rc == 0)
+        rc = s3_call_run(&c);
+    s3_call_fini(&c);
+    return rc;
+}
+
+/*
+ * libcurl sends a request again by itself when a kept connection breaks before an answer came, and the first one may
+ * have arrived: so also the only put that we know of may find its own object. The put id tells.
+ */
+static int resolve_exists(struct s3_store *s, const char *name, const char *put_id)
+{
+    struct shale_object_meta meta = { 0 };
+    int rc = s3_head(&s->base, name, &meta);
+
+    if (rc < 0 && rc != -ENOENT)
+        return rc == SHALE_ETRANSIENT ? err_add(rc, "cannot tell who wrote %s", name) : rc;
+    if (rc == 0 && strcmp(meta.put_id, put_id) == 0)
+        return 0;
+    return err_set(-EEXIST, "object s3://%s/%s exists already", s->bucket, name);
+}
+
+static int s3_put(struct shale_store *store, const char *name, struct shale_slice data, enum shale_put_mode mode,
+                  const char *put_id)
+{
+    struct s3_store *s = store_of(store);
+    char fresh[SHALE_PUT_ID_LEN + 1];
+    int rc;
+
+    if (mode != SHALE_PUT_IF_ABSENT)
+        return put_once(s, name, data, false, put_id);
+    if (!put_id) {
+        ulid_format(ulid_new(clock_wall_ms(), NULL), fresh);
+        put_id = fresh;
+    }
+    rc = put_once(s, name, data, true, put_id);
+    return rc == -EEXIST ? resolve_exists(s, name, put_id) : rc;
+}
+
+static int s3_remove(struct shale_store *store, const char *name)
+{
+    struct s3_call c;
+    int rc = s3_call_init(&c, store_of(store), HTTP_DELETE, "delete", name);
+
+    if (rc == 0)
+        rc = s3_call_run(&c);
+    s3_call_fini(&c);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+static void s3_close(struct shale_store *store)
+{
+    struct s3_store *s = store_of(store);
+
+    aws_credentials_free(s->credentials);
+    http_client_free(s->http);
+    mem_free(s->bucket);
+    mem_free(s->region);
+    mem_free(s->origin);
+    mem_free(s->host);
+    mem_free(s->root);
+    mem_free(s);
+}
+
+static const struct shale_store_ops s3_ops = {
+    .scheme = "s3",
+    .get = s3_get,
+    .get_range = s3_get_range,
+    .get_ranges = s3_get_ranges,
+    .head = s3_head,
+    .put = s3_put,
+    .remove = s3_remove,
+    .remove_many = s3_remove_many,
+    .list = s3_list,
+    .upload_begin = s3_upload_begin,
+    .upload_write = s3_upload_write,
+    .upload_finish = s3_upload_finish,
+    .upload_abort = s3_upload_abort,
+    .close = s3_close,
+};
+
+/* ---- where it is ---- */
+
+/* The rules of AWS for names, which others share: 3 to 63 of lower-case letters, digits, dots and hyphens. */
+static int check_bucket(const char *bucket)
+{
+    size_t n = strlen(bucket);
+
+    if (n < 3 || n > 63)
+        return err_set(-EINVAL, "\"%.80s\" is no name of a bucket: it has 3 to 63 characters", bucket);
+    for (size_t i = 0; i < n; i++)
+        if (!islower((unsigned char)bucket[i]) && !isdigit((unsigned char)bucket[i]) && !strchr("-._", bucket[i]))
+            return err_set(-EINVAL, "\"%s\" is no name of a bucket: lower-case letters, digits, dots and hyphens are "
+                                    "allowed", bucket);
+    return 0;
+}
+
+static int check_region(const char *region)
+{
+    if (!region[0])
+        return err_set(-EINVAL, "the region is empty");
+    for (const char *p = region; *p; p++)
+        if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
+            return err_set(-EINVAL, "\"%.60s\" is no name of a region", region);
+    return 0;
+}
+
+static const char *first_of(const char *a, const char *b, const char *c, const char *d)
+{
+    return a && a[0] ? a : b && b[0] ? b : c && c[0] ? c : d;
+}
+
+static char *make_string(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static char *make_string(const char *fmt, ...)
+{
+    va_list ap;
+    char *s = NULL;
+
+    va_start(ap, fmt);
+    if (vasprintf(&s, fmt, ap) < 0)
+        s = NULL;
+    va_end(ap);
+    return s;
+}
+
+/* "https://host[:port]" and perhaps a slash; no path, no user. */
+static int split_endpoint(const char *endpoint, bool *tls, const char **host, size_t *len)
+{
+    bool http = strncmp(endpoint, "http://", 7) == 0;
+
+    *tls = strncmp(endpoint, "https://", 8) == 0;
+    if (!http && !*tls)
+        return err_set(-EINVAL, "the endpoint \"%.100s\" does not begin with https:// or http://", endpoint);
+    *host = endpoint + (http ? 7 : 8);
+    *len = strcspn(*host, "/?#@");
+    if (*len == 0 || (*host)[*len + ((*host)[*len] == '/')] != '\0')
+        return err_set(-EINVAL, "the endpoint \"%.100s\" is not of the form https://HOST or https://HOST:PORT", endpoint);
+    return 0;
+}
+
+/* AWS has the bucket in the name of the host; servers of one's own rarely have such names in DNS. */
+static int place(struct s3_store *s, const struct shale_s3_options *opt, const char *endpoint)
+{
+    const char *host = NULL;
+    char aws[128];
+    size_t len = 0;
+    bool in_path = opt->path_style || (endpoint && !opt->virtual_host) || (strchr(s->bucket, '.') && !opt->virtual_host);
+    int rc = 0;
+
+    s->tls = true;
+    if (endpoint) {
+        rc = split_endpoint(endpoint, &s->tls, &host, &len);
+    } else {
+        len = (size_t)snprintf(aws, sizeof(aws), "s3.%.60s.amazonaws.com%s", s->region,
+                               strncmp(s->region, "cn-", 3) == 0 ? ".cn" : "");
+        host = aws;
+    }
+    if (rc < 0)
+        return rc;
+    s->dialect = opt->dialect;
+    if (len == 22 && memcmp(host, "storage.googleapis.com", 22) == 0)
+        s->dialect = SHALE_S3_GCS;
+    s->host = in_path ? make_string("%.*s", (int)len, host) : make_string("%s.%.*s", s->bucket, (int)len, host);
+    s->origin = s->host ? make_string("%s://%s", s->tls ? "https" : "http", s->host) : NULL;
+    s->root = make_string("%s%s", in_path ? "/" : "", in_path ? s->bucket : "");
+    return s->host && s->origin && s->root ? 0 : -ENOMEM;
+}
+
+static int configure(struct s3_store *s, const char *bucket, const struct shale_s3_options *opt)
+{
+    const char *region = first_of(opt->region, getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"), "us-east-1");
+    const char *endpoint = first_of(opt->endpoint, getenv("AWS_ENDPOINT_URL_S3"), getenv("AWS_ENDPOINT_URL"), NULL);
+    const struct aws_credential_options keys = { .access_key = opt->access_key, .secret_key = opt->secret_key,
+                                                 .token = opt->session_token, .profile = opt->profile,
+                                                 .anonymous = opt->anonymous };
+    const struct http_options http = { .ca_file = opt->ca_file, .connect_ms = opt->connect_ms,
+                                       .first_byte_ms = opt->first_byte_ms, .stall_ms = opt->stall_ms };
+    int rc = check_bucket(bucket);
+
+    if (rc == 0)
+        rc = check_region(region);
+    if (rc < 0)
+        return rc;
+    s->bucket = mem_strdup(bucket);
+    s->region = mem_strdup(region);
+    if (!s->bucket || !s->region)
+        return -ENOMEM;
+    rc = place(s, opt, endpoint);
+    if (rc == 0)
+        rc = http_client_new(&http, &s->http);
+    return rc == 0 ? aws_credentials_new(&keys, s->http, &s->credentials) : rc;
+}
+
+int shale_store_s3(const char *bucket, const struct shale_s3_options *opt, struct shale_store **out)
+{
+    static const struct shale_s3_options none;
+    struct s3_store *s = mem_zalloc(sizeof(*s));
+    int rc = s ? configure(s, bucket, opt ? opt : &none) : -ENOMEM;
+
+    if (rc < 0) {
+        if (s)
+            s3_close(&s->base);
+        return rc == -ENOMEM ? err_set(rc, "out of memory for the store s3://%s", bucket) : rc;
+    }
+    s->base.ops = &s3_ops;
+    *out = &s->base;
+    return 0;
+}

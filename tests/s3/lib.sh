@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by the tests that need an S3 server (bash): starts Ceph's radosgw in a directory of its own, with a bucket, and
+# sets what AWS programs read from the environment. chaos_start puts the proxy that injects faults in front of it.
+set -eu
+SRCDIR=$(cd "${SRCDIR:-.}" && pwd)
+BUILDDIR=${BUILDDIR:-$(pwd)}
+S3_BUCKET=shale-test
+
+for tool in radosgw ceph-mon ceph-osd python3 curl; do
+	command -v $tool >/dev/null || { echo "skipped: $tool is not installed"; exit 77; }
+done
+
+s3_dir=$(mktemp -d "${TMPDIR:-/tmp}/shale-s3.XXXXXX")
+chaos_pid=
+
+s3_stop() {
+	[ -z "$chaos_pid" ] || kill "$chaos_pid" 2>/dev/null || true
+	"$SRCDIR/tests/s3/ceph-rgw.sh" stop "$s3_dir/rgw" >/dev/null 2>&1 || true
+	rm -rf "$s3_dir"
+}
+trap s3_stop EXIT
+
+# A port that is free, and the next one, too.
+free_port() {
+	python3 - <<'X'
+import random, socket
+while True:
+    p = random.randrange(20000, 60000, 2)
+    try:
+        for q in (p, p + 1):
+            with socket.socket() as s:
+                s.bind(("127.0.0.1", q))
+        print(p)
+        break
+    except OSError:
+        pass
+X
+}
+
+s3_start() {
+	local port
+	port=$(free_port)
+	"$SRCDIR/tests/s3/ceph-rgw.sh" start "$s3_dir/rgw" "$port" >"$s3_dir/env" || { cat "$s3_dir"/rgw/log/* | tail -n 20; exit 1; }
+	s3_port=$port
+	unset AWS_PROFILE AWS_SESSION_TOKEN AWS_CA_BUNDLE http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+	export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret AWS_REGION=us-east-1
+	export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$port S3_ENDPOINT=http://127.0.0.1:$port
+	python3 "$SRCDIR/tests/s3/s3probe.py" mkbucket --bucket $S3_BUCKET >/dev/null
+}
+
+# chaos_start [NAME=VALUE...]: from now on the endpoint is the proxy
+chaos_start() {
+	chaos_port=$(free_port)
+	"$BUILDDIR/tests/s3/s3chaos" "$chaos_port" "$s3_port" "$@" &
+	chaos_pid=$!
+	for _ in $(seq 100); do
+		curl -s -o /dev/null "http://127.0.0.1:$chaos_port/__chaos" && break
+		sleep 0.05
+	done
+	export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$chaos_port
+}
+
+# chaos NAME=VALUE...: change its settings; prints them and the counters
+chaos() {
+	local IFS='&'
+	curl -s "http://127.0.0.1:$chaos_port/__chaos?$*"
+}
