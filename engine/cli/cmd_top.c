@@ -189,7 +189,7 @@ int cmd_top(struct cli *c)
     int rc = cli_open_store(c, false);
 
     if (rc == 0)
-        rc = shale_inspect_open(c->store, c->path, c->wal_store, &in);
+        rc = cli_open_inspect(c, &in);
     if (rc == 0)
         rc = c->once || c->json || !isatty(STDOUT_FILENO) ? show(c, in) : watch(c, in);
     if (rc < 0)
