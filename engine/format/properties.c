@@ -28,12 +28,13 @@ int properties_seal(struct shale_buf *out, size_t start)
 /* The checksum is made only of a gap whose length is right: a long one of somebody else's costs nothing. */
 int properties_find(struct shale_slice gap, struct shale_slice *stored)
 {
-    const uint8_t *end = gap.data + gap.len;
+    const uint8_t *end;
     bool has_magic, has_len, has_crc;
     size_t len;
 
     if (gap.len < PROPERTIES_TRAILER_LEN || gap.len > PROPERTIES_STORED_MAX + PROPERTIES_TRAILER_LEN)
         return 0;
+    end = gap.data + gap.len;
     len = gap.len - PROPERTIES_TRAILER_LEN;
     has_magic = memcmp(end - MAGIC_LEN, magic, MAGIC_LEN) == 0;
     has_len = get_u32be(end - PROPERTIES_TRAILER_LEN) == len;
