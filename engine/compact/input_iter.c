@@ -79,11 +79,11 @@ static int open_sources(const struct input_options *opt, struct iter **children,
 /* What is left of *n bytes of key, which all keys so far share, when those of range have to share them, too. */
 static void share_with(const struct key_range *range, struct shale_slice key, size_t *n)
 {
-    size_t a = range->from_kind == KEY_UNBOUNDED ? 0 : row_key_common(key, range->from);
-    size_t b = range->to_kind == KEY_UNBOUNDED ? 0 : row_key_common(key, range->to);
-    size_t both = a < b ? a : b;
+    size_t common = key_range_common(range);
+    size_t with_key = common ? row_key_common(key, range->from) : 0;
 
-    *n = *n < both ? *n : both;
+    common = common < with_key ? common : with_key;
+    *n = *n < common ? *n : common;
 }
 
 /*

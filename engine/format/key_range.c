@@ -4,6 +4,7 @@
 #include "format/key_range.h"
 
 #include "base/buf.h"
+#include "format/row.h"
 
 bool key_range_is_empty(const struct key_range *r)
 {
@@ -13,6 +14,13 @@ bool key_range_is_empty(const struct key_range *r)
         return false;
     c = slice_cmp(r->from, r->to);
     return c > 0 || (c == 0 && !(r->from_kind == KEY_INCLUDED && r->to_kind == KEY_INCLUDED));
+}
+
+size_t key_range_common(const struct key_range *r)
+{
+    if (r->from_kind == KEY_UNBOUNDED || r->to_kind == KEY_UNBOUNDED)
+        return 0;
+    return row_key_common(r->from, r->to);
 }
 
 /* The narrower of two starts becomes the start of r. */

@@ -54,6 +54,8 @@ static inline bool key_in_range(const struct key_range *r, struct shale_slice ke
 
 /* True when no key can lie in it (bounds crossed, or equal and not both included). */
 bool key_range_is_empty(const struct key_range *r);
+/* How many leading bytes are the same in all its keys, as far as the bounds tell. */
+size_t key_range_common(const struct key_range *r);
 /* The keys that lie in both; the result borrows from both. */
 struct key_range key_range_intersect(const struct key_range *a, const struct key_range *b);
 /* The visible range of a view, intersected with the first and last key of its SST where known. Borrows from it. */

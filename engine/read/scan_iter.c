@@ -197,6 +197,8 @@ static int stack_up(struct scan_parts *p, struct iter **out)
 
     rc = merge_iter_new(p->children, p->n, p->opt->order, true, &it);
     p->n = 0;
+    if (rc == 0)
+        merge_iter_share(it, key_range_common(p->range));
     if (rc == 0 && p->l->expire_now != SHALE_NO_TS)
         rc = retention_iter_new(it, &live, &it);
     if (rc == 0)

@@ -82,6 +82,27 @@ static struct shale_buf buf_of(const char *text)
     return b;
 }
 
+static void keys_of_a_range_begin_alike(void **state)
+{
+    static const struct {
+        enum key_bound_kind from_kind;
+        const char *from;
+        enum key_bound_kind to_kind;
+        const char *to;
+        size_t want;
+    } cases[] = {
+        { I, "abcd", I, "abcz", 3 }, { X, "ab", X, "abx", 2 }, { I, "same", I, "same", 4 }, { I, "a", I, "b", 0 },
+        { U, "", I, "abc", 0 }, { I, "abc", U, "", 0 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct key_range r = range(cases[i].from_kind, cases[i].from, cases[i].to_kind, cases[i].to);
+
+        assert_int_equal(key_range_common(&r), cases[i].want);
+    }
+}
+
 static void a_view_is_bounded_by_its_sst_and_its_range(void **state)
 {
     struct sst_info info = { .has_first = true, .has_last = true, .first = buf_of("b"), .last = buf_of("m") };
@@ -154,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounds_that_cross_or_touch_are_empty),
         cmocka_unit_test(an_intersection_holds_what_both_hold),
+        cmocka_unit_test(keys_of_a_range_begin_alike),
         cmocka_unit_test(a_view_is_bounded_by_its_sst_and_its_range),
         cmocka_unit_test(a_prefix_ends_at_its_successor),
         cmocka_unit_test(a_prefix_without_memory_changes_nothing),
