@@ -39,10 +39,12 @@ int http_add_header(struct http_exchange *x, const char *fmt, ...)
 /* Both lists of headers are strings, one behind the other. */
 static const char *next_string(const struct shale_buf *b, const char *s)
 {
-    const char *end = (const char *)b->data + b->len;
+    const char *begin = (const char *)b->data;
 
-    s = s ? s + strlen(s) + 1 : (const char *)b->data;
-    return s && s < end ? s : NULL;
+    if (!begin)
+        return NULL;
+    s = s ? s + strlen(s) + 1 : begin;
+    return s < begin + b->len ? s : NULL;
 }
 
 const char *http_request_header(const struct http_exchange *x, size_t i)
