@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <shale/log.h>
+#include <shale/object_store.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -781,6 +782,133 @@ static void refused_keys_are_given_up_once(void **state)
     aws_keys_unref(one);
 }
 
+static void open_store(struct shale_store **store)
+{
+    set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/creds");
+    set_url("AWS_ENDPOINT_URL_S3", "");
+    assert_int_equal(shale_store_s3("bucket", NULL, store), 0);
+}
+
+static void add_two_keys(void)
+{
+    const struct http_rule one = { .path = "/creds", .times = 1, .body = JSON("ONE", "Token", "2999-01-01T00:00:00Z") };
+
+    http_server_add(server, &one);
+    serve("/creds", 200, JSON("TWO", "Token", "2999-01-01T00:00:00Z"));
+}
+
+/* An answer to HEAD tells no code; ranges are on their way at once. */
+static void other_requests_try_again_too(void **state)
+{
+    const struct http_rule head_bad = { .method = "HEAD", .times = 1, .status = 400 };
+    const struct http_rule head = { .method = "HEAD", .path = "/bucket/a", .body = "data",
+                                    .headers = "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n" };
+    const struct http_rule bad = { .path = "/bucket/a", .times = 2, .status = 403,
+                                   .body = "<Error><Code>InvalidAccessKeyId</Code></Error>" };
+    const struct http_rule part = { .path = "/bucket/a", .status = 206, .body = "dat",
+                                    .headers = "Content-Range: bytes 0-2/4\r\n" };
+    struct shale_range_get r[2] = { { .name = "a", .len = 3 }, { .name = "a", .len = 3 } };
+    struct shale_object_meta meta;
+    struct shale_store *store;
+
+    (void)state;
+    add_two_keys();
+    http_server_add(server, &head_bad);
+    http_server_add(server, &head);
+    open_store(&store);
+    assert_int_equal(shale_store_head(store, "a", &meta), 0);
+    assert_int_equal(meta.size, 4);
+    shale_store_close(store);
+    http_server_clear(server);
+    add_two_keys();
+    http_server_add(server, &bad);
+    http_server_add(server, &part);
+    open_store(&store);
+    assert_int_equal(shale_store_get_ranges(store, r, 2), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(r[i].rc, 0);
+        assert_memory_equal(r[i].out.data, "dat", 3);
+        shale_buf_fini(&r[i].out);
+    }
+    shale_store_close(store);
+}
+
+static void a_refusal_of_permission_asks_nobody(void **state)
+{
+    const struct http_rule denied = { .path = "/bucket/*", .status = 403,
+                                      .body = "<Error><Code>AccessDenied</Code></Error>" };
+    struct shale_buf out = SHALE_BUF_INIT;
+    struct shale_store *store;
+
+    (void)state;
+    add_two_keys();
+    http_server_add(server, &denied);
+    open_store(&store);
+    assert_int_equal(shale_store_get(store, "a", &out), -EACCES);
+    say(shale_errmsg());
+    assert_non_null(strstr(shale_errmsg(), "to the credentials from the container's endpoint"));
+    assert_int_equal(http_server_count(server), 2);
+    shale_store_close(store);
+}
+
+/* Keys that stay wrong: once more, and then the sentence says whose they are. */
+static void keys_that_stay_wrong_end_it(void **state)
+{
+    const struct http_rule unknown = { .path = "/bucket/*", .status = 403,
+                                       .body = "<Error><Code>InvalidAccessKeyId</Code></Error>" };
+    struct shale_buf out = SHALE_BUF_INIT;
+    struct shale_store *store;
+
+    (void)state;
+    write_config("[default]\naws_access_key_id = A\naws_secret_access_key = " HUSH "A-secret\n");
+    set_url("AWS_ENDPOINT_URL_S3", "");
+    http_server_add(server, &unknown);
+    assert_int_equal(shale_store_s3("bucket", NULL, &store), 0);
+    assert_int_equal(shale_store_get(store, "a", &out), -EACCES);
+    say(shale_errmsg());
+    assert_non_null(strstr(shale_errmsg(), "the store does not know access key A, which is from profile \"default\""));
+    assert_int_equal(http_server_count(server), 2);
+    assert_int_equal(shale_store_get(store, "a", &out), -EACCES);
+    assert_int_equal(http_server_count(server), 3);
+    shale_store_close(store);
+}
+
+/* A store, through its own requests. */
+static void a_store_tries_again_with_new_keys(void **state)
+{
+    const struct http_rule keys1 = { .path = "/creds", .times = 1,
+                                     .body = JSON("ONE", "Token", "2999-01-01T00:00:00Z") };
+    const struct http_rule keys2 = { .path = "/creds", .body = JSON("TWO", "Token", "2999-01-01T00:00:00Z") };
+    const struct http_rule expired = { .path = "/bucket/a", .times = 1, .status = 400,
+                                       .body = "<Error><Code>ExpiredToken</Code></Error>" };
+    const struct http_rule object = { .path = "/bucket/a", .body = "data" };
+    struct shale_store *store;
+    struct shale_buf out = SHALE_BUF_INIT;
+
+    (void)state;
+    set_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", "/creds");
+    write_config("[profile p]\nregion = there-1\n[services s]\ns3 =\n  endpoint_url = http://127.0.0.1:1\n");
+    set_url("AWS_ENDPOINT_URL_S3", "");
+    setenv("AWS_PROFILE", "p", 1);
+    http_server_add(server, &keys1);
+    http_server_add(server, &keys2);
+    http_server_add(server, &expired);
+    http_server_add(server, &object);
+    assert_int_equal(shale_store_s3("bucket", NULL, &store), 0);
+    assert_int_equal(shale_store_get(store, "a", &out), 0);
+    assert_memory_equal(out.data, "data", 4);
+    assert_int_equal(http_server_count(server), 4);
+    assert_non_null(strstr(header_of(1, "authorization"), "Credential=ONE/"));
+    assert_non_null(strstr(header_of(3, "authorization"), "Credential=TWO/"));
+    assert_non_null(strstr(header_of(3, "authorization"), "/there-1/s3/"));
+    assert_string_equal(header_of(3, "x-amz-security-token"), HUSH "TWO-token");
+    shale_buf_fini(&out);
+    shale_store_close(store);
+    setenv("AWS_PROFILE", "nobody", 1);
+    assert_int_equal(shale_store_s3("bucket", NULL, &store), -ENOENT);
+    say(shale_errmsg());
+}
+
 /* ---- memory, and what was said ---- */
 
 static void fail_all_allocations(const char *access_key)
@@ -868,6 +996,10 @@ int main(void)
         T(a_source_that_is_settled_is_not_left),
         T(one_thread_asks),
         T(refused_keys_are_given_up_once),
+        T(a_store_tries_again_with_new_keys),
+        T(other_requests_try_again_too),
+        T(a_refusal_of_permission_asks_nobody),
+        T(keys_that_stay_wrong_end_it),
         T(running_out_of_memory_is_an_error),
         cmocka_unit_test(no_secret_was_said),
     };
