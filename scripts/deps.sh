@@ -3,7 +3,7 @@
 set -eu
 
 build="build-essential autoconf automake libtool pkg-config zlib1g-dev libzstd-dev liblz4-dev libsnappy-dev libssl-dev
-libcurl4-openssl-dev libexpat1-dev libfuse3-dev fuse3"
+libcurl4-openssl-dev libexpat1-dev libjansson-dev libfuse3-dev fuse3"
 tests="libcmocka-dev clang libclang-rt-14-dev git sqlite3 rsync attr acl tar xz-utils python3 procps util-linux
 curl ceph-mon ceph-osd radosgw"
 

@@ -40,6 +40,8 @@ struct http_exchange {
     uint64_t expected;         /* bytes of the body, to make room for at once; 0: unknown */
     int64_t total_ms;          /* for the whole exchange once it is on the wire; 0: no bound but stall_ms */
     enum io_class cls;
+    bool direct;               /* not by a proxy: what is asked is next to this host */
+    bool secret;               /* the response holds keys: it never moves in memory, and is overwritten in the end */
     /*
      * Called by the client's thread when the request is about to go out, perhaps long after http_submit: signatures
      * hold the time. Adds headers; must not block. 0 or an error, which becomes rc. NULL is fine.
@@ -78,7 +80,7 @@ void http_client_free(struct http_client *c);
  */
 void http_client_stop(struct http_client *c);
 
-/* Frees what x owns. */
+/* Frees what x owns. Its request headers are overwritten, as they may hold tokens. */
 void http_exchange_fini(struct http_exchange *x);
 /* "Name: value", or "Name:" to have none where libcurl would send one. 0 or -ENOMEM. */
 int http_add_header(struct http_exchange *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -2,6 +2,7 @@
 #include "net/http.h"
 
 #include "base/buf.h"
+#include "net/secret.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -10,8 +11,11 @@
 void http_exchange_fini(struct http_exchange *x)
 {
     shale_buf_fini(&x->url);
-    shale_buf_fini(&x->headers);
-    shale_buf_fini(&x->response);
+    secret_buf_fini(&x->headers);
+    if (x->secret)
+        secret_buf_fini(&x->response);
+    else
+        shale_buf_fini(&x->response);
     shale_buf_fini(&x->response_head);
 }
 
@@ -25,7 +29,7 @@ int http_add_header(struct http_exchange *x, const char *fmt, ...)
     va_copy(again, ap);
     n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
-    p = n < 0 ? NULL : buf_extend(&x->headers, (size_t)n + 1);
+    p = n < 0 || secret_buf_reserve(&x->headers, (size_t)n + 1) < 0 ? NULL : buf_extend(&x->headers, (size_t)n + 1);
     if (p)
         (void)vsnprintf((char *)p, (size_t)n + 1, fmt, again);
     va_end(again);
@@ -35,10 +39,12 @@ int http_add_header(struct http_exchange *x, const char *fmt, ...)
 /* Both lists of headers are strings, one behind the other. */
 static const char *next_string(const struct shale_buf *b, const char *s)
 {
-    const char *end = (const char *)b->data + b->len;
+    const char *begin = (const char *)b->data;
 
-    s = s ? s + strlen(s) + 1 : (const char *)b->data;
-    return s && s < end ? s : NULL;
+    if (!begin)
+        return NULL;
+    s = s ? s + strlen(s) + 1 : begin;
+    return s < begin + b->len ? s : NULL;
 }
 
 const char *http_request_header(const struct http_exchange *x, size_t i)

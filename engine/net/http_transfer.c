@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "net/secret.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -57,11 +58,16 @@ static size_t on_header(char *line, size_t one, size_t n, void *arg)
     return n;
 }
 
+static uint64_t response_max(const struct http_exchange *x)
+{
+    return x->max_response ? x->max_response : RESPONSE_DEFAULT;
+}
+
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
     struct http_transfer *t = arg;
     struct http_exchange *x = t->x;
-    uint64_t max = x->max_response ? x->max_response : RESPONSE_DEFAULT;
+    uint64_t max = response_max(x);
 
     (void)one;
     if (n > max - x->response.len) {
@@ -100,6 +106,15 @@ static int on_progress(void *arg, curl_off_t all_in, curl_off_t in, curl_off_t a
     return 1;
 }
 
+/* The lines that libcurl has are copies of those of the exchange. */
+static void drop_headers(struct http_transfer *t)
+{
+    for (struct curl_slist *l = t->headers; l; l = l->next)
+        secret_wipe(l->data, strlen(l->data));
+    curl_slist_free_all(t->headers);
+    t->headers = NULL;
+}
+
 struct http_transfer *http_transfer_new(const struct http_options *opt)
 {
     struct http_transfer *t = mem_zalloc(sizeof(*t));
@@ -120,7 +135,7 @@ void http_transfer_free(struct http_transfer *t)
 {
     if (!t)
         return;
-    curl_slist_free_all(t->headers);
+    drop_headers(t);
     curl_easy_cleanup(t->easy);
     mem_free(t);
 }
@@ -174,6 +189,8 @@ static void set_rules(struct http_transfer *t)
     curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)t->opt->connect_ms);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)t->x->total_ms);
+    if (t->x->direct)
+        curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
     if (t->opt->ca_file)
         curl_easy_setopt(e, CURLOPT_CAINFO, t->opt->ca_file);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
@@ -199,7 +216,7 @@ int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
     buf_clear(&x->response);
     buf_clear(&x->response_head);
     if (rc == 0)
-        rc = shale_buf_reserve(&x->response, x->expected);
+        rc = shale_buf_reserve(&x->response, x->secret ? response_max(x) : x->expected);
     if (rc < 0)
         return rc;
     curl_easy_reset(t->easy);
@@ -270,8 +287,7 @@ void http_transfer_end(struct http_transfer *t, CURLcode code)
     } else {
         x->rc = 0;
     }
-    curl_slist_free_all(t->headers);
-    t->headers = NULL;
+    drop_headers(t);
     t->x = NULL;
     x->transfer = NULL;
 }

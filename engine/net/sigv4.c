@@ -4,10 +4,10 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/slice.h"
+#include "net/secret.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -102,10 +102,23 @@ static int put_names(struct shale_buf *out, const struct header *h, size_t n)
     return rc;
 }
 
+/* At least what canonical writes: it holds a session token, so it must not move. */
+static size_t canonical_len(const struct sigv4_request *r)
+{
+    size_t n = strlen(r->method) + strlen(r->path) + strlen(r->query) + strlen(r->payload) + 16;
+
+    for (size_t i = 0; i < r->n_headers; i++)
+        n += 2 * strlen(r->headers[i]) + 4;
+    return n;
+}
+
 /* The request in the one form that both sides hash. */
 static int canonical(const struct sigv4_request *r, const struct header *h, struct shale_buf *out)
 {
-    int rc = buf_printf(out, "%s\n%s\n%s\n", r->method, r->path, r->query);
+    int rc = secret_buf_reserve(out, canonical_len(r));
+
+    if (rc == 0)
+        rc = buf_printf(out, "%s\n%s\n%s\n", r->method, r->path, r->query);
 
     for (size_t i = 0; i < r->n_headers && rc == 0; i++) {
         rc = put_lower(out, h[i].name);
@@ -135,15 +148,15 @@ static int signing_key(const struct sigv4_request *r, const char *secret, uint8_
 {
     struct shale_buf first = SHALE_BUF_INIT;
     char day[9];
-    int rc = buf_printf(&first, "AWS4%s", secret);
+    int rc = secret_buf_reserve(&first, strlen(secret) + 5);
 
     memcpy(day, r->time, 8);
     day[8] = '\0';
     if (rc == 0)
+        rc = buf_printf(&first, "AWS4%s", secret);
+    if (rc == 0)
         rc = hmac(first.data, first.len, day, key);
-    if (first.data)
-        OPENSSL_cleanse(first.data, first.len);
-    shale_buf_fini(&first);
+    secret_buf_fini(&first);
     if (rc == 0)
         rc = hmac(key, DIGEST_LEN, r->region, key);
     if (rc == 0)
@@ -167,7 +180,7 @@ static int sign(const struct sigv4_request *r, struct shale_slice request, const
         rc = hmac(key, DIGEST_LEN, (const char *)text.data, key);
     if (rc == 0)
         to_hex(key, signature);
-    OPENSSL_cleanse(key, sizeof(key));
+    secret_wipe(key, sizeof(key));
     shale_buf_fini(&text);
     return rc;
 }
@@ -196,7 +209,7 @@ int sigv4_authorize(const struct sigv4_request *r, const char *access_key, const
         rc = put_names(out, h, r->n_headers);
     if (rc == 0)
         rc = buf_printf(out, ", Signature=%s", signature);
-    shale_buf_fini(&request);
+    secret_buf_fini(&request);
     shale_buf_fini(&scope);
     mem_free(h);
     return rc;

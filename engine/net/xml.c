@@ -2,6 +2,7 @@
 #include "net/xml.h"
 
 #include "base/buf.h"
+#include "net/secret.h"
 
 #include <errno.h>
 #include <expat.h>
@@ -62,7 +63,7 @@ static void on_text(void *arg, const char *text, int len)
 
     if (w->text.len + (size_t)len > TEXT_MAX)
         stop(w, -EBADMSG);
-    else if (shale_buf_append(&w->text, text, (size_t)len) < 0)
+    else if (secret_buf_reserve(&w->text, (size_t)len + 1) < 0 || shale_buf_append(&w->text, text, (size_t)len) < 0)
         stop(w, -ENOMEM);
 }
 
@@ -90,7 +91,7 @@ int xml_walk(struct shale_slice doc, const struct xml_visitor *v)
     if (status != XML_STATUS_OK && w.rc == 0)
         w.rc = XML_GetErrorCode(w.parser) == XML_ERROR_NO_MEMORY ? -ENOMEM : -EBADMSG;
     XML_ParserFree(w.parser);
-    shale_buf_fini(&w.text);
+    secret_buf_fini(&w.text); /* the answers of STS hold keys */
     return w.rc;
 }
 

@@ -43,6 +43,7 @@ s3_start() {
 	"$SRCDIR/tests/s3/ceph-rgw.sh" start "$s3_dir/rgw" "$port" >"$s3_dir/env" || { cat "$s3_dir"/rgw/log/* | tail -n 20; exit 1; }
 	s3_port=$port
 	unset AWS_PROFILE AWS_SESSION_TOKEN AWS_CA_BUNDLE http_proxy https_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
+	export AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null AWS_EC2_METADATA_DISABLED=true
 	export AWS_ACCESS_KEY_ID=testkey AWS_SECRET_ACCESS_KEY=testsecret AWS_REGION=us-east-1
 	export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$port S3_ENDPOINT=http://127.0.0.1:$port
 	python3 "$SRCDIR/tests/s3/s3probe.py" mkbucket --bucket $S3_BUCKET >/dev/null

@@ -22,6 +22,7 @@ struct s3_store {
     enum shale_s3_dialect dialect;
     bool tls;
     char *bucket, *region; /* owned */
+    char *ca_file;         /* owned; NULL: the system's */
     char *origin;          /* "https://host:port"; owned */
     char *host;            /* as in the header Host; owned */
     char *root;            /* path of the bucket, without a slash behind: "" or "/bucket"; owned */
@@ -37,6 +38,8 @@ struct s3_call {
     struct aws_keys *keys;
     char payload[SIGV4_HASH_LEN + 1];
     bool conditional;   /* a put that is to create */
+    bool keys_refused;  /* the store does not take the keys, but may take others */
+    size_t n_own;       /* bytes of the headers that were there before it was submitted */
     int failed;         /* of s3_call_submit */
 };
 
@@ -48,9 +51,12 @@ int s3_call_query(struct s3_call *c, const char *name, const char *value);
 int s3_call_body(struct s3_call *c, struct shale_slice body);
 /* Put it in line; s3_call_wait has to follow, also when it fails. */
 int s3_call_submit(struct s3_call *c);
-/* 0 for a status of success, or what the error means, with a sentence. */
+/*
+ * 0 for a status of success, or what the error means, with a sentence. The request is made once more with new keys
+ * when the store says that ours have expired.
+ */
 int s3_call_wait(struct s3_call *c);
-/* Submit and wait; once more with new keys when the store says that ours have expired. */
+/* Submit and wait. */
 int s3_call_run(struct s3_call *c);
 
 /* err_set(rc, "cannot read NAME: why") */

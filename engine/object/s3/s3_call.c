@@ -154,6 +154,7 @@ int s3_call_submit(struct s3_call *c)
         rc = s3_call_error(c, -ENOMEM, "out of memory");
     c->x.prepare = prepare;
     c->x.prepare_arg = c;
+    c->n_own = c->x.headers.len;
     c->failed = rc;
     if (rc == 0)
         http_submit(s->http, &c->x);
@@ -296,11 +297,22 @@ static int no_store(const struct s3_call *c)
                          server ? ", by " : "", server ? server : "");
 }
 
-static int meaning_of_status(const struct s3_call *c)
+/* An answer to HEAD has no body that would say why. */
+static bool is_about_keys(const struct s3_call *c, const struct complaint *m)
+{
+    static const char *const codes[] = { "ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId",
+                                         "InvalidTokenId" };
+
+    return has_code(m, codes, ARRAY_SIZE(codes)) ||
+           (c->x.method == HTTP_HEAD && (c->x.status == 400 || c->x.status == 403));
+}
+
+static int meaning_of_status(struct s3_call *c)
 {
     struct complaint m;
 
     read_complaint(c, &m);
+    c->keys_refused = c->keys && is_about_keys(c, &m);
     if (!m.code[0] && is_a_web_page(c))
         return no_store(c);
     switch (c->x.status) {
@@ -344,7 +356,7 @@ static int meaning_of_status(const struct s3_call *c)
     }
 }
 
-int s3_call_wait(struct s3_call *c)
+static int outcome(struct s3_call *c)
 {
     if (c->failed)
         return c->failed; /* it was never submitted; the sentence is there */
@@ -359,26 +371,28 @@ int s3_call_wait(struct s3_call *c)
 }
 
 /* Only what s3_call_submit and prepare have added is dropped. */
-static int run_again(struct s3_call *c, size_t n_own)
+static void submit_again(struct s3_call *c)
 {
     buf_clear(&c->x.url);
-    c->x.headers.len = n_own;
+    c->x.headers.len = c->n_own;
     aws_keys_unref(c->keys);
     c->keys = NULL;
+    c->keys_refused = false;
     (void)s3_call_submit(c);
-    return s3_call_wait(c);
+}
+
+int s3_call_wait(struct s3_call *c)
+{
+    int rc = outcome(c);
+
+    if (rc == 0 || !c->keys_refused || !aws_credentials_refused(c->s->credentials, c->keys))
+        return rc;
+    submit_again(c);
+    return outcome(c);
 }
 
 int s3_call_run(struct s3_call *c)
 {
-    size_t n_own = c->x.headers.len;
-    int rc;
-
     (void)s3_call_submit(c);
-    rc = s3_call_wait(c);
-    if (rc == -EACCES && c->keys && c->keys->expires_ms != INT64_MAX && c->x.status) {
-        aws_credentials_refused(c->s->credentials, c->keys);
-        rc = run_again(c, n_own);
-    }
-    return rc;
+    return s3_call_wait(c);
 }

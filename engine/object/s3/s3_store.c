@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/ulid.h"
+#include "net/aws_profile.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
@@ -230,6 +231,7 @@ static void s3_close(struct shale_store *store)
     http_client_free(s->http);
     mem_free(s->bucket);
     mem_free(s->region);
+    mem_free(s->ca_file);
     mem_free(s->origin);
     mem_free(s->host);
     mem_free(s->root);
@@ -277,11 +279,6 @@ static int check_region(const char *region)
         if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
             return err_set(-EINVAL, "\"%.60s\" is no name of a region", region);
     return 0;
-}
-
-static const char *first_of(const char *a, const char *b, const char *c, const char *d)
-{
-    return a && a[0] ? a : b && b[0] ? b : c && c[0] ? c : d;
 }
 
 static char *make_string(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -341,29 +338,70 @@ static int place(struct s3_store *s, const struct shale_s3_options *opt, const c
     return s->host && s->origin && s->root ? 0 : -ENOMEM;
 }
 
-static int configure(struct s3_store *s, const char *bucket, const struct shale_s3_options *opt)
+static const char *set_or_null(const char *s)
 {
-    const char *region = first_of(opt->region, getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"), "us-east-1");
-    const char *endpoint = first_of(opt->endpoint, getenv("AWS_ENDPOINT_URL_S3"), getenv("AWS_ENDPOINT_URL"), NULL);
-    const struct aws_credential_options keys = { .access_key = opt->access_key, .secret_key = opt->secret_key,
-                                                 .token = opt->session_token, .profile = opt->profile,
-                                                 .anonymous = opt->anonymous };
-    const struct http_options http = { .ca_file = opt->ca_file, .connect_ms = opt->connect_ms,
-                                       .first_byte_ms = opt->first_byte_ms, .stall_ms = opt->stall_ms };
-    int rc = check_bucket(bucket);
+    return s && s[0] ? s : NULL;
+}
+
+/* Copies into s: the files of AWS are forgotten afterwards. */
+static int take_place(struct s3_store *s, const struct shale_s3_options *opt, const struct aws_config *config,
+                      const char *profile)
+{
+    const char *region = set_or_null(opt->region), *ca = set_or_null(opt->ca_file);
+    const char *endpoint = set_or_null(opt->endpoint);
+    int rc;
+
+    if (!region)
+        region = aws_region_find(config, profile);
+    if (!ca)
+        ca = aws_ca_find(config, profile);
+    rc = check_region(region ? region : "us-east-1");
+    if (rc == 0 && !endpoint)
+        rc = aws_endpoint_find(config, profile, "s3", &endpoint);
+    if (rc < 0)
+        return rc;
+    s->region = mem_strdup(region ? region : "us-east-1");
+    s->ca_file = ca ? mem_strdup(ca) : NULL;
+    if (!s->region || (ca && !s->ca_file))
+        return -ENOMEM;
+    return place(s, opt, endpoint);
+}
+
+static int find_place(struct s3_store *s, const struct shale_s3_options *opt)
+{
+    struct aws_config *config = NULL;
+    const char *profile;
+    int rc = aws_config_load(&config);
 
     if (rc == 0)
-        rc = check_region(region);
+        rc = aws_profile_choose(config, opt->profile, &profile);
+    if (rc == 0)
+        rc = take_place(s, opt, config, profile);
+    aws_config_free(config);
+    return rc;
+}
+
+static int connect_by(struct s3_store *s, const struct shale_s3_options *opt)
+{
+    const struct aws_credential_options keys = { .access_key = opt->access_key, .secret_key = opt->secret_key,
+                                                 .token = opt->session_token, .profile = opt->profile,
+                                                 .region = s->region, .anonymous = opt->anonymous };
+    const struct http_options http = { .ca_file = s->ca_file, .connect_ms = opt->connect_ms,
+                                       .first_byte_ms = opt->first_byte_ms, .stall_ms = opt->stall_ms };
+    int rc = http_client_new(&http, &s->http);
+
+    return rc == 0 ? aws_credentials_new(&keys, s->http, &s->credentials) : rc;
+}
+
+static int configure(struct s3_store *s, const char *bucket, const struct shale_s3_options *opt)
+{
+    int rc = check_bucket(bucket);
+
     if (rc < 0)
         return rc;
     s->bucket = mem_strdup(bucket);
-    s->region = mem_strdup(region);
-    if (!s->bucket || !s->region)
-        return -ENOMEM;
-    rc = place(s, opt, endpoint);
-    if (rc == 0)
-        rc = http_client_new(&http, &s->http);
-    return rc == 0 ? aws_credentials_new(&keys, s->http, &s->credentials) : rc;
+    rc = s->bucket ? find_place(s, opt) : -ENOMEM;
+    return rc == 0 ? connect_by(s, opt) : rc;
 }
 
 int shale_store_s3(const char *bucket, const struct shale_s3_options *opt, struct shale_store **out)
