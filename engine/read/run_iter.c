@@ -304,12 +304,15 @@ int run_iter_new(struct table_store *ts, const struct sorted_run *run, const str
     r->run = run;
     r->opt = *opt;
     r->range = *range;
-    if (buf_set(&r->from, range->from) < 0 || buf_set(&r->to, range->to) < 0) {
-        run_iter_close(&r->base);
-        return -ENOMEM;
+    r->opt.borrow_range = false; /* seeks change what range points at */
+    if (!opt->borrow_range) {
+        if (buf_set(&r->from, range->from) < 0 || buf_set(&r->to, range->to) < 0) {
+            run_iter_close(&r->base);
+            return -ENOMEM;
+        }
+        r->range.from = slice_of_buf(&r->from);
+        r->range.to = slice_of_buf(&r->to);
     }
-    r->range.from = slice_of_buf(&r->from);
-    r->range.to = slice_of_buf(&r->to);
     run_covering(run, range, &r->low, &end);
     r->pos = opt->order == ITER_DESC ? end : r->low;
     *out = &r->base;

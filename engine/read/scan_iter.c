@@ -67,7 +67,7 @@ struct scan_parts {
     size_t n;
 };
 
-/* it is moved, also on failure. */
+/* it is moved, also on failure. With nothing to hide no iterator is put over it. */
 static int add_child_of(struct scan_parts *p, struct iter *it, uint64_t after_seq, uint64_t max_seq)
 {
     int rc = visible_iter_new_after(it, after_seq, max_seq, &p->children[p->n]);
@@ -77,9 +77,10 @@ static int add_child_of(struct scan_parts *p, struct iter *it, uint64_t after_se
     return rc;
 }
 
-static int add_child(struct scan_parts *p, struct iter *it)
+/* What is in SSTs has sequence numbers up to the manifest's last: only reads of the past have something to hide. */
+static int add_ssts(struct scan_parts *p, struct iter *it)
 {
-    return add_child_of(p, it, 0, p->l->max_seq);
+    return add_child_of(p, it, 0, p->l->max_seq >= p->l->manifest->last_l0_seq ? UINT64_MAX : p->l->max_seq);
 }
 
 static int add_tables(struct scan_parts *p)
@@ -114,7 +115,7 @@ static int add_l0(struct scan_parts *p)
             continue;
         rc = sst_iter_new(p->l->ts, &m->l0[i], p->range, p->opt, &it);
         if (rc == 0)
-            rc = add_child(p, it);
+            rc = add_ssts(p, it);
     }
     return rc;
 }
@@ -133,7 +134,7 @@ static int add_runs(struct scan_parts *p)
             continue;
         rc = run_iter_new(p->l->ts, &m->runs[i], p->range, p->opt, &it);
         if (rc == 0)
-            rc = add_child(p, it);
+            rc = add_ssts(p, it);
     }
     return rc;
 }
@@ -162,9 +163,11 @@ int scan_iter_new(const struct read_layers *l, const struct key_range *range, co
                   struct iter **out)
 {
     size_t max = 1 + l->n_tables + (l->manifest ? l->manifest->n_l0 + l->manifest->n_runs : 0);
-    struct scan_parts p = { .l = l, .range = range, .opt = opt };
+    struct sst_iter_options how = *opt;
+    struct scan_parts p = { .l = l, .range = range, .opt = &how };
     int rc = -ENOMEM;
 
+    how.borrow_range = true;
     p.s = mem_zalloc(sizeof(*p.s));
     p.children = mem_calloc(max, sizeof(*p.children));
     if (!p.s || !p.children)

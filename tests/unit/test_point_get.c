@@ -82,6 +82,9 @@ static const struct shale_row *keep_sorted(struct fixture *f, const struct shale
     assert_true(n <= MAX_ROWS);
     memcpy(mine, rows, n * sizeof(*rows));
     qsort(mine, n, sizeof(*mine), by_order);
+    for (size_t i = 0; i < n; i++)
+        if (mine[i].seq > f->manifest.last_l0_seq)
+            f->manifest.last_l0_seq = mine[i].seq;
     return mine;
 }
 
