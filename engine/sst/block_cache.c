@@ -33,6 +33,7 @@ struct cache_entry {
     uint64_t hash;
     struct cache_key key;
     struct cache_item *item;
+    size_t charge; /* of item */
     enum cache_class class;
     uint32_t moved; /* tick of its list when it was put in front */
     struct list lru;
@@ -117,7 +118,7 @@ static struct cache_entry *find_locked(struct cache_shard *s, struct cache_key k
 }
 
 /*
- * More buckets when the chains get long; without memory they stay as they are.
+ * More buckets before chains form, each of whose links is a cache miss; without memory they stay as they are.
  * Never shrinks: the number of entries is bounded by the byte limit.
  */
 static void grow_locked(struct cache_shard *s)
@@ -125,7 +126,7 @@ static void grow_locked(struct cache_shard *s)
     size_t n = s->n_buckets * 2;
     struct cache_entry **buckets;
 
-    if (s->n_entries <= s->n_buckets)
+    if (s->n_entries <= s->n_buckets / 2)
         return;
     buckets = mem_calloc(n, sizeof(struct cache_entry *));
     if (!buckets)
@@ -289,6 +290,8 @@ struct cache_item *block_cache_get(struct block_cache *c, struct cache_key key)
     mutex_lock(&s->mu);
     e = find_locked(s, key, hash);
     if (e) {
+        /* The offsets at the end of a block are what its reader looks at first. */
+        __builtin_prefetch((const uint8_t *)e->item + e->charge - 1);
         item = cache_item_ref(e->item);
         touch_locked(s, e);
         s->hits++;
@@ -351,7 +354,7 @@ void block_cache_put(struct block_cache *c, struct cache_key key, struct cache_i
     e = mem_alloc(sizeof(*e));
     if (!e)
         return;
-    *e = (struct cache_entry){ .key = key, .hash = key_hash(key), .item = item };
+    *e = (struct cache_entry){ .key = key, .hash = key_hash(key), .item = item, .charge = item->charge };
     e->class = high ? CLASS_META : CLASS_BLOCK;
     if (!reserve(c, item->charge)) {
         mem_free(e);
