@@ -21,6 +21,8 @@
 #define OFFSET_LEN 2
 #define COUNT_LEN 2
 
+#define PREFETCH_BYTES ((size_t)2 << 10)
+
 /* Rows of which nothing is shared are at most that much longer than key, value and fixed part. */
 #define ROW_LENS_MAX (3 * VARINT32_MAX_LEN)
 
@@ -285,6 +287,22 @@ static inline int read_forward(struct block_iter *it, struct shale_row *out)
     return 0;
 }
 
+/* What of the row at offset i its key is made of; the row behind it is not looked at. False: malformed. */
+static bool key_at(const struct block_iter *it, size_t i, struct row_parts *out)
+{
+    const uint8_t *p = it->payload.data + offset_at(it, i), *end = it->payload.data + stretch_end(it, i);
+    uint32_t len[3];
+
+    if (it->version == BLOCK_V1)
+        return row_v0_read(p, end, out) != NULL;
+    p = row_v2_get_lens(p, end, len);
+    if (!p || len[1] < 1 || len[1] > (size_t)(end - p))
+        return false;
+    out->shared = len[0];
+    out->suffix = slice_of(p, len[1]);
+    return true;
+}
+
 /*
  * Compare the key at offset i with key. 0 and *cmp, or SHALE_ECORRUPT.
  * The key at an offset in two parts, neither of which is copied: what it shares with the first key (V1)
@@ -295,7 +313,7 @@ static int compare_at(const struct block_iter *it, size_t i, struct shale_slice 
     struct row_parts r;
     struct shale_slice head = slice_of(it->first.data, 0);
 
-    if (row_at(it, offset_at(it, i), stretch_end(it, i), &r) == 0)
+    if (!key_at(it, i, &r))
         return corrupt("row at an offset");
     if (r.shared > it->first.len)
         return corrupt("row at an offset shares too much"); /* V2: anything at all */
@@ -333,6 +351,76 @@ static int count_below(const struct block_iter *it, struct shale_slice key, bool
     return 0;
 }
 
+/* The row r, which ends at next, is where a seek stops; its key begins with the same bytes as key. */
+static int stop_at(struct block_iter *it, const struct row_parts *r, size_t next, struct shale_slice key)
+{
+    size_t len = r->shared + r->suffix.len;
+
+    if (len > it->key.cap) {
+        int rc = shale_buf_reserve(&it->key, len);
+
+        if (rc < 0)
+            return rc;
+    }
+    if (r->shared)
+        memcpy(it->key.data, key.data, r->shared);
+    if (r->suffix.len)
+        memcpy(it->key.data + r->shared, r->suffix.data, r->suffix.len);
+    it->key.len = len;
+    it->pos = next;
+    it->ahead = r->row;
+    it->ahead.key = slice_of_buf(&it->key);
+    it->has_ahead = true;
+    return 0;
+}
+
+/*
+ * Where a row begins is known only from the one before: without this each of the up to 16 rows that a seek passes would
+ * wait for memory by itself.
+ */
+static void prefetch_rows(const struct block_iter *it, size_t from, size_t to)
+{
+    const uint8_t *p = it->payload.data + from;
+    size_t n = to - from < PREFETCH_BYTES ? to - from : PREFETCH_BYTES;
+
+    for (size_t i = 0; i < n; i += 64)
+        __builtin_prefetch(p + i);
+}
+
+/*
+ * V2: pass over the rows below key without putting their keys together. matched is how much of key the row before
+ * begins with. A row that shares more than that with the one before differs from key where that does, so it lies below
+ * key as well; of the others it takes the suffix to tell.
+ *   key      a b c d
+ *   row      a b a a     matched 2
+ *   row      . . . f     shares 3 > 2: below
+ *   row      . . c c     shares 2: matched 3, below
+ *   row      . . . e     shares 3: the first above
+ */
+static int skip_below(struct block_iter *it, struct shale_slice key)
+{
+    size_t matched = 0, prev_len = 0, next;
+    struct row_parts r;
+
+    for (; it->pos < it->data_len; it->pos = next) {
+        next = row_at(it, it->pos, it->data_len, &r);
+        if (next == 0)
+            return corrupt("row");
+        if (r.shared > prev_len)
+            return corrupt("shared prefix is longer than the key");
+        prev_len = r.shared + r.suffix.len;
+        if (r.shared <= matched) {
+            struct shale_slice rest = slice_from(key, r.shared);
+            size_t common = row_key_common(r.suffix, rest);
+
+            matched = r.shared + common;
+            if (common == rest.len || (common < r.suffix.len && r.suffix.data[common] > rest.data[common]))
+                return stop_at(it, &r, next, key);
+        }
+    }
+    return SHALE_END;
+}
+
 /*
  * Begins at the last offset below key: the newest versions of key itself may end that stretch.
  * Offsets do not have the versions of a key to themselves: a key that begins an offset may have newer
@@ -347,8 +435,13 @@ static int seek_forward(struct block_iter *it, struct shale_slice key)
     if (rc < 0)
         return rc;
     it->pos = below ? offset_at(it, below - 1) : 0;
+    prefetch_rows(it, it->pos, below ? stretch_end(it, below - 1) : 0);
     buf_clear(&it->key);
     it->has_ahead = false;
+    if (it->version == BLOCK_V2) {
+        rc = skip_below(it, key);
+        return rc < 0 ? rc : 0;
+    }
     do {
         rc = read_forward(it, &it->ahead);
     } while (rc == 0 && slice_cmp(it->ahead.key, key) < 0);

@@ -79,6 +79,21 @@ struct key_range sst_view_range(const struct sst_view *v)
     return r;
 }
 
+bool sst_view_may_have(const struct sst_view *v, struct shale_slice key)
+{
+    const struct sst_info *info = &v->sst->info;
+
+    if (v->has_range) {
+        struct key_range r = sst_view_range(v);
+
+        return key_in_range(&r, key);
+    }
+    if (info->type != SST_COMPACTED)
+        return true;
+    return !(info->has_first && slice_cmp(key, slice_of_buf(&info->first)) < 0) &&
+           !(info->has_last && slice_cmp(key, slice_of_buf(&info->last)) > 0);
+}
+
 /*
  * The successor of a prefix: trailing 0xff bytes go, the last other byte is incremented. A prefix of
  * nothing but 0xff has no successor, and the range no end (R151).

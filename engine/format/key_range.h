@@ -60,6 +60,8 @@ size_t key_range_common(const struct key_range *r);
 struct key_range key_range_intersect(const struct key_range *a, const struct key_range *b);
 /* The visible range of a view, intersected with the first and last key of its SST where known. Borrows from it. */
 struct key_range sst_view_range(const struct sst_view *v);
+/* Whether key lies in it. */
+bool sst_view_may_have(const struct sst_view *v, struct shale_slice key);
 /*
  * Which blocks of an SST can hold keys of the range (storage format section 2.5): *first to *last. False when there
  * are none.

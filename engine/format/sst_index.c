@@ -20,6 +20,7 @@ void sst_index_fini(struct sst_index *x)
 {
     mem_free(x->offsets);
     mem_free(x->first_keys);
+    mem_free(x->heads);
     *x = (struct sst_index){ 0 };
 }
 
@@ -32,6 +33,27 @@ static void check_entry(struct fb_reader *r, const struct sst_index *x, size_t i
         fb_fail(r, SHALE_ECORRUPT, "a block begins behind the data");
     else if (i > 0 && slice_cmp(x->first_keys[i - 1], x->first_keys[i]) > 0)
         fb_fail(r, SHALE_ECORRUPT, "first keys descend");
+}
+
+/* Bytes of key from skip on as a number in the order of keys; behind its end zeros. */
+static uint64_t head_of(struct shale_slice key, size_t skip)
+{
+    uint8_t t[8] = { 0 };
+
+    if (key.len >= skip + 8)
+        return get_u64be(key.data + skip);
+    if (key.len > skip)
+        memcpy(t, key.data + skip, key.len - skip);
+    return get_u64be(t);
+}
+
+/* The first separator is left out: mostly it is empty and would share nothing with the others. */
+static void take_heads(struct sst_index *x)
+{
+    if (x->n > 1)
+        x->skip = slice_common(x->first_keys[1], x->first_keys[x->n - 1]);
+    for (size_t i = 1; i < x->n; i++)
+        x->heads[i] = head_of(x->first_keys[i], x->skip);
 }
 
 int sst_index_decode(struct shale_slice in, uint64_t data_end, struct sst_index *out)
@@ -48,7 +70,8 @@ int sst_index_decode(struct shale_slice in, uint64_t data_end, struct sst_index 
         return r.rc;
     x.offsets = mem_calloc(v.n, sizeof(*x.offsets));
     x.first_keys = mem_calloc(v.n, sizeof(*x.first_keys));
-    if (!x.offsets || !x.first_keys)
+    x.heads = mem_calloc(v.n, sizeof(*x.heads));
+    if (!x.offsets || !x.first_keys || !x.heads)
         r.rc = -ENOMEM;
     for (uint32_t i = 0; i < v.n && r.rc == 0; i++) {
         struct fb_table t = fb_table_at(&r, &v, i);
@@ -59,22 +82,47 @@ int sst_index_decode(struct shale_slice in, uint64_t data_end, struct sst_index 
             check_entry(&r, &x, i, data_end);
     }
     x.n = v.n;
-    if (r.rc < 0)
+    if (r.rc < 0) {
         sst_index_fini(&x);
-    else
-        *out = x;
-    return r.rc;
+        return r.rc;
+    }
+    take_heads(&x);
+    *out = x;
+    return 0;
 }
 
+static bool is_below(const struct sst_index *x, size_t i, struct shale_slice key, bool or_equal)
+{
+    int c = slice_cmp(x->first_keys[i], key);
+
+    return c < 0 || (or_equal && c == 0);
+}
+
+/* How what all separators but the first begin with compares with key: 0 when key begins with it, too. */
+static int compare_shared(const struct sst_index *x, struct shale_slice key)
+{
+    struct shale_slice shared = slice_of(x->first_keys[1].data, x->skip);
+
+    return slice_has_prefix(key, shared) ? 0 : slice_cmp(shared, key);
+}
+
+/* Where heads differ they decide; only equal ones need the keys. */
 size_t sst_index_count_below(const struct sst_index *x, struct shale_slice key, bool or_equal)
 {
-    size_t lo = 0, hi = x->n;
+    size_t lo = 1, hi = x->n;
+    uint64_t head;
+    int c;
 
+    if (x->n == 0 || !is_below(x, 0, key, or_equal))
+        return 0;
+    c = x->n > 1 ? compare_shared(x, key) : 1;
+    if (c != 0)
+        return c > 0 ? 1 : x->n;
+    head = head_of(key, x->skip);
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        int c = slice_cmp(x->first_keys[mid], key);
 
-        if (c < 0 || (or_equal && c == 0))
+        if (x->heads[mid] < head || (x->heads[mid] == head && is_below(x, mid, key, or_equal)))
             lo = mid + 1;
         else
             hi = mid;

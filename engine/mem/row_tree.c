@@ -23,6 +23,11 @@
 
 #define COUNT_MASK 15u
 
+/* Where two threads can come between each other; the test puts the other one's work there. */
+#ifndef ROW_TREE_STEP
+#define ROW_TREE_STEP() ((void)0)
+#endif
+
 /* Memory for nodes. */
 struct tree_slab {
     struct tree_slab *next;
@@ -164,6 +169,7 @@ static inline const struct tree_node *child_for(const struct tree_node *n, enum 
             at = perm_count(perm) - 1;
         else if (way != TO_FIRST)
             at = find_child(n, perm, key, way == BELOW_KEY);
+        ROW_TREE_STEP();
         child = ref_at(n, perm, at);
     } while (node_perm(n) != perm);
     return child;
@@ -457,6 +463,7 @@ static bool replace_child(struct row_tree *t, const struct tree_place *p, uint32
 
     if (perm_count(perm) < TREE_FANOUT) {
         node_add(n, at + 1, h->right->low->row.key, h->right);
+        ROW_TREE_STEP();
         atomic_store_explicit(&n->refs[perm_slot(perm, at)], h->left, memory_order_release);
         return true;
     }
@@ -484,7 +491,9 @@ void row_tree_insert(struct row_tree *t, const struct tree_place *p, struct vers
     in_order = p->at[0] == TREE_FANOUT && ref_at(leaf, perm, TREE_FANOUT - 1) == t->last;
     gather(leaf, p->at[0], v, &e);
     h = split(t, p, 0, &e, in_order);
+    ROW_TREE_STEP();
     chain_leaves(t, p, &h);
+    ROW_TREE_STEP();
     t->last = v;
     for (uint32_t level = 1; level <= top; level++)
         if (replace_child(t, p, level, &h))

@@ -14,10 +14,11 @@
 #include "base/buf.h"
 #include "mem/operands.h"
 #include "read/run_iter.h"
+#include "sst/sst_lookup.h"
 
 #include <errno.h>
 
-/* One look-up under way: the operands met so far on the way down. */
+/* A read under way: the operands met so far on the way down. */
 struct getter {
     const struct read_layers *l;
     struct shale_slice key;
@@ -106,19 +107,9 @@ static int get_from_table(struct getter *g, const struct memtable *m)
     return rc;
 }
 
-/* Reads it to the first value or tombstone, and closes it. */
-static int get_from_iter(struct getter *g, struct iter *it)
+static int take_version(void *g, const struct shale_row *version)
 {
-    struct shale_row row;
-    int rc;
-
-    do {
-        rc = iter_next(it, &row);
-        if (rc == 0)
-            rc = take(g, &row);
-    } while (rc == GO_ON);
-    iter_close(it);
-    return rc == SHALE_END ? GO_ON : rc;
+    return take(g, version);
 }
 
 /*
@@ -128,30 +119,19 @@ static int get_from_iter(struct getter *g, struct iter *it)
 static int get_from_ssts(struct getter *g)
 {
     const struct manifest *m = g->l->manifest;
-    struct sst_iter_options opt = { .order = ITER_ASC, .fill_cache = g->l->fill_cache };
-    struct key_range point = key_range_point(g->key);
-    struct iter *it;
+    struct sst_lookup lookup;
     int rc = GO_ON;
 
-    for (size_t i = 0; i < m->n_l0 && rc == GO_ON; i++) {
-        struct key_range view = sst_view_range(&m->l0[i]);
-
-        if (!key_in_range(&view, g->key))
-            continue;
-        rc = sst_iter_new(g->l->ts, &m->l0[i], &point, &opt, &it);
-        if (rc == 0)
-            rc = get_from_iter(g, it);
-    }
+    sst_lookup_init(&lookup, g->l->ts, g->key, g->l->fill_cache);
+    for (size_t i = 0; i < m->n_l0 && rc == GO_ON; i++)
+        rc = sst_lookup_in(&lookup, &m->l0[i], take_version, g);
     for (size_t i = 0; i < m->n_runs && rc == GO_ON; i++) {
-        size_t first, end;
+        size_t k, end;
 
-        run_covering(&m->runs[i], &point, &first, &end);
-        if (first == end)
-            continue;
-        rc = run_iter_new(g->l->ts, &m->runs[i], &point, &opt, &it);
-        if (rc == 0)
-            rc = get_from_iter(g, it);
+        for (run_find(&m->runs[i], g->key, &k, &end); k < end && rc == GO_ON; k++)
+            rc = sst_lookup_in(&lookup, &m->runs[i].ssts[k], take_version, g);
     }
+    sst_lookup_fini(&lookup);
     return rc;
 }
 

@@ -32,7 +32,10 @@ struct read_layers {
  */
 int point_get(const struct read_layers *l, struct shale_slice key, struct shale_buf *value, struct shale_row *row);
 
-/* All keys of the range as a reader sees them: folded, no tombstones (R148-R155). Takes references of what it needs. */
+/*
+ * All keys of the range as a reader sees them: folded, no tombstones (R148-R155). The manifest and the range's bytes are
+ * borrowed while it lives; of tables and SSTs it has references.
+ */
 int scan_iter_new(const struct read_layers *l, const struct key_range *range, const struct sst_iter_options *opt,
                   struct iter **out);
 

@@ -39,8 +39,14 @@ struct run_iter {
 
 static bool first_key(const struct sst_view *v, struct shale_slice *key)
 {
-    struct key_range r = sst_view_range(v);
+    const struct sst_info *info = &v->sst->info;
+    struct key_range r;
 
+    if (!v->has_range && info->type == SST_COMPACTED) {
+        *key = slice_of_buf(&info->first);
+        return info->has_first;
+    }
+    r = sst_view_range(v);
     *key = r.from;
     return r.from_kind != KEY_UNBOUNDED;
 }
@@ -84,6 +90,18 @@ void run_covering(const struct sorted_run *run, const struct key_range *range, s
     *end = range->to_kind == KEY_UNBOUNDED ? run->n : count_before(run, range->to, range->to_kind == KEY_INCLUDED);
     if (*end < *first)
         *end = *first;
+}
+
+/* Behind those that begin with key or before it; in front of the first that begins with it, one may end with it. */
+void run_find(const struct sorted_run *run, struct shale_slice key, size_t *first, size_t *end)
+{
+    size_t i = count_before(run, key, true);
+    struct shale_slice k;
+
+    *end = i;
+    while (i > 0 && first_key(&run->ssts[i - 1], &k) && slice_eq(k, key))
+        i--;
+    *first = i > 0 && sst_view_may_have(&run->ssts[i - 1], key) ? i - 1 : i;
 }
 
 static void close_current(struct run_iter *r)
@@ -286,12 +304,15 @@ int run_iter_new(struct table_store *ts, const struct sorted_run *run, const str
     r->run = run;
     r->opt = *opt;
     r->range = *range;
-    if (buf_set(&r->from, range->from) < 0 || buf_set(&r->to, range->to) < 0) {
-        run_iter_close(&r->base);
-        return -ENOMEM;
+    r->opt.borrow_range = false; /* seeks change what range points at */
+    if (!opt->borrow_range) {
+        if (buf_set(&r->from, range->from) < 0 || buf_set(&r->to, range->to) < 0) {
+            run_iter_close(&r->base);
+            return -ENOMEM;
+        }
+        r->range.from = slice_of_buf(&r->from);
+        r->range.to = slice_of_buf(&r->to);
     }
-    r->range.from = slice_of_buf(&r->from);
-    r->range.to = slice_of_buf(&r->to);
     run_covering(run, range, &r->low, &end);
     r->pos = opt->order == ITER_DESC ? end : r->low;
     *out = &r->base;

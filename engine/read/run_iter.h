@@ -16,5 +16,7 @@ int run_iter_new(struct table_store *ts, const struct sorted_run *run, const str
  * By bisection over the first keys of the views; nothing is read.
  */
 void run_covering(const struct sorted_run *run, const struct key_range *range, size_t *first, size_t *end);
+/* The same for one key, by one bisection. */
+void run_find(const struct sorted_run *run, struct shale_slice key, size_t *first, size_t *end);
 
 #endif

@@ -20,14 +20,9 @@
 
 #include <errno.h>
 
-/* Copies of the views that it reads, as the manifest may go while it lives; their SSTs are shared. */
 struct scan_iter {
     struct iter base;
     struct iter *top; /* its rows: one for each key, perhaps a tombstone */
-    struct sst_view *l0;
-    size_t n_l0;
-    struct sorted_run *runs;
-    size_t n_runs;
 };
 
 static int scan_iter_next(struct iter *it, struct shale_row *out)
@@ -53,12 +48,6 @@ static void scan_iter_close(struct iter *it)
     struct scan_iter *s = container_of(it, struct scan_iter, base);
 
     iter_close(s->top);
-    for (size_t i = 0; i < s->n_l0; i++)
-        sst_view_fini(&s->l0[i]);
-    for (size_t i = 0; i < s->n_runs; i++)
-        sorted_run_fini(&s->runs[i]);
-    mem_free(s->l0);
-    mem_free(s->runs);
     mem_free(s);
 }
 
@@ -78,7 +67,7 @@ struct scan_parts {
     size_t n;
 };
 
-/* it is moved, also on failure. */
+/* it is moved, also on failure. With nothing to hide no iterator is put over it. */
 static int add_child_of(struct scan_parts *p, struct iter *it, uint64_t after_seq, uint64_t max_seq)
 {
     int rc = visible_iter_new_after(it, after_seq, max_seq, &p->children[p->n]);
@@ -88,9 +77,10 @@ static int add_child_of(struct scan_parts *p, struct iter *it, uint64_t after_se
     return rc;
 }
 
-static int add_child(struct scan_parts *p, struct iter *it)
+/* What is in SSTs has sequence numbers up to the manifest's last: only reads of the past have something to hide. */
+static int add_ssts(struct scan_parts *p, struct iter *it)
 {
-    return add_child_of(p, it, 0, p->l->max_seq);
+    return add_child_of(p, it, 0, p->l->max_seq >= p->l->manifest->last_l0_seq ? UINT64_MAX : p->l->max_seq);
 }
 
 static int add_tables(struct scan_parts *p)
@@ -111,77 +101,40 @@ static int add_tables(struct scan_parts *p)
     return rc;
 }
 
-/* The copy of the view is counted before the iterator is made, so that closing finds it. */
 static int add_l0(struct scan_parts *p)
 {
     const struct manifest *m = p->l->manifest;
-    struct scan_iter *s = p->s;
     struct iter *it;
     int rc = 0;
 
-    s->l0 = mem_calloc(m->n_l0, sizeof(*s->l0));
-    if (!s->l0)
-        return -ENOMEM;
     for (size_t i = 0; i < m->n_l0 && rc == 0; i++) {
         struct key_range range = sst_view_range(&m->l0[i]);
 
         range = key_range_intersect(&range, p->range);
         if (key_range_is_empty(&range))
             continue;
-        rc = sst_view_copy(&s->l0[s->n_l0], &m->l0[i]);
-        if (rc < 0)
-            return rc;
-        s->n_l0++;
-        rc = sst_iter_new(p->l->ts, &s->l0[s->n_l0 - 1], p->range, p->opt, &it);
+        rc = sst_iter_new(p->l->ts, &m->l0[i], p->range, p->opt, &it);
         if (rc == 0)
-            rc = add_child(p, it);
+            rc = add_ssts(p, it);
     }
     return rc;
-}
-
-/* A run of the views first..end-1 of another. */
-static int copy_run(struct sorted_run *to, const struct sorted_run *from, size_t first, size_t end)
-{
-    struct sorted_run run = { .id = from->id, .cap = end - first };
-    int rc;
-
-    run.ssts = mem_calloc(run.cap, sizeof(*run.ssts));
-    if (!run.ssts)
-        return -ENOMEM;
-    for (; run.n < run.cap; run.n++) {
-        rc = sst_view_copy(&run.ssts[run.n], &from->ssts[first + run.n]);
-        if (rc < 0) {
-            sorted_run_fini(&run);
-            return rc;
-        }
-    }
-    *to = run;
-    return 0;
 }
 
 static int add_runs(struct scan_parts *p)
 {
     const struct manifest *m = p->l->manifest;
-    struct scan_iter *s = p->s;
     struct iter *it;
     int rc = 0;
 
-    s->runs = mem_calloc(m->n_runs, sizeof(*s->runs));
-    if (!s->runs)
-        return -ENOMEM;
     for (size_t i = 0; i < m->n_runs && rc == 0; i++) {
         size_t first, end;
 
         run_covering(&m->runs[i], p->range, &first, &end);
         if (first == end)
             continue;
-        rc = copy_run(&s->runs[s->n_runs], &m->runs[i], first, end);
-        if (rc < 0)
-            return rc;
-        s->n_runs++;
-        rc = run_iter_new(p->l->ts, &s->runs[s->n_runs - 1], p->range, p->opt, &it);
+        rc = run_iter_new(p->l->ts, &m->runs[i], p->range, p->opt, &it);
         if (rc == 0)
-            rc = add_child(p, it);
+            rc = add_ssts(p, it);
     }
     return rc;
 }
@@ -212,9 +165,11 @@ int scan_iter_new(const struct read_layers *l, const struct key_range *range, co
                   struct iter **out)
 {
     size_t max = 1 + l->n_tables + (l->manifest ? l->manifest->n_l0 + l->manifest->n_runs : 0);
-    struct scan_parts p = { .l = l, .range = range, .opt = opt };
+    struct sst_iter_options how = *opt;
+    struct scan_parts p = { .l = l, .range = range, .opt = &how };
     int rc = -ENOMEM;
 
+    how.borrow_range = true;
     p.s = mem_zalloc(sizeof(*p.s));
     p.children = mem_calloc(max, sizeof(*p.children));
     if (!p.s || !p.children)

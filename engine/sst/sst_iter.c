@@ -547,8 +547,8 @@ int sst_iter_new(struct table_store *ts, const struct sst_view *view, const stru
     it->window = (struct block_window){ .ts = ts, .src = sst_source_compacted(it->sst),
                                         .fill_cache = opt->fill_cache, .bytes = opt->read_ahead_bytes };
     it->range = key_range_intersect(range, &visible);
-    rc = own_bound(&it->from, &it->range.from);
-    if (rc == 0)
+    rc = opt->borrow_range ? 0 : own_bound(&it->from, &it->range.from);
+    if (rc == 0 && !opt->borrow_range)
         rc = own_bound(&it->to, &it->range.to);
     if (rc < 0) {
         sst_iter_close(&it->base);

@@ -14,6 +14,7 @@ struct sst_iter_options {
     bool fill_cache;
     uint64_t read_ahead_bytes; /* read so many bytes of blocks in one go; 0: one block */
     bool once;                 /* ascending, everything, past the cache: sst/sst_stream.h */
+    bool borrow_range;         /* the bytes of the range outlive the iterator and are not copied */
 };
 
 /*

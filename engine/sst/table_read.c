@@ -170,7 +170,7 @@ static int index_parse(const struct sst_info *info, struct table_index *i)
 
     if (rc < 0)
         return rc;
-    i->item.charge = sizeof(*i) + i->payload.cap + i->x.n * (sizeof(*i->x.offsets) + sizeof(*i->x.first_keys));
+    i->item.charge = sizeof(*i) + i->payload.cap + i->x.n * (sizeof(*i->x.offsets) + sizeof(*i->x.first_keys) + sizeof(*i->x.heads));
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "lib/list_iter.h"
 #include "sst/sst_iter.h"
+#include "sst/sst_lookup.h"
 
 #include <errno.h>
 
@@ -103,4 +104,34 @@ int sst_iter_new(struct table_store *ts, const struct sst_view *view, const stru
         list_iter_fail(it, failure.n, failure.rc);
     *out = it;
     return 0;
+}
+
+void sst_lookup_init(struct sst_lookup *l, struct table_store *ts, struct shale_slice key, bool fill_cache)
+{
+    *l = (struct sst_lookup){ .ts = ts, .key = key, .fill_cache = fill_cache };
+}
+
+void sst_lookup_fini(struct sst_lookup *l)
+{
+    (void)l;
+}
+
+/* A view that cannot have the key counts as not opened, as it costs nothing. */
+int sst_lookup_in(struct sst_lookup *l, const struct sst_view *view, sst_version_fn fn, void *arg)
+{
+    struct key_range point = key_range_point(l->key);
+    struct sst_iter_options opt = { .order = ITER_ASC };
+    struct shale_row row;
+    struct iter *it;
+    int rc;
+
+    if (!sst_view_may_have(view, l->key))
+        return 0;
+    rc = sst_iter_new(l->ts, view, &point, &opt, &it);
+    if (rc < 0)
+        return rc;
+    while ((rc = iter_next(it, &row)) == 0 && (rc = fn(arg, &row)) == 0)
+        ;
+    iter_close(it);
+    return rc == SHALE_END ? 0 : rc;
 }

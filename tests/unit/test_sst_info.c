@@ -6,6 +6,7 @@
 #include "lib/check.h"
 #include "lib/golden.h"
 #include "lib/heap_fault.h"
+#include "lib/random_env.h"
 #include "lib/hex.h"
 #include "lib/meta_model.h"
 #include "lib/mutate.h"
@@ -251,6 +252,68 @@ static void an_index_of_many_blocks_survives(void **state)
     sst_index_fini(&x);
     sst_index_builder_fini(&b);
     shale_buf_fini(&bytes);
+}
+
+static size_t below_one_by_one(const struct sst_index *x, struct shale_slice key, bool or_equal)
+{
+    size_t n = 0;
+
+    while (n < x->n && slice_cmp(x->first_keys[n], key) < (or_equal ? 1 : 0))
+        n++;
+    return n;
+}
+
+static struct shale_slice few_letters(struct rng *r, uint8_t *to, size_t prefix, size_t most)
+{
+    size_t len = prefix + rng_below(r, most + 1);
+
+    for (size_t i = 0; i < len; i++)
+        to[i] = i < prefix ? (uint8_t)'p' : (uint8_t)("\0aq\xff"[rng_below(r, 4)]);
+    return slice_of(to, len);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return slice_cmp(*(const struct shale_slice *)a, *(const struct shale_slice *)b);
+}
+
+/* Separators of all lengths with and without a common prefix; keys inside, outside and shorter than it. */
+static void the_search_by_heads_finds_what_comparing_keys_finds(void **state)
+{
+    uint64_t seed = random_env(1).first;
+    struct rng r;
+
+    (void)state;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    rng_seed(&r, seed);
+    for (int round = 0; round < 300; round++) {
+        struct sst_index_builder b = { 0 };
+        struct shale_buf bytes = SHALE_BUF_INIT;
+        size_t n = rng_below(&r, 12), prefix = rng_below(&r, 2) * rng_below(&r, 11);
+        uint8_t space[12][24], key[24];
+        struct shale_slice keys[12];
+        struct sst_index x;
+
+        for (size_t i = 0; i < n; i++)
+            keys[i] = few_letters(&r, space[i], prefix, 10);
+        qsort(keys, n, sizeof(keys[0]), by_key);
+        if (n && rng_below(&r, 4))
+            keys[0].len = 0;
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(sst_index_builder_add(&b, i * 10, keys[i]), 0);
+        assert_int_equal(sst_index_builder_finish(&b, &bytes), 0);
+        assert_int_equal(sst_index_decode(slice_of_buf(&bytes), 1000, &x), 0);
+        for (int k = 0; k < 200; k++) {
+            struct shale_slice target = n && rng_below(&r, 2) ? keys[rng_below(&r, n)]
+                                                              : few_letters(&r, key, rng_below(&r, prefix + 1), 10);
+
+            for (int eq = 0; eq < 2; eq++)
+                assert_int_equal(sst_index_count_below(&x, target, eq), below_one_by_one(&x, target, eq));
+        }
+        sst_index_fini(&x);
+        sst_index_builder_fini(&b);
+        shale_buf_fini(&bytes);
+    }
 }
 
 static int index_of(const uint64_t *offsets, const char *const *keys, size_t n, uint64_t data_end)
@@ -532,6 +595,7 @@ int main(void)
         cmocka_unit_test(stats_survive),
         cmocka_unit_test(a_list_of_too_many_blocks_is_left_out_of_the_stats),
         cmocka_unit_test(an_index_of_many_blocks_survives),
+        cmocka_unit_test(the_search_by_heads_finds_what_comparing_keys_finds),
         cmocka_unit_test(an_index_must_ascend_within_the_data),
         cmocka_unit_test(separators_are_shortest),
         cmocka_unit_test(trailers),
