@@ -17,9 +17,9 @@
 
 /*
  * Everything that a handle can do at once, under the thread sanitizer, for a few lives of one database: writers,
- * transactions, readers, snapshots, checkpoints with readers on them, collections, compactions that are asked for and that
- * come by themselves, with a filter, and a close while compactor, collector and timers are at work. Afterwards, and in
- * every reader, the same sums hold, and no object is missing.
+ * transactions, readers, snapshots, checkpoints with readers on them, collections, compactions that are asked for and
+ * that come by themselves, with a filter, and a close while compactor, collector and timers are at work. Afterwards,
+ * and in every reader, the same sums hold, and no object is missing.
  */
 
 enum { WRITERS = 3, MOVERS = 3, COUNTERS = 2, ACCOUNTS = 8, BALANCE = 100, ROUNDS = 40, LIVES = 4 };

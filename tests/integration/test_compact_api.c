@@ -131,7 +131,9 @@ static void without_a_compactor_nothing_is_taken(void **state)
     check_err(-EINVAL, shale_compaction_submit(f->store, "/bad", &full, &id));
 }
 
-/* R233, R234; test_submit_persists_compaction, test_submit_full_compaction_uses_sorted_run_sources_only, test_plan_*. */
+/*
+ * R233, R234; test_submit_persists_compaction, test_submit_full_compaction_uses_sorted_run_sources_only, test_plan_*.
+ */
 static void a_caller_says_what_is_compacted(void **state)
 {
     static const uint32_t two[] = { 1, 2 }, missing[] = { 9 };

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 
 /*
- * What compactions of an open database leave, by section 15.10 of the behaviour of SlateDB 0.12.1 (compactor.rs) and the
- * TTL table of section 17.2. Each case is a script of words:
+ * What compactions of an open database leave, by section 15.10 of the behaviour of SlateDB 0.12.1 (compactor.rs) and
+ * the TTL table of section 17.2. Each case is a script of words:
  *   put:K=V  merge:K=V  del:K     with ,ttl=MS  ,at=MS  or ,never behind
  *   clock:MS  flush  snap  drop  txn (begins one and leaves it)  commit
  *   compact:full   all into the lowest run        compact:l0   every L0 SST into a new run
@@ -46,7 +46,8 @@ static const struct rule_case rule_cases[] = {
       "merge:k=a merge:k=b flush merge:k=c flush compact:l0 merge:k=d flush compact:full", "k+abcd@4:c0", "k=abcd" },
     { "should_merge_without_base_value", "merge:k=x flush merge:k=y flush merge:k=z flush compact:full", "k+xyz@3:c0",
       "k=xyz" },
-    { "should_preserve_merge_order_across_multiple_ssts", "merge:k=1 flush merge:k=2 flush merge:k=3 flush compact:full",
+    { "should_preserve_merge_order_across_multiple_ssts",
+      "merge:k=1 flush merge:k=2 flush merge:k=3 flush compact:full",
       "k+123@3:c0", "k=123" },
     { "should_not_compact_expired_merge_operations_in_last_run",
       "clock:0 merge:k=a,ttl=10 flush clock:20 merge:k=b,never flush compact:full", "k+b@2:c20", "k=b" },

@@ -12,7 +12,10 @@
  * says where the rest is.
  */
 
-/* Clock from WAL and from the manifest: ticks 10, 11, close, reopen; test_recover_clock_tick_from_wal, ..._from_manifest. */
+/*
+ * Clock from WAL and from the manifest: ticks 10, 11, close, reopen; test_recover_clock_tick_from_wal,
+ * ..._from_manifest.
+ */
 static void the_last_tick_is_recovered(void **state)
 {
     (void)state;
@@ -34,7 +37,10 @@ static void the_last_tick_is_recovered(void **state)
     }
 }
 
-/* test_invalid_clock_progression_across_db_instances: tick 10, reopen, tick 5. Closer than SlateDB tolerates, ours waits. */
+/*
+ * test_invalid_clock_progression_across_db_instances: tick 10, reopen, tick 5. Closer than SlateDB tolerates, ours
+ * waits.
+ */
 static void a_clock_that_was_set_back_is_refused_after_reopening(void **state)
 {
     struct db_fixture *f = *state;
@@ -84,7 +90,10 @@ static void a_failed_l0_is_made_of_the_wal(void **state)
     assert_int_equal(db_status(f->db).n_l0, 1);
 }
 
-/* test_wal_id_last_seen_should_exist_even_if_wal_write_fails: what the manifest tells of may not be there, and that is no loss. */
+/*
+ * test_wal_id_last_seen_should_exist_even_if_wal_write_fails: what the manifest tells of may not be there, and that
+ * is no loss.
+ */
 static void a_wal_object_that_never_came_is_no_hole(void **state)
 {
     const struct fault_rule denied = { .cls = FAULT_PUT, .match = "/wal/", .times = FAULT_ALWAYS, .rc = -EACCES };
@@ -174,7 +183,10 @@ static void versions_of_a_key_in_several_ssts(void **state)
     }
 }
 
-/* test_flush_with_options_wal, should_notify_seq_watcher_on_l0_flush_when_wal_disabled: what status tells of durability. */
+/*
+ * test_flush_with_options_wal, should_notify_seq_watcher_on_l0_flush_when_wal_disabled: what status tells of
+ * durability.
+ */
 static void status_follows_each_kind_of_flush(void **state)
 {
     (void)state;

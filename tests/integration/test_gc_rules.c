@@ -149,7 +149,9 @@ static void ssts_of_checkpoints_stay(void **state)
     check_left(f, PATH_COMPACTED, "7200.4 7199.2");
 }
 
-/* test_compacted_gc_skips_running_compaction_output_without_watermark: with no record there is no bound, so all stay. */
+/*
+ * test_compacted_gc_skips_running_compaction_output_without_watermark: with no record there is no bound, so all stay.
+ */
 static void an_output_without_a_record_stays(void **state)
 {
     struct shale_ulid l0 = id_of(SECOND, 1);
@@ -198,7 +200,8 @@ static void what_went_is_counted(void **state)
 /* test_handle_should_only_run_one_task_per_message, test_run_gc_once_skips_disabled_manifest_gc. */
 static void what_is_skipped_stays(void **state)
 {
-    static const char *const all[] = { "1 2", "1 2", "3600.2 10.1", "1 2 3" }, *const live[] = { "2", "2", "10.1", "3" };
+    static const char *const all[] = { "1 2", "1 2", "3600.2 10.1", "1 2 3" };
+    static const char *const live[] = { "2", "2", "10.1", "3" };
     static const enum path_kind paths[] = { PATH_MANIFEST, PATH_WAL, PATH_COMPACTED, PATH_COMPACTIONS };
     struct fix *f = *state;
 

@@ -13,10 +13,10 @@
 
 /*
  * The life of a database: writes, flushes, a compaction by the writer, a checkpoint, one by a compactor of its own, a
- * clone, collections. The n-th call to the store fails, loses its reply or is the last one, for every n until the life
- * passes without it. Then, on the bare store: what was acknowledged is there, nothing is there twice (operands would show
- * it), every object that is referred to exists; work goes on, what was interrupted is finished, and after one collection of
- * garbage of any age there is no object that nothing needs.
+ * clone, collections. The n-th call to the store fails, loses its reply or is the last one, for every n until the
+ * life passes without it. Then, on the bare store: what was acknowledged is there, nothing is there twice (operands
+ * would show it), every object that is referred to exists; work goes on, what was interrupted is finished, and after
+ * one collection of garbage of any age there is no object that nothing needs.
  */
 
 #define CLONE_ROOT "t/clone"
@@ -66,7 +66,9 @@ static int add_long(struct shale_batch *b)
 /* The batch that makes this state of the one before. */
 static int fill_batch(struct shale_batch *b, size_t state)
 {
-    static const char *const puts[][3] = { { 0 }, { "a", "b", NULL }, { "c", NULL }, { "d", NULL }, { "e", NULL }, { "f", NULL } };
+    static const char *const puts[][3] = {
+        { NULL }, { "a", "b", NULL }, { "c", NULL }, { "d", NULL }, { "e", NULL }, { "f", NULL },
+    };
     char operand[] = { (char)('a' + state - 1), '\0' };
     int rc = shale_batch_merge(b, slice_str("m"), slice_str(operand), SHALE_TTL_INIT);
 

@@ -64,8 +64,8 @@ static struct shale_iter *txn_scan(struct shale_txn *t, const char *from, const 
 }
 
 /*
- * Steps are words. Of the transaction: get:K=V (- for none), put:K=V, merge:K=V, del:K, mark:K, unmark:K, scan:FROM-TO, which
- * reads all of it. Of the database: db:K=V puts, dbget:K=V. Ends: ok, conflict, rollback.
+ * Steps are words. Of the transaction: get:K=V (- for none), put:K=V, merge:K=V, del:K, mark:K, unmark:K,
+ * scan:FROM-TO, which reads all of it. Of the database: db:K=V puts, dbget:K=V. Ends: ok, conflict, rollback.
  */
 static void do_step(struct db_fixture *f, struct shale_txn **t, const char *verb, char *arg)
 {
@@ -160,7 +160,8 @@ static const struct step_case {
     { "beside the range", SHALE_TXN_SERIALIZABLE, "scan:k1-k3 db:k3=x put:z=y ok" },
     { "an open range", SHALE_TXN_SERIALIZABLE, "scan:k2- db:zzz=x put:a=y conflict" },
     { "before an open range", SHALE_TXN_SERIALIZABLE, "scan:k2- db:a=x put:b=y ok" },
-    { "R287, test_unmark_write_ignores_write_write_conflicts", SHALE_TXN_SERIALIZABLE, "put:k1=a unmark:k1 db:k1=x ok dbget:k1=a" },
+    { "R287, test_unmark_write_ignores_write_write_conflicts", SHALE_TXN_SERIALIZABLE,
+      "put:k1=a unmark:k1 db:k1=x ok dbget:k1=a" },
     { "R287, test_unmark_write_only_excludes_selected_keys", SHALE_TXN_SERIALIZABLE,
       "put:k1=a put:k2=b unmark:k1 db:k2=x conflict" },
     { "written again it counts again", SHALE_TXN_SERIALIZABLE, "put:k1=a unmark:k1 put:k1=b db:k1=x conflict" },
@@ -247,7 +248,10 @@ static void test_own_merges(void **state)
     check_scan(f->db, NULL, "key1=new_basefinal_merge key2=normal");
 }
 
-/* R283, R297, test_txn_scan_sees_concurrent_put_in_same_txn: a scan does not see what the transaction writes after it was begun. */
+/*
+ * R283, R297, test_txn_scan_sees_concurrent_put_in_same_txn: a scan does not see what the transaction writes after it
+ * was begun.
+ */
 static void test_scan_stands_still(void **state)
 {
     struct db_fixture *f = *state;
@@ -408,7 +412,10 @@ static void test_no_gap(void **state)
     assert_int_equal(db_status(f->db).n_l0, 1);
 }
 
-/* R288, R296, test_non_transactional_writes_do_not_accumulate_without_active_writers: plain writes are remembered only while a transaction is under way; R290: and no longer. */
+/*
+ * R288, R296, test_non_transactional_writes_do_not_accumulate_without_active_writers: plain writes are remembered
+ * only while a transaction is under way; R290: and no longer.
+ */
 static void test_tracking(void **state)
 {
     struct db_fixture *f = *state;
@@ -465,8 +472,8 @@ static void test_minimum_active(void **state)
 }
 
 /*
- * 28.1, recent_snapshot_min_seq (R72, R266, R75; test_recent_snapshot_min_seq_uses_transaction_seq, ..._prefers_*): what
- * a transaction may read survives a flush, and counts in the manifest.
+ * 28.1, recent_snapshot_min_seq (R72, R266, R75; test_recent_snapshot_min_seq_uses_transaction_seq, ..._prefers_*):
+ * what a transaction may read survives a flush, and counts in the manifest.
  */
 static void test_minimum(void **state)
 {

@@ -176,7 +176,10 @@ static void counter_main(void *arg)
     }
 }
 
-/* test_unmark_write_merge_counter_aggregates_under_high_concurrency. Operands that count as not written never conflict, and none is lost. */
+/*
+ * test_unmark_write_merge_counter_aggregates_under_high_concurrency. Operands that count as not written never
+ * conflict, and none is lost.
+ */
 static void test_counter(void **state)
 {
     struct db_fixture *f = *state;

@@ -81,7 +81,10 @@ static char *compact_text(struct compact_fixture *f, const char *rows, struct co
         free(text_);                                                                                                   \
     } while (0)
 
-/* R208 (test_load_iterators_resume), and what deviates (H24). idx: the last row that was written before; -1: none was. */
+/*
+ * R208 (test_load_iterators_resume), and what deviates (H24). idx: the last row that was written before; -1: none
+ * was.
+ */
 static const struct resume_case {
     const char *name;
     const char *l0[MAX_INPUTS], *runs[MAX_INPUTS];
@@ -249,7 +252,9 @@ static void operands_above_the_barrier_stay_apart(void **state)
     compact_fixture_fini(&f);
 }
 
-/* Section 17.2, the rows about compaction; and of 15.10 what concerns one job (should_*_expire*, should_merge_and_*). */
+/*
+ * Section 17.2, the rows about compaction; and of 15.10 what concerns one job (should_*_expire*, should_merge_and_*).
+ */
 static void expiry_and_retention_apply(void **state)
 {
     static const struct {

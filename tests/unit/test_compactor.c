@@ -502,7 +502,10 @@ static void submit(struct tree *t, struct shale_ulid id, const uint32_t *runs, s
     compactions_store_fini(&s);
 }
 
-/* R226, R227; test_maybe_start_compactions_marks_invalid_failed, test_handle_ticker_starts_preexisting_submitted_compaction. */
+/*
+ * R226, R227; test_maybe_start_compactions_marks_invalid_failed,
+ * test_handle_ticker_starts_preexisting_submitted_compaction.
+ */
 static void others_submit_and_invalid_ones_fail(void **state)
 {
     struct compactions cs;
