@@ -188,6 +188,10 @@ static int compact_on(struct volume_compactor *c, struct follow *f, const sigset
     return say_dropped(c, volume);
 }
 
+/*
+ * Signals are blocked before there are threads, and then waited for; a compaction that runs once is simply killed, and
+ * resumed later.
+ */
 static int run(const char *url, const char *volume, bool watch)
 {
     struct follow f = { .watch = watch, .terminal = isatty(STDERR_FILENO) };

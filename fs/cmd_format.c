@@ -49,6 +49,7 @@ static int take_owner(char *text, struct fs_format_options *opt)
     return 0;
 }
 
+/* Powers of two alone: offsets within a chunk are then the low bits. */
 static int take_power(const char *text, uint64_t min, uint64_t max, uint32_t *out)
 {
     uint64_t n;
@@ -88,6 +89,7 @@ static int take(int c, char *value, struct fs_format_options *opt)
     }
 }
 
+/* Who runs this owns the root directory: otherwise a person could make a volume and not write to it. */
 int cmd_format(int argc, char **argv)
 {
     struct fs_format_options opt;

@@ -18,7 +18,7 @@ static const char help[] =
     "Return when everything that was written in the mount that DIR lies in is in the store, pages that programs changed\n"
     "through mappings included. (sync and syncfs do not wait for that.)\n";
 
-/* fsync of the root directory means the volume. */
+/* fsync of the root directory means the volume (ops/dir.c): of sync(2) and syncfs(2) a FUSE process learns nothing. */
 static int sync_mount(const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
@@ -30,7 +30,6 @@ static int sync_mount(const char *dir)
     return rc;
 }
 
-/* fsync of the root directory is how a mount is asked (ops/dir.c): sync(2) tells a FUSE process nothing. */
 int cmd_sync(int argc, char **argv)
 {
     static const struct option long_options[] = { { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 } };

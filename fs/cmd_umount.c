@@ -56,6 +56,7 @@ static int detach(const char *dir, bool lazy)
     return errno == EPERM ? run_fusermount(dir, lazy) : -errno;
 }
 
+/* "Busy" is what a person can do something about, so it is told who. */
 static int say_failed(const struct mountpoint *m, int rc)
 {
     char users[256];

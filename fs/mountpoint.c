@@ -161,6 +161,7 @@ static int not_empty(const char *dir, bool *out)
     return 0;
 }
 
+/* The kernel would refuse some of this, too, but from a process that is in the background by then. */
 static int check_directory(const char *dir, bool nonempty)
 {
     struct stat st;
@@ -277,6 +278,7 @@ static bool process_uses(const char *pid, const char *dir)
     return found;
 }
 
+/* The name may be gone by now; the number is what helps. */
 static void add_user(const char *pid, char *out, size_t size)
 {
     char path[64], name[32] = "?";

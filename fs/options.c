@@ -63,6 +63,7 @@ static int take_flag(struct mount_options *o, const char *name, const char *valu
     return 0;
 }
 
+/* Implies ro; a later rw is refused by the engine. */
 static int take_checkpoint(struct mount_options *o, const char *name, const char *value)
 {
     if (uuid_parse(value, &o->fs.checkpoint) < 0)
@@ -71,6 +72,7 @@ static int take_checkpoint(struct mount_options *o, const char *name, const char
     return 0;
 }
 
+/* The comparison is written so that NaN fails it. */
 static int take_commit(struct mount_options *o, const char *name, const char *value)
 {
     char *end;
@@ -289,6 +291,10 @@ static int take(struct mount_options *o, char *name)
     return opt->take(o, name, value);
 }
 
+/*
+ * One word at a time, as often as -o is given. What was taken before a wrong word stays taken: the caller gives up
+ * then.
+ */
 int mount_options_parse(struct mount_options *o, const char *text)
 {
     char *copy = mem_strdup(text), *rest = copy, *one;
@@ -301,6 +307,7 @@ int mount_options_parse(struct mount_options *o, const char *text)
     return rc;
 }
 
+/* Words that mount(8) may send and that mean nothing here are not shown. */
 void mount_options_help(FILE *out)
 {
     for (size_t i = 0; i < ARRAY_SIZE(options); i++) {

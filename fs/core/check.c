@@ -59,6 +59,7 @@ static void problem(struct check *c, const char *fmt, ...)
         c->report(c->arg, line);
 }
 
+/* Where ino stands or would. What comes in order is found at the end, at once. */
 static size_t seen_bound(const struct check *c, uint64_t ino)
 {
     size_t lo = 0, hi = c->n;
@@ -76,6 +77,7 @@ static size_t seen_bound(const struct check *c, uint64_t ino)
     return lo;
 }
 
+/* NULL: no such inode has a row. */
 static struct seen *seen_find(struct check *c, uint64_t ino)
 {
     size_t i = seen_bound(c, ino);
@@ -130,6 +132,7 @@ static int check_inode_row(struct check *c, uint64_t ino, struct shale_slice val
     return 0;
 }
 
+/* What it names may not be known yet; that is for the second pass. */
 static void check_dentry(struct check *c, const struct fs_key_parts *k, struct shale_slice value)
 {
     struct seen *dir = &c->v[c->n - 1];
@@ -268,6 +271,7 @@ static int check_counter(struct check *c, const struct shale_row *row)
     return 0;
 }
 
+/* Of a mount that is open or has crashed: it or the next one removes the file, so this is no problem of the volume. */
 static int check_orphan(struct check *c, const struct shale_row *row)
 {
     struct fs_key_parts k;
@@ -360,6 +364,10 @@ static int check_all(struct check *c)
     return 0;
 }
 
+/*
+ * As a reader, so a volume may be looked at beside a mount; what that has not committed is then missing on all sides
+ * alike.
+ */
 int fs_check(const char *url, const struct fs_check_options *opt, void (*report)(void *arg, const char *line), void *arg,
              struct fs_check_result *result)
 {

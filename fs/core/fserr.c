@@ -4,6 +4,10 @@
 #include <errno.h>
 #include <shale/error.h>
 
+/*
+ * What a program can do something about keeps its number: no space, no memory, a name that is there. ESTALE stays as
+ * well: what was asked for was there, and may be again when it is asked once more.
+ */
 int fserr(int rc)
 {
     if (rc >= 0)

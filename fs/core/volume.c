@@ -27,12 +27,14 @@ static bool is_power_of_two_in(uint64_t v, uint64_t min, uint64_t max)
     return v >= min && v <= max && (v & (v - 1)) == 0;
 }
 
+/* Of what is written and what is read: a size that is none would be taken apart wrongly everywhere else. */
 static bool sizes_are_valid(const struct volume *v)
 {
     return is_power_of_two_in(v->chunk_bytes, VOLUME_CHUNK_MIN, VOLUME_CHUNK_MAX) &&
            is_power_of_two_in(v->block_bytes, 1u << 10, 64u << 10);
 }
 
+/* Bits that are known are taken off first, so that a program that learns of one need only add it to the mask. */
 bool volume_is_read_only(const struct volume *v)
 {
     return (v->read_compatible & ~(uint64_t)VOLUME_READ_COMPATIBLE) != 0;

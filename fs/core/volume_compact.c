@@ -31,6 +31,10 @@ static int open_volume(const char *url, struct fs *fs)
     return rc;
 }
 
+/*
+ * The same options as those of a mount, from the same function: another filter or merge operator would destroy data
+ * (H18).
+ */
 int volume_compactor_open(const char *url, const struct shale_compactor_config *cfg, struct volume_compactor **out)
 {
     struct volume_compactor *c = mem_zalloc(sizeof(*c));
@@ -78,6 +82,7 @@ void volume_compactor_close(struct volume_compactor *c)
     mem_free(c);
 }
 
+/* Without a list of compactions there is nothing to put the wish into; the first mount makes one. */
 int volume_compact_submit(const char *url, struct shale_ulid *id)
 {
     struct fs *fs = mem_zalloc(sizeof(*fs));

@@ -108,6 +108,7 @@ static int load_volume(struct fs *fs, const char *url)
     return rc;
 }
 
+/* For a writer this fences whoever had the volume, replays the WAL and starts the engine's threads. */
 static int open_db(struct fs *fs)
 {
     struct shale_options opt;
@@ -220,6 +221,10 @@ static int load_counter(struct fs *fs, const char *name, uint64_t *out)
     return rc;
 }
 
+/*
+ * Numbers between the counter and the last that was given out are lost at each mount: it is moved a block at a time,
+ * in the batch that uses the first of a block. There are 2^64 of them.
+ */
 static int load_counters(struct fs *fs)
 {
     int rc = load_counter(fs, "ino", &fs->next_ino);
@@ -238,6 +243,7 @@ static int load_counters(struct fs *fs)
     return rc;
 }
 
+/* A volume without a root is refused when it is mounted, and not at the first look into it. */
 static int check_root(struct fs *fs)
 {
     struct inode *root;
@@ -298,6 +304,10 @@ static int open_writer(struct fs *fs, const char *url)
     return rc;
 }
 
+/*
+ * No session, no epoch, no thread: it may stand beside a mount that writes, in any number, with credentials that only
+ * read. What it shows is the moment of the open, or of a checkpoint, which also keeps that from the collector.
+ */
 static int open_reader(struct fs *fs)
 {
     int rc = open_db(fs);
@@ -309,6 +319,10 @@ static int open_reader(struct fs *fs)
     return rc;
 }
 
+/*
+ * The volume object first: without it nothing here is ours to open, and it says how the rest is read. A writer that
+ * fails on the way takes its session back.
+ */
 int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
 {
     struct fs *fs = fs_alloc(opt);
@@ -347,6 +361,10 @@ static void reclaim_open(struct fs *fs)
     }
 }
 
+/*
+ * Threads end before the last writeback, so that nobody makes new changes behind it. The session goes last, and only
+ * when everything is in the store: one that stays tells the next mount that this one ended badly.
+ */
 int fs_close(struct fs *fs)
 {
     int rc = 0, close_rc;
@@ -368,6 +386,7 @@ int fs_close(struct fs *fs)
     return rc;
 }
 
+/* What is written while this runs may or may not be in it. */
 int fs_sync(struct fs *fs)
 {
     int rc = fs->opt.read_only ? 0 : file_data_writeback_all(fs);

@@ -22,6 +22,7 @@ static int check_name(const char *name)
     return 0;
 }
 
+/* Without a lock: one row is always whole. */
 static int load(struct fs *fs, uint64_t ino, const char *name, struct shale_buf *out)
 {
     struct fs_key key;
@@ -47,6 +48,7 @@ static int check_there(struct fs *fs, uint64_t ino)
     return rc;
 }
 
+/* Most answers are ENODATA: tools ask for ACLs and capabilities of whatever they meet. */
 int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, struct shale_buf *out)
 {
     int rc = check_name(name);
@@ -125,6 +127,7 @@ int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value
     return fserr(rc);
 }
 
+/* Looked for first, since a deletion of what is not there has to fail. */
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
 {
     struct shale_buf old = SHALE_BUF_INIT;
@@ -145,6 +148,7 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
     return fserr(rc);
 }
 
+/* In the order of the keys, which is that of the bytes of the names. */
 static int list_names(struct fs *fs, uint64_t ino, struct shale_buf *out)
 {
     struct shale_iter *it = NULL;

@@ -42,6 +42,7 @@ int control_new(struct fs *fs, const char *volume, const char *log, struct contr
     return 0;
 }
 
+/* Connections that end without a word tell their other side that something went wrong. */
 void control_free(struct control *c)
 {
     if (!c)

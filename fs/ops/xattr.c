@@ -30,7 +30,7 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     shale_buf_fini(&value);
 }
 
-/* The kernel has checked the name and the right to it; what begins with our prefix is no attribute of a file. */
+/* The kernel has checked the name and the right to it. */
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
     ops_reply_rc(req, fs_setxattr(ops_of(req)->fs, ino, name, value, size, flags));

@@ -19,7 +19,7 @@ WORKERS = 3
 CHECKPOINTS = 6
 L0_MAX = 8
 # A merge begins with two of about the same size (a factor of four), so there are few more than one for each size from
-# an L0 SST to the whole, and what comes in while a long merge runs. An hour of it had 9 at most.
+# an L0 SST to the whole, and what comes in while a long merge runs. 55 minutes of it had 10 at most.
 RUNS_MAX = 24
 OBJECTS_MAX = 2000    # of each kind, manifests excepted
 MANIFESTS_MAX = 100   # that are old
@@ -179,7 +179,8 @@ class Soak:
     def checkpoint_change(self):
         ids = self.checkpoint_ids()
         if ids and self.rng.random() < 0.3:
-            run(SHALE, "checkpoint", "refresh", URL, self.rng.choice(ids), "--lifetime-s", "2", ok=(0, 2))  # it may be gone
+            # It may be gone meanwhile.
+            run(SHALE, "checkpoint", "refresh", URL, self.rng.choice(ids), "--lifetime-s", "2", ok=(0, 2))
         elif ids:  # compactors leave some, too
             for id in self.rng.sample(ids, max(1, len(ids) - CHECKPOINTS)):
                 run(SHALE, "checkpoint", "delete", URL, id)
