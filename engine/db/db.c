@@ -111,6 +111,11 @@ void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms)
         ;
 }
 
+int db_writable(const struct shale_db *db)
+{
+    return db->opt.read_only ? err_set(-EROFS, "the database '%s' was opened for reading only", db->root) : 0;
+}
+
 /*
  * Without memory now is not without memory for ever, and the rows are still there; whether what the
  * application's functions do may succeed another time only it knows. What the store says for good is

@@ -280,8 +280,9 @@ void db_gc_main(void *arg);
 
 /* open.c, close.c. A handle of which nothing is open; NULL without memory. */
 struct shale_db *db_alloc(const struct shale_options *opt, const char *root);
+void db_free(struct shale_db *db);
 /*
- * Stores and what reads and writes objects on them, and what all of it counts, under the name of component. Nothing
+ * layers.c. Stores and what reads and writes objects on them, and what all of it counts, under the name of component. Nothing
  * is read or written yet.
  */
 int db_open_layers(struct shale_db *db, struct shale_store *store, const char *component);
@@ -291,6 +292,5 @@ void db_stop_stores(struct shale_db *db);
 int db_check_manifest(struct shale_db *db);
 /* SHALE_ECORRUPT when db->mv holds numbers that leave no room to count on. */
 int db_check_counters(const struct shale_db *db);
-void db_free(struct shale_db *db);
 
 #endif

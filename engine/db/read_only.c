@@ -18,11 +18,6 @@
 /* A manifest may go out of date while its WAL is read, each time by a flush and a garbage collection: rare. */
 #define ATTEMPTS_MAX 16
 
-int db_writable(const struct shale_db *db)
-{
-    return db->opt.read_only ? err_set(-EROFS, "the database '%s' was opened for reading only", db->root) : 0;
-}
-
 /*
  * Bring the memtables to what the manifest and the WAL objects after it say.
  * Everything that an earlier attempt may have set is set anew. A writer may be adding objects:
