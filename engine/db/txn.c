@@ -252,64 +252,6 @@ int shale_txn_scan_prefix(struct shale_txn *t, struct shale_slice prefix, const 
     return rc;
 }
 
-static int conflict(const struct shale_txn *t, const char *what)
-{
-    return err_set(SHALE_ECONFLICT, "transaction conflict: a commit after %llu %s",
-                   (unsigned long long)t->snap.seq, what);
-}
-
-static bool has_any(const struct conflict_log *l, const struct key_set *keys, uint64_t started)
-{
-    for (size_t i = 0; i < keys->n; i++)
-        if (conflict_log_has(l, key_set_at(keys, i), started))
-            return true;
-    return false;
-}
-
-/* R289. The sets are settled. REQUIRES(wmu) */
-static int check(const struct shale_db *db, const struct shale_txn *t)
-{
-    if (has_any(&db->conflicts, &t->writes, t->snap.seq))
-        return conflict(t, "wrote a key that it writes");
-    if (has_any(&db->conflicts, &t->reads, t->snap.seq))
-        return conflict(t, "wrote a key that it read");
-    list_for_each(p, &t->scans) {
-        const struct txn_scan *s = list_entry(p, struct txn_scan, node);
-
-        for (size_t i = 0; i < s->n; i++) {
-            int rc = s->stretches[i].is_read
-                         ? conflict_log_has_range(&db->conflicts, &s->stretches[i].range, t->snap.seq) : 0;
-
-            if (rc != 0)
-                return rc < 0 ? rc : conflict(t, "wrote a key in a range that it scanned");
-        }
-    }
-    return 0;
-}
-
-/* Whether there is a transaction beside t that this commit may be in the way of. REQUIRES(wmu) */
-static bool has_others(const struct shale_db *db, const struct shale_txn *t)
-{
-    return !list_empty(&db->txns) && !(t && db->txns.next == &t->node && db->txns.prev == &t->node);
-}
-
-int txn_before_commit(struct shale_db *db, struct shale_txn *t, const struct batch_rows *rows, bool *logged)
-{
-    int rc = t ? check(db, t) : 0;
-
-    *logged = has_others(db, t); /* R288; nothing piles up otherwise (R296) */
-    if (rc == 0 && *logged)
-        rc = conflict_log_reserve(&db->conflicts, rows->rows, rows->n);
-    return rc;
-}
-
-void txn_after_commit(struct shale_db *db, struct shale_txn *t, const struct batch_rows *rows, uint64_t seq)
-{
-    for (size_t i = 0; i < rows->n; i++)
-        if (!t || key_set_has(&t->writes, rows->rows[i].key)) /* else unmarked (R287) */
-            conflict_log_add(&db->conflicts, rows->rows[i].key, seq);
-}
-
 /* A transaction without writes has something to check when it is serializable (R284). */
 static int commit_reads(struct shale_txn *t)
 {
@@ -318,7 +260,7 @@ static int commit_reads(struct shale_txn *t)
     if (t->isolation != SHALE_TXN_SERIALIZABLE)
         return 0;
     mutex_lock(&t->db->wmu);
-    rc = check(t->db, t);
+    rc = txn_check(t->db, t);
     mutex_unlock(&t->db->wmu);
     return rc;
 }

@@ -56,6 +56,11 @@ int txn_scan_note_end(struct txn_scan *s);
 int txn_scan_note_seek(struct txn_scan *s, struct shale_slice key);
 
 /*
+ * txn_check.c. Whether a commit since t began is in its way: 0, SHALE_ECONFLICT or -ENOMEM (R289). The sets are
+ * settled. REQUIRES(wmu)
+ */
+int txn_check(const struct shale_db *db, const struct shale_txn *t);
+/*
  * What a commit asks and tells, in this order; all REQUIRES(wmu). txn NULL: plain writes. The first is 0, SHALE_ECONFLICT or
  * -ENOMEM, and *logged says that the other has to be called.
  */

@@ -124,8 +124,7 @@ static void read_one(struct world *w, struct rng *r, size_t n, struct version *v
             break;
         sorted(w, n, order);
         got = tree_cursor_get(&c);
-        assert_non_null(got);
-        assert_true(slice_cmp(got->row.key, order[n - 1]->row.key) >= 0);
+        assert_true(got && slice_cmp(got->row.key, order[n - 1]->row.key) >= 0);
         return;
     }
     got = tree_cursor_get(&c);
