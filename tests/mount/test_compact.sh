@@ -87,8 +87,10 @@ umount_it
 
 # one that was asked for before, and that the same sources belong to, comes first
 mount_it l0_sst_size_bytes=1M,compactor.min_sources=1000,compactor.max_sources=1000
-head -c 6000000 /dev/urandom >"$mnt/more"
-"$SHALEFS" sync "$mnt"
+for i in 1 2 3 4 5 6; do # each sync ends a batch, which fills a memtable
+	head -c 1500000 /dev/urandom >"$mnt/more$i"
+	"$SHALEFS" sync "$mnt"
+done
 until_figure l0_ssts -ge 4
 umount_it
 fails 0 'asked for' "$SHALEFS" compact --submit "$vol"
