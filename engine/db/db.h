@@ -86,6 +86,9 @@ struct wal_state {
     uint64_t row_bytes;      /* of pending */
     uint64_t flying_bytes;   /* row bytes of the object in flight */
     int64_t since_ms;        /* monotonic; since when pending is not empty */
+    int64_t linger_ms;       /* monotonic; until then the flusher looks whether rows came without being told; 0: not */
+    bool asleep;             /* the flusher looks at nothing until it is told */
+    bool has_follower;       /* the memtable flusher waits for rows to become durable */
     uint64_t wanted_seq;     /* somebody waits until this is durable */
     uint64_t next_id;
     uint64_t last_id;        /* newest that is in the store */

@@ -217,8 +217,10 @@ static int wait_until_durable(struct shale_db *db, uint64_t seq)
             break;
         }
         db_wal_request_locked(db, seq);
+        db->wal.has_follower = true;
         cond_wait(&db->flush_work, &db->mu);
     }
+    db->wal.has_follower = false;
     mutex_unlock(&db->mu);
     return rc;
 }

@@ -58,8 +58,9 @@ static bool is_large_locked(const struct shale_db *db)
 }
 
 /*
- * The flusher is woken for the first batch, as its timer begins then, and when there is enough;
- * not for each one in between.
+ * The flusher is woken for the first batch, as its timer begins then, and when there is enough; not for each one in
+ * between, and not for the first when it looks again before that one is due: a writer that then waits for its row wakes
+ * it, which is one change of threads instead of two.
  */
 void db_wal_append_locked(struct shale_db *db, struct wal_batch *b)
 {
@@ -71,7 +72,7 @@ void db_wal_append_locked(struct shale_db *db, struct wal_batch *b)
     list_append(&w->pending, &b->node);
     w->n_rows += b->n;
     w->row_bytes += b->row_bytes;
-    if (first || is_large_locked(db))
+    if ((first && w->asleep) || is_large_locked(db))
         cond_signal(&db->wal_work);
 }
 
@@ -137,9 +138,10 @@ static bool is_due_locked(const struct shale_db *db, int64_t *deadline)
 {
     const struct wal_state *w = &db->wal;
 
-    *deadline = 0;
+    *deadline = w->linger_ms;
     if (list_empty(&w->pending))
         return false;
+    *deadline = 0;
     if (w->wanted_seq > db->durable_seq || is_large_locked(db))
         return true;
     if (db->opt.flush_interval_ms == 0)
@@ -148,18 +150,26 @@ static bool is_due_locked(const struct shale_db *db, int64_t *deadline)
     return clock_mono_ms() >= *deadline;
 }
 
-/* Wait until there is an object to write. false: the thread is to end. */
+/*
+ * Wait until there is an object to write. false: the thread is to end. An interval behind an object the thread looks
+ * whether there is more, and then no more until it is told.
+ */
 static bool wait_for_work_locked(struct shale_db *db)
 {
+    struct wal_state *w = &db->wal;
     int64_t deadline;
 
     while (!db->stop && !db->error) {
         if (is_due_locked(db, &deadline))
             return true;
-        if (deadline)
-            (void)cond_wait_until(&db->wal_work, &db->mu, deadline);
-        else
-            cond_wait(&db->wal_work, &db->mu);
+        if (deadline) {
+            if (!cond_wait_until(&db->wal_work, &db->mu, deadline))
+                w->linger_ms = 0;
+            continue;
+        }
+        w->asleep = true;
+        cond_wait(&db->wal_work, &db->mu);
+        w->asleep = false;
     }
     return false;
 }
@@ -362,8 +372,11 @@ static void done_locked(struct shale_db *db, const struct wal_object *o)
     w->last_woken = w->n_waiters;
     w->n_waiters = 0; /* who has to go on waiting counts itself again */
     db->durable_seq = o->last_seq;
+    if (db->opt.flush_interval_ms > 0)
+        w->linger_ms = clock_mono_ms() + db->opt.flush_interval_ms;
     cond_broadcast(&db->durable);
-    cond_broadcast(&db->flush_work);
+    if (w->has_follower)
+        cond_broadcast(&db->flush_work);
     cond_broadcast(&db->room);
 }
 

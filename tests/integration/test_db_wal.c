@@ -91,6 +91,26 @@ static void the_timer_flushes(void **state)
     store_fault_release(f->store, g);
 }
 
+/* The flusher may be looking still, or be asleep, when the next row comes: no row waits for ever. */
+static void the_timer_flushes_whatever_was_written_before(void **state)
+{
+    const struct fault_rule rule = { .cls = FAULT_PUT, .action = FAULT_GATE, .times = FAULT_ALWAYS, .match = "/wal/" };
+    struct db_fixture *f = *state;
+    unsigned g;
+
+    f->opt.flush_interval_ms = 2;
+    fixture_open(f);
+    g = store_fault_add(f->store, &rule);
+    store_fault_release(f->store, g);
+    for (unsigned n = 1; n <= 40; n += 2) {
+        check_ok(put_text(f->db, "k", "v", true));
+        if (n % 4 == 1 && n < 20) /* L0 takes eight */
+            check_ok(shale_db_flush(f->db, SHALE_FLUSH_MEMTABLE)); /* takes a while, and its flusher waits, too */
+        check_ok(put_text(f->db, "l", "w", false));
+        store_fault_wait(f->store, g, n + 1);
+    }
+}
+
 static void a_large_wal_is_begun_by_size(void **state)
 {
     struct db_fixture *f = *state;
@@ -571,6 +591,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
         T(nothing_is_written_before_it_is_asked_for),
         T(the_timer_flushes),
+        T(the_timer_flushes_whatever_was_written_before),
         T(a_large_wal_is_begun_by_size),
         T(durable_writes_share_objects),
         T(gathered_commits_end_when_nobody_joins),
