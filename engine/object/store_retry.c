@@ -471,6 +471,11 @@ int store_retry_new(struct shale_store *inner, const struct store_retry_options 
     return 0;
 }
 
+int shale_store_retrying(struct shale_store *inner, int64_t limit_ms, struct shale_store **out)
+{
+    return store_retry_new(inner, &(struct store_retry_options){ .limit_ms = limit_ms }, out);
+}
+
 void store_retry_stop(struct shale_store *s)
 {
     struct retry_store *r = retry_of(s);

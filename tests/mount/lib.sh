@@ -21,7 +21,7 @@ need() {
 [ -x "$SHALEFS" ] || { echo "no program $SHALEFS"; exit 1; }
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/shalefs-test.XXXXXX")
-vol=$work/vol
+vol=${SHALE_VOLUMES:-$work}/${SHALE_VOLUMES:+$(basename "$work")-}vol # SHALE_VOLUMES: s3://BUCKET
 mnt=$work/mnt
 log=$work/log
 mkdir "$mnt"

@@ -149,6 +149,12 @@ SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_s
 /* No request is made yet. -EINVAL for a bad name of a bucket, endpoint or region; -ENOENT for a missing profile. */
 SHALE_API int shale_store_s3(const char *bucket, const struct shale_s3_options *opt, struct shale_store **out);
 
+/*
+ * A store that asks inner again after SHALE_ETRANSIENT, for limit_ms from the first attempt of a call (0: for ever), as
+ * database handles do by themselves. inner is borrowed and outlives it.
+ */
+SHALE_API int shale_store_retrying(struct shale_store *inner, int64_t limit_ms, struct shale_store **out);
+
 /* Ends the store; nothing may use it any more. NULL is fine. */
 SHALE_API void shale_store_close(struct shale_store *s);
 
