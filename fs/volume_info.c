@@ -116,7 +116,7 @@ static int ask_sessions(struct volume_info *v)
 int volume_info_load(const char *url, struct volume_info *out)
 {
     struct volume_info v = { .sessions = SESSION_LIST_INIT };
-    struct shale_store *store = NULL;
+    struct shale_store *store = NULL, *patient = NULL;
     char *root = NULL;
     int rc;
 
@@ -125,13 +125,15 @@ int volume_info_load(const char *url, struct volume_info *out)
         return -ENOMEM;
     rc = shale_store_open(url, false, &store, &root);
     if (rc == 0)
-        rc = volume_load_latest(store, root, &v.volume, &v.version);
+        rc = shale_store_retrying(store, VOLUME_PATIENCE_MS, &patient);
     if (rc == 0)
-        rc = count_objects(store, root, &v);
+        rc = volume_load_latest(patient, root, &v.volume, &v.version);
+    if (rc == 0)
+        rc = count_objects(patient, root, &v);
     if (rc == 0)
         load_tree(store, root, &v);
     if (rc == 0)
-        rc = session_list_load(store, root, &v.sessions);
+        rc = session_list_load(patient, root, &v.sessions);
     if (rc == 0)
         rc = ask_sessions(&v);
     if (rc == 0)
@@ -139,6 +141,7 @@ int volume_info_load(const char *url, struct volume_info *out)
     else
         volume_info_fini(&v);
     free(root);
+    shale_store_close(patient);
     shale_store_close(store);
     return rc;
 }

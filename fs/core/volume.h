@@ -58,6 +58,8 @@ int volume_encode(const struct volume *v, struct shale_buf *out);
  */
 int volume_parse(struct shale_slice text, const char *what, struct volume *out);
 
+#define VOLUME_PATIENCE_MS 30000 /* for a store that does not answer, where no database handle waits for it */
+
 /*
  * root is the path of the volume in its store ("" for the top). Create the first version: -EEXIST when there is one.
  * Otherwise as shale_store_put.

@@ -21,9 +21,9 @@ static int open_volume(const char *url, struct fs *fs)
     int rc;
 
     fs_options_init(&fs->opt);
-    rc = shale_store_open(url, false, &fs->store, &fs->path);
+    rc = volume_open_store(fs, url, false);
     if (rc == 0)
-        rc = volume_load_latest(fs->store, fs->path, &fs->volume, NULL);
+        rc = volume_load_latest(fs->patient, fs->path, &fs->volume, NULL);
     if (rc == -ENOENT)
         return err_set(rc, "there is no volume at %s", url);
     if (rc == 0 && volume_is_read_only(&fs->volume))
@@ -95,8 +95,7 @@ int volume_compact_submit(const char *url, struct shale_ulid *id)
         rc = shale_compaction_submit(fs->store, fs->path, &everything, id);
     if (rc == -ENOENT)
         rc = err_add(rc, "nobody has compacted %s yet, so nobody would take the request", url);
-    shale_store_close(fs->store);
-    free(fs->path);
+    volume_close_store(fs);
     mem_free(fs);
     return rc;
 }

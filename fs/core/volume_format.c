@@ -84,7 +84,7 @@ static int check_empty(struct fs *fs, const char *url)
     int rc = buf_printf(&prefix, "%s%s", fs->path, fs->path[0] ? "/" : "");
 
     if (rc == 0)
-        rc = shale_store_list(fs->store, (const char *)prefix.data, NULL, note_object, &found);
+        rc = shale_store_list(fs->patient, (const char *)prefix.data, NULL, note_object, &found);
     if (rc == SHALE_END)
         rc = err_set(-EEXIST, "%s is not empty: it holds %s; format makes a volume only where there is nothing", url,
                      found ? found : "objects");
@@ -119,18 +119,17 @@ int fs_format(const char *url, const struct fs_format_options *opt)
     mutex_init(&fs->dirty_mu, FS_RANK_DIRTY_LIST, "dirty inodes");
     rc = describe_volume(opt, &fs->volume);
     if (rc == 0)
-        rc = shale_store_open(url, true, &fs->store, &fs->path);
+        rc = volume_open_store(fs, url, true);
     if (rc == 0)
         rc = check_empty(fs, url);
     /* The volume object comes last: without it there is no volume to mount. */
     if (rc == 0)
         rc = make_database(fs, opt);
     if (rc == 0)
-        rc = volume_create(fs->store, fs->path, &fs->volume);
+        rc = volume_create(fs->patient, fs->path, &fs->volume);
     mutex_fini(&fs->dirty_mu);
     mutex_fini(&fs->counters_mu);
-    shale_store_close(fs->store);
-    free(fs->path);
+    volume_close_store(fs);
     shale_batch_free(fs->spare_batch);
     mem_free(fs);
     return rc;

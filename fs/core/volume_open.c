@@ -94,14 +94,23 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
     tuning_apply(&fs->opt.tuning, opt);
 }
 
-static int open_store(struct fs *fs, const char *url, bool create)
+int volume_open_store(struct fs *fs, const char *url, bool create)
 {
-    return shale_store_open(url, create, &fs->store, &fs->path);
+    int rc = shale_store_open(url, create, &fs->store, &fs->path);
+
+    return rc == 0 ? shale_store_retrying(fs->store, VOLUME_PATIENCE_MS, &fs->patient) : rc;
+}
+
+void volume_close_store(struct fs *fs)
+{
+    shale_store_close(fs->patient);
+    shale_store_close(fs->store);
+    free(fs->path);
 }
 
 static int load_volume(struct fs *fs, const char *url)
 {
-    int rc = volume_load_latest(fs->store, fs->path, &fs->volume, NULL);
+    int rc = volume_load_latest(fs->patient, fs->path, &fs->volume, NULL);
 
     if (rc == -ENOENT)
         return err_set(rc, "there is no volume at %s; 'shalefs format %s' makes one", url, url);
@@ -125,7 +134,7 @@ int volume_open_reader(const char *url, struct fs *fs)
 
     fs_options_init(&fs->opt);
     fs->opt.read_only = true;
-    rc = open_store(fs, url, false);
+    rc = volume_open_store(fs, url, false);
     if (rc == -ENOENT)
         return err_set(rc, "there is no volume at %s", url);
     if (rc == 0)
@@ -138,8 +147,7 @@ int volume_open_reader(const char *url, struct fs *fs)
 void volume_close_reader(struct fs *fs)
 {
     (void)shale_db_close(fs->db, SHALE_CLOSE_ABANDON); /* a reader has nothing to write */
-    shale_store_close(fs->store);
-    free(fs->path);
+    volume_close_store(fs);
 }
 
 /* ---- opening and closing ---- */
@@ -154,8 +162,7 @@ static void fs_free(struct fs *fs)
     cond_fini(&fs->committer_wake);
     mutex_fini(&fs->dirty_mu);
     mutex_fini(&fs->counters_mu);
-    shale_store_close(fs->store);
-    free(fs->path);
+    volume_close_store(fs);
     mem_free(fs);
 }
 
@@ -199,7 +206,7 @@ static int remove_sessions(struct fs *fs, const struct session_list *list)
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < list->n; i++)
-        rc = session_remove(fs->store, fs->path, list->v[i].id);
+        rc = session_remove(fs->patient, fs->path, list->v[i].id);
     return rc;
 }
 
@@ -287,18 +294,18 @@ static int open_writer(struct fs *fs, const char *url)
 {
     struct session_list others = SESSION_LIST_INIT;
     int64_t now = clock_wall_ms();
-    int rc = session_list_load(fs->store, fs->path, &others);
+    int rc = session_list_load(fs->patient, fs->path, &others);
 
     if (rc == 0)
         rc = check_sessions(fs, url, &others);
     if (rc == 0)
         rc = session_init(&fs->session, ulid_new(now, NULL), fs->opt.mount_point, now);
     if (rc == 0)
-        rc = session_create(fs->store, fs->path, &fs->session);
+        rc = session_create(fs->patient, fs->path, &fs->session);
     if (rc == 0) {
         rc = open_fenced(fs, &others);
         if (rc < 0)
-            (void)session_remove(fs->store, fs->path, fs->session.id); /* rc says why we failed */
+            (void)session_remove(fs->patient, fs->path, fs->session.id); /* rc says why we failed */
     }
     session_list_fini(&others);
     return rc;
@@ -330,7 +337,7 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
 
     if (!fs)
         return -ENOMEM;
-    rc = open_store(fs, url, false);
+    rc = volume_open_store(fs, url, false);
     if (rc == -ENOENT)
         rc = err_set(rc, "there is no volume at %s; 'shalefs format %s' makes one", url, url);
     if (rc == 0)
@@ -381,7 +388,7 @@ int fs_close(struct fs *fs)
         rc = rc < 0 ? fs_error(fs) : close_rc;
     /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
     if (!fs->opt.read_only && rc == 0)
-        rc = session_remove(fs->store, fs->path, fs->session.id);
+        rc = session_remove(fs->patient, fs->path, fs->session.id);
     fs_free(fs);
     return rc;
 }

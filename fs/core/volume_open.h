@@ -4,6 +4,10 @@
 
 #include "fs/core/volume_state.h"
 
+/* Sets store, patient and path of fs, as far as it gets; close_store frees what is set. */
+int volume_open_store(struct fs *fs, const char *url, bool create);
+void volume_close_store(struct fs *fs);
+
 /*
  * Open a volume for looking: store, path, volume and db of fs are set, nothing is written and no session made.
  * close accepts what open left, also after a failure. Codes and sentences as of fs_open.

@@ -16,7 +16,8 @@ enum fs_counter { FS_COUNT_INODES, FS_COUNT_BYTES, FS_COUNT_DEAD, FS_N_COUNTERS 
 /* An open volume. */
 struct fs {
     struct fs_options opt;
-    struct shale_store *store; /* owned */
+    struct shale_store *store;   /* owned; the database's, which asks again by itself */
+    struct shale_store *patient; /* owned; the same for all else: asked again for half a minute */
     char *path;                /* of the volume in its store, owned */
     struct volume volume;
     struct session session;
