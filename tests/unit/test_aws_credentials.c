@@ -803,11 +803,14 @@ static void other_requests_try_again_too(void **state)
     const struct http_rule head_bad = { .method = "HEAD", .times = 1, .status = 400 };
     const struct http_rule head = { .method = "HEAD", .path = "/bucket/a", .body = "data",
                                     .headers = "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n" };
-    const struct http_rule bad = { .path = "/bucket/a", .times = 2, .status = 403,
-                                   .body = "<Error><Code>InvalidAccessKeyId</Code></Error>" };
-    const struct http_rule part = { .path = "/bucket/a", .status = 206, .body = "dat",
+    /* One refusal for each object: whichever is tried again first is not refused in the other's place. */
+    const struct http_rule bad_a = { .path = "/bucket/a", .times = 1, .status = 403,
+                                     .body = "<Error><Code>InvalidAccessKeyId</Code></Error>" };
+    const struct http_rule bad_b = { .path = "/bucket/b", .times = 1, .status = 403,
+                                     .body = "<Error><Code>InvalidAccessKeyId</Code></Error>" };
+    const struct http_rule part = { .path = "/bucket/*", .status = 206, .body = "dat",
                                     .headers = "Content-Range: bytes 0-2/4\r\n" };
-    struct shale_range_get r[2] = { { .name = "a", .len = 3 }, { .name = "a", .len = 3 } };
+    struct shale_range_get r[2] = { { .name = "a", .len = 3 }, { .name = "b", .len = 3 } };
     struct shale_object_meta meta;
     struct shale_store *store;
 
@@ -821,7 +824,8 @@ static void other_requests_try_again_too(void **state)
     shale_store_close(store);
     http_server_clear(server);
     add_two_keys();
-    http_server_add(server, &bad);
+    http_server_add(server, &bad_a);
+    http_server_add(server, &bad_b);
     http_server_add(server, &part);
     open_store(&store);
     assert_int_equal(shale_store_get_ranges(store, r, 2), 0);
