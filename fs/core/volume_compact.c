@@ -6,7 +6,6 @@
 #include "fs/core/volume_open.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 struct volume_compactor {
     struct fs fs; /* store, path, volume, filter */
@@ -77,8 +76,7 @@ void volume_compactor_close(struct volume_compactor *c)
     if (!c)
         return;
     shale_compactor_close(c->compactor);
-    shale_store_close(c->fs.store);
-    free(c->fs.path);
+    volume_close_store(&c->fs);
     mem_free(c);
 }
 
