@@ -311,6 +311,7 @@ static unsigned run_scene(uint64_t seed)
     xor_hook_init(&s->xor, 0x3c, true);
     s->f.opt.manifest_poll_interval_ms = 2;
     s->f.opt.codec = (enum shale_codec)rng_below(&s->rng, SHALE_CODEC_ZSTD + 1);
+    s->f.opt.l0_max_ssts = 1000; /* nothing compacts by itself, and a flush waits for room */
     s->f.opt.compactor.max_sst_size = 1 + rng_below(&s->rng, 600);
     s->f.opt.compactor.poll_interval_ms = 1;
     s->f.opt.property_collector = &s->tally.hook;
