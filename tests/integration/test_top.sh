@@ -3,7 +3,7 @@
 # shale top: the shape of a tree as text and JSON, once and refreshed, beside a writer, and what is no database.
 set -eu
 shale=$BUILDDIR/shale
-command -v python3 >/dev/null || exit 77
+command -v python3 >/dev/null || { echo 'skipped: python3 is missing'; exit 77; }
 work=$(mktemp -d "${TMPDIR:-/tmp}/shale-top.XXXXXX")
 trap 'kill $writer 2>/dev/null || true; rm -rf "$work"' EXIT
 writer=
