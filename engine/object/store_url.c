@@ -155,8 +155,8 @@ out:
     return rc;
 }
 
-int shale_store_open_with(const char *url, bool create, const struct shale_s3_options *s3, struct shale_store **out,
-                          char **path)
+int shale_store_open_with(const char *url, bool create, const struct shale_store_options *opt,
+                          struct shale_store **out, char **path)
 {
     const char *sep = strstr(url, "://");
     const char *rest = sep ? sep + 3 : url;
@@ -169,7 +169,7 @@ int shale_store_open_with(const char *url, bool create, const struct shale_s3_op
     if (strncmp(url, "memory://", 9) == 0)
         return open_memory(url, rest, out, path);
     if (strncmp(url, "s3://", 5) == 0)
-        return open_bucket(url, rest, s3, out, path);
+        return open_bucket(url, rest, opt ? opt->s3 : NULL, out, path);
     if (strncmp(url, "file://", 7) != 0)
         return err_set(-EINVAL, "%s: s3://, file:// and memory:// stores are known, not %.*s://", url, (int)(sep - url),
                        url);

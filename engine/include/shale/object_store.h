@@ -126,6 +126,11 @@ struct shale_s3_options {
     int64_t connect_ms, first_byte_ms, stall_ms; /* patience with one attempt; 0: 10 s, 30 s, 20 s */
 };
 
+/* What a URL does not say of the store it names. All zero, or NULL, is what the environment says. */
+struct shale_store_options {
+    const struct shale_s3_options *s3; /* for s3:// */
+};
+
 /*
  * Open the store that holds a URL and say where in it the URL points:
  *   memory://NAME/path   a store of this process, shared by NAME
@@ -137,8 +142,8 @@ struct shale_s3_options {
  * none of these.
  */
 SHALE_API int shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
-/* With s3 for buckets; NULL: what the environment says. */
-SHALE_API int shale_store_open_with(const char *url, bool create, const struct shale_s3_options *s3,
+/* opt is not needed any more when it returns. */
+SHALE_API int shale_store_open_with(const char *url, bool create, const struct shale_store_options *opt,
                                     struct shale_store **out, char **path);
 
 /* A store of this process alone, gone when the last handle on it is closed. For tests. */
