@@ -5,6 +5,7 @@
 #include "base/io_class.h"
 #include "base/list.h"
 #include "base/slice.h"
+#include "base/sync.h"
 
 #include <shale/error.h>
 #include <stdbool.h>
@@ -15,8 +16,8 @@
  * another host).
  *
  * An exchange is one request and its response. It belongs to its caller before http_submit and after http_wait, and to
- * the client in between. Any number may be under way from any number of threads; how many of a class are on the wire
- * at once is limited, the others wait in line, in order.
+ * the client in between; one thread waits for it. Any number may be under way from any number of threads; how many of a
+ * class are on the wire at once is limited, the others wait in line, in order.
  */
 struct http_client;
 
@@ -68,6 +69,7 @@ struct http_exchange {
     int64_t submitted_ns;           /* the client's */
     struct list node;               /* the client's */
     bool done;                      /* the client's */
+    struct cond *waiter;            /* the client's: whom to wake */
 };
 
 /* opt NULL: the defaults. 0, -ENOMEM or another -errno when no thread can be started. */

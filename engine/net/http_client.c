@@ -31,7 +31,6 @@ struct http_client {
     struct list idle;        /* transfers; the thread's */
     struct list active;      /* transfers; the thread's */
     struct mutex mu;         /* rank HTTP_RANK */
-    struct cond done;        /* an exchange is done */
     struct list queue[IO_CLASSES]; /* GUARDED_BY(mu) */
     uint32_t n_active[IO_CLASSES]; /* GUARDED_BY(mu) */
     bool stopped;                  /* GUARDED_BY(mu); nothing goes out any more */
@@ -44,7 +43,8 @@ static void finish(struct http_client *c, struct http_exchange *x, bool was_acti
     if (was_active)
         c->n_active[x->cls]--;
     x->done = true;
-    cond_broadcast(&c->done);
+    if (x->waiter)
+        cond_signal(x->waiter); /* under the lock: x and its waiter may be gone behind it */
     mutex_unlock(&c->mu);
 }
 
@@ -241,7 +241,6 @@ int http_client_new(const struct http_options *opt, struct http_client **out)
     for (int i = 0; i < IO_CLASSES; i++)
         list_init(&c->queue[i]);
     mutex_init(&c->mu, HTTP_RANK, "HTTP client");
-    cond_init(&c->done);
     rc = make_multi(c);
     if (rc == 0)
         rc = worker_start(&c->thread, "http", client_main, c);
@@ -267,7 +266,6 @@ void http_client_free(struct http_client *c)
         http_transfer_free(list_entry(p, struct http_transfer, node));
     if (c->multi)
         curl_multi_cleanup(c->multi);
-    cond_fini(&c->done);
     mutex_fini(&c->mu);
     mem_free(c);
 }
@@ -283,6 +281,7 @@ void http_client_stop(struct http_client *c)
 void http_submit(struct http_client *c, struct http_exchange *x)
 {
     x->done = false;
+    x->waiter = NULL;
     x->rc = 0;
     x->status = 0;
     x->why[0] = '\0';
@@ -305,12 +304,19 @@ bool http_is_done(struct http_client *c, struct http_exchange *x)
     return done;
 }
 
+/* With a condition of its own: many wait, each for another exchange, and only one of them is to wake. */
 void http_wait(struct http_client *c, struct http_exchange *x)
 {
+    struct cond done;
+
+    cond_init(&done);
     mutex_lock(&c->mu);
+    x->waiter = &done;
     while (!x->done)
-        cond_wait(&c->done, &c->mu);
+        cond_wait(&done, &c->mu);
+    x->waiter = NULL;
     mutex_unlock(&c->mu);
+    cond_fini(&done);
 }
 
 int http_run(struct http_client *c, struct http_exchange *x)
