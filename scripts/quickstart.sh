@@ -2,10 +2,12 @@
 # Mount a volume at DIR: install what is missing, build in build/, make the volume if it is new, mount it.
 #
 #   scripts/quickstart.sh DIR [VOLUME]      VOLUME: a directory or URL (default: ~/.local/share/shalefs/quickstart)
+#
+# BUILD_DIR is where it builds (build/).
 set -eu
 
 usage() {
-	sed -n '4,5s/^# *//p' "$0" >&2
+	sed -n '4s/^# *//p' "$0" >&2
 	exit 2
 }
 [ $# -ge 1 ] && [ $# -le 2 ] && [ "${1#-}" = "$1" ] || usage
@@ -16,12 +18,13 @@ volume=${2:-${XDG_DATA_HOME:-$HOME/.local/share}/shalefs/quickstart}
 
 "$top/scripts/deps.sh"
 
-log=$top/build/build.log
-mkdir -p "$top/build"
-echo "Building in $top/build (log: $log)"
+build=${BUILD_DIR:-$top/build}
+log=$build/build.log
+mkdir -p "$build"
+echo "Building in $build (log: $log)"
 if ! {
 	[ -x "$top/configure" ] && [ "$top/configure" -nt "$top/configure.ac" ] || "$top/scripts/bootstrap"
-	cd "$top/build"
+	cd "$build"
 	[ -f config.status ] && [ config.status -nt "$top/configure" ] || "$top/configure" -q --disable-shared --enable-static
 	make -s -j"$(nproc)" shale shalefs
 } >"$log" 2>&1; then
@@ -30,7 +33,7 @@ if ! {
 	exit 1
 fi
 
-shalefs=$top/build/shalefs
+shalefs=$build/shalefs
 mkdir -p "$dir"
 if ! "$shalefs" status "$volume" >/dev/null 2>&1; then
 	"$shalefs" format "$volume"
