@@ -70,8 +70,5 @@ const char *s3_meta_prefix(const struct s3_store *s);
 int s3_list(struct shale_store *store, const char *prefix, const char *start_after, shale_list_fn fn, void *arg);
 int s3_remove_many(struct shale_store *store, const char *const *names, size_t n);
 int s3_upload_begin(struct shale_store *store, const char *name, struct shale_upload **out);
-int s3_upload_write(struct shale_upload *u, struct shale_slice data);
-int s3_upload_finish(struct shale_upload *u);
-void s3_upload_abort(struct shale_upload *u);
 
 #endif

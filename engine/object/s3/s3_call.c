@@ -12,8 +12,8 @@
 #include "base/err.h"
 #include "net/uri.h"
 #include "net/xml.h"
+#include "object/bucket.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -188,15 +188,6 @@ static void read_complaint(const struct s3_call *c, struct complaint *out)
         snprintf(out->region, sizeof(out->region), "%s", region);
 }
 
-/* How far the store's clock is ahead of ours, in seconds; 0 when it does not tell. */
-static int64_t clock_difference(const struct s3_call *c)
-{
-    const char *date = http_response_header(&c->x, "date");
-    time_t theirs = date ? curl_getdate(date, NULL) : -1;
-
-    return theirs < 0 ? 0 : (int64_t)theirs - clock_wall_ms() / 1000;
-}
-
 static bool has_code(const struct complaint *m, const char *const *codes, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -207,7 +198,7 @@ static bool has_code(const struct complaint *m, const char *const *codes, size_t
 
 static int wrong_clock(const struct s3_call *c)
 {
-    int64_t d = clock_difference(c);
+    int64_t d = bucket_clock_ahead(&c->x);
 
     return s3_call_error(c, -EACCES, "this host's clock is %" PRId64 " s %s the store's, which accepts 15 minutes; set "
                                      "the clock", d < 0 ? -d : d, d < 0 ? "ahead of" : "behind");
@@ -246,18 +237,9 @@ static int elsewhere(const struct s3_call *c, const struct complaint *m)
                          c->s->origin, c->x.status, m->code, c->s->region);
 }
 
-/* Retry-After as milliseconds, at most a minute. */
-static int64_t asked_delay(const struct s3_call *c)
-{
-    const char *text = http_response_header(&c->x, "retry-after");
-    long s = text ? strtol(text, NULL, 10) : 0;
-
-    return s <= 0 ? 0 : s > 60 ? 60000 : s * 1000;
-}
-
 static int not_now(const struct s3_call *c, const struct complaint *m)
 {
-    store_retry_after(asked_delay(c));
+    store_retry_after(bucket_retry_after(&c->x));
     return s3_call_error(c, SHALE_ETRANSIENT, "the store answers %d %s%s%s", c->x.status, m->code,
                          m->message[0] ? ": " : "", m->message);
 }
@@ -278,14 +260,6 @@ static int bad_request(const struct s3_call *c, const struct complaint *m)
         return refused(c, m);
     return s3_call_error(c, -EIO, "the store answers %d %s%s%s", c->x.status, m->code, m->message[0] ? ": " : "",
                          m->message);
-}
-
-/* A portal or a proxy that answers in the store's place. */
-static bool is_a_web_page(const struct s3_call *c)
-{
-    const char *type = http_response_header(&c->x, "content-type");
-
-    return type && strncasecmp(type, "text/html", 9) == 0;
 }
 
 static int no_store(const struct s3_call *c)
@@ -313,7 +287,7 @@ static int meaning_of_status(struct s3_call *c)
 
     read_complaint(c, &m);
     c->keys_refused = c->keys && is_about_keys(c, &m);
-    if (!m.code[0] && is_a_web_page(c))
+    if (!m.code[0] && bucket_is_web_page(&c->x))
         return no_store(c);
     switch (c->x.status) {
     case 400:
@@ -365,7 +339,7 @@ static int outcome(struct s3_call *c)
         return s3_call_error(c, c->x.rc, "%s", c->x.why);
     if (c->x.status < 200 || c->x.status > 299)
         return meaning_of_status(c);
-    if (is_a_web_page(c) && !http_response_header(&c->x, "etag"))
+    if (bucket_is_web_page(&c->x) && !http_response_header(&c->x, "etag"))
         return no_store(c);
     return 0;
 }

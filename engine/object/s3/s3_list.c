@@ -11,12 +11,10 @@
 #include "base/err.h"
 #include "net/uri.h"
 #include "net/xml.h"
+#include "object/bucket.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #define PAGE_BYTES ((uint64_t)8 << 20) /* a thousand names of 1024 bytes, encoded, fit */
@@ -24,15 +22,8 @@
 
 /* One page, as it is read. */
 struct page {
-    shale_list_fn fn;
-    void *arg;
-    struct shale_buf name;  /* of the entry that is being read; a string */
-    struct shale_buf last;  /* the name told last */
-    struct shale_buf token; /* of the next page */
-    struct shale_object_meta meta;
+    struct bucket_listing l;
     bool truncated;
-    bool disordered;
-    int told; /* what fn ended the listing with */
 };
 
 /* "2024-05-01T12:34:56.789Z", in whole seconds, as the header of a single object tells it. */
@@ -49,15 +40,6 @@ static int read_time(const char *text, int64_t *ms)
     return 0;
 }
 
-static int read_size(const char *text, uint64_t *size)
-{
-    char *end;
-
-    errno = 0;
-    *size = strtoull(text, &end, 10);
-    return end == text || *end || errno ? -EBADMSG : 0;
-}
-
 static int decode(struct shale_buf *out, const char *text)
 {
     int rc;
@@ -67,32 +49,13 @@ static int decode(struct shale_buf *out, const char *text)
     return rc == -EINVAL ? -EBADMSG : rc;
 }
 
-static int tell(struct page *p)
-{
-    const char *name = (const char *)p->name.data;
-
-    if (p->name.len == 0)
-        return -EBADMSG;
-    if (p->last.len && slice_cmp(slice_of_buf(&p->name), slice_of_buf(&p->last)) <= 0) {
-        p->disordered = true;
-        return -EBADMSG;
-    }
-    if (buf_set(&p->last, slice_of_buf(&p->name)) < 0 || buf_put_u8(&p->last, 0) < 0)
-        return -ENOMEM;
-    p->last.len--;
-    if (store_name_error(name, p->name.len))
-        return 0;
-    p->told = p->fn(p->arg, name, &p->meta);
-    return p->told;
-}
-
 static int on_begin(void *arg, const char *name, int depth)
 {
     struct page *p = arg;
 
     if (depth == 1 && strcmp(name, "Contents") == 0) {
-        buf_clear(&p->name);
-        p->meta = (struct shale_object_meta){ 0 };
+        buf_clear(&p->l.name);
+        p->l.meta = (struct shale_object_meta){ 0 };
     }
     return 0;
 }
@@ -102,19 +65,19 @@ static int on_end(void *arg, const char *name, int depth, const char *text)
     struct page *p = arg;
 
     if (depth == 2 && strcmp(name, "Key") == 0)
-        return decode(&p->name, text);
+        return decode(&p->l.name, text);
     if (depth == 2 && strcmp(name, "Size") == 0)
-        return read_size(text, &p->meta.size);
+        return bucket_read_size(text, &p->l.meta.size);
     if (depth == 2 && strcmp(name, "LastModified") == 0)
-        return read_time(text, &p->meta.mtime_ms);
+        return read_time(text, &p->l.meta.mtime_ms);
     if (depth != 1)
         return 0;
     if (strcmp(name, "Contents") == 0)
-        return tell(p);
+        return bucket_listing_tell(&p->l);
     if (strcmp(name, "IsTruncated") == 0)
         p->truncated = strcmp(text, "true") == 0;
     if (strcmp(name, "NextContinuationToken") == 0)
-        return buf_set(&p->token, slice_of(text, strlen(text) + 1));
+        return buf_set(&p->l.token, slice_of(text, strlen(text) + 1));
     return 0;
 }
 
@@ -122,8 +85,8 @@ static int ask_page(struct s3_call *c, const struct page *p, const char *prefix,
 {
     int rc = 0;
 
-    if (p->token.len)
-        rc = s3_call_query(c, "continuation-token", (const char *)p->token.data);
+    if (p->l.token.len)
+        rc = s3_call_query(c, "continuation-token", (const char *)p->l.token.data);
     if (rc == 0)
         rc = s3_call_query(c, "encoding-type", "url");
     if (rc == 0)
@@ -132,7 +95,7 @@ static int ask_page(struct s3_call *c, const struct page *p, const char *prefix,
         rc = s3_call_query(c, "max-keys", "1000");
     if (rc == 0 && prefix[0])
         rc = s3_call_query(c, "prefix", prefix);
-    if (rc == 0 && start_after && !p->token.len)
+    if (rc == 0 && start_after && !p->l.token.len)
         rc = s3_call_query(c, "start-after", start_after);
     return rc;
 }
@@ -141,6 +104,7 @@ static int list_page(struct s3_store *s, struct page *p, const char *prefix, con
 {
     const struct xml_visitor v = { .begin = on_begin, .end = on_end, .arg = p };
     struct s3_call c;
+    const char *why;
     int rc = s3_call_init(&c, s, HTTP_GET, "list", NULL);
 
     c.x.max_response = PAGE_BYTES;
@@ -148,18 +112,15 @@ static int list_page(struct s3_store *s, struct page *p, const char *prefix, con
         rc = ask_page(&c, p, prefix, start_after);
     if (rc == 0)
         rc = s3_call_run(&c);
-    buf_clear(&p->token);
+    buf_clear(&p->l.token);
     p->truncated = false;
     if (rc == 0) {
         rc = xml_walk(slice_of_buf(&c.x.response), &v);
-        if (p->told)
-            rc = p->told;
-        else if (p->disordered)
-            rc = s3_call_error(&c, -EIO, "the store does not list in the order of names");
-        else if (rc == -EBADMSG)
-            rc = s3_call_error(&c, SHALE_ETRANSIENT, "the store's listing is not understood");
+        rc = bucket_listing_outcome(&p->l, rc, &why);
+        if (why)
+            rc = s3_call_error(&c, rc, "%s", why);
     }
-    if (rc == 0 && p->truncated && !p->token.len)
+    if (rc == 0 && p->truncated && !p->l.token.len)
         rc = s3_call_error(&c, SHALE_ETRANSIENT, "the store's listing breaks off");
     s3_call_fini(&c);
     return rc;
@@ -168,15 +129,13 @@ static int list_page(struct s3_store *s, struct page *p, const char *prefix, con
 int s3_list(struct shale_store *store, const char *prefix, const char *start_after, shale_list_fn fn, void *arg)
 {
     struct s3_store *s = container_of(store, struct s3_store, base);
-    struct page p = { .fn = fn, .arg = arg };
+    struct page p = { .l = { .fn = fn, .arg = arg, .start_after = start_after } };
     int rc;
 
     do
         rc = list_page(s, &p, prefix, start_after);
     while (rc == 0 && p.truncated);
-    shale_buf_fini(&p.name);
-    shale_buf_fini(&p.last);
-    shale_buf_fini(&p.token);
+    bucket_listing_fini(&p.l);
     return rc;
 }
 
@@ -217,13 +176,10 @@ static int write_names(struct shale_buf *out, const char *const *names, size_t n
 /* S3 wants this header with this request, and nothing else will do. */
 static int add_md5(struct s3_call *c, struct shale_slice body)
 {
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    char text[64];
-    unsigned n = 0;
+    char text[BUCKET_MD5_LEN + 1];
 
-    if (EVP_Digest(body.data, body.len, digest, &n, EVP_md5(), NULL) != 1 || n != 16)
+    if (bucket_md5(body, text) < 0)
         return s3_call_error(c, -EIO, "OpenSSL has no MD5");
-    EVP_EncodeBlock((uint8_t *)text, digest, (int)n);
     return http_add_header(&c->x, "Content-MD5: %s", text);
 }
 

@@ -7,13 +7,12 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
-#include "base/clock.h"
 #include "base/err.h"
-#include "base/ulid.h"
 #include "net/aws_profile.h"
+#include "object/bucket.h"
+#include "object/part_upload.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -21,7 +20,6 @@
 #include <stdlib.h>
 
 #define OBJECT_MAX ((uint64_t)5 << 30) /* of a single PUT, hence of what is read whole */
-#define RESERVE_MAX ((uint64_t)64 << 20) /* room that is made before anything came */
 
 static struct s3_store *store_of(struct shale_store *s)
 {
@@ -29,13 +27,6 @@ static struct s3_store *store_of(struct shale_store *s)
 }
 
 /* ---- reading ---- */
-
-/* The body, handed over; the caller's buffer is empty. */
-static void take_body(struct s3_call *c, struct shale_buf *out)
-{
-    *out = c->x.response;
-    c->x.response = (struct shale_buf)SHALE_BUF_INIT;
-}
 
 static int s3_get(struct shale_store *store, const char *name, struct shale_buf *out)
 {
@@ -46,7 +37,7 @@ static int s3_get(struct shale_store *store, const char *name, struct shale_buf 
     if (rc == 0)
         rc = s3_call_run(&c);
     if (rc == 0)
-        take_body(&c, out);
+        bucket_take_body(&c.x, out);
     s3_call_fini(&c);
     return rc;
 }
@@ -55,28 +46,15 @@ static int begin_range(struct s3_call *c, struct s3_store *s, const char *name, 
 {
     int rc = s3_call_init(c, s, HTTP_GET, "read", name);
 
-    c->x.max_response = len > UINT64_MAX - 65536 ? len : len + 65536; /* room for an error */
-    c->x.expected = len < RESERVE_MAX ? len : RESERVE_MAX;
-    if (rc == 0)
-        rc = http_add_header(&c->x, "Range: bytes=%" PRIu64 "-%" PRIu64, offset, offset + len - 1);
-    return rc;
+    return rc == 0 ? bucket_ask_range(&c->x, offset, len) : rc;
 }
 
-/* "bytes 0-9/100": a store sends what there is of a range that reaches past the end. */
 static int check_range_sent(const struct s3_call *c, uint64_t offset, uint64_t len)
 {
-    const char *text = http_response_header(&c->x, "content-range");
-    uint64_t first, last;
+    char why[160];
+    int rc = bucket_check_range(&c->x, offset, len, why, sizeof(why));
 
-    if (c->x.status == 200)
-        return offset == 0 && c->x.response.len == len
-                   ? 0 : s3_call_error(c, -EIO, "the store sends whole objects where a range was asked for");
-    if (!text || sscanf(text, "bytes %" SCNu64 "-%" SCNu64, &first, &last) != 2 || first != offset || last < first)
-        return s3_call_error(c, SHALE_ETRANSIENT, "the store sent another range (\"%.60s\")", text ? text : "");
-    if (last - first + 1 < len)
-        return s3_call_error(c, -ERANGE, "it has only %" PRIu64 " of the %" PRIu64 " bytes from offset %" PRIu64,
-                             last - first + 1, len, offset);
-    return 0;
+    return rc < 0 ? s3_call_error(c, rc, "%s", why) : 0;
 }
 
 static int s3_get_range(struct shale_store *store, const char *name, uint64_t offset, uint64_t len,
@@ -90,7 +68,7 @@ static int s3_get_range(struct shale_store *store, const char *name, uint64_t of
     if (rc == 0)
         rc = check_range_sent(&c, offset, len);
     if (rc == 0)
-        take_body(&c, out);
+        bucket_take_body(&c.x, out);
     s3_call_fini(&c);
     return rc;
 }
@@ -113,7 +91,7 @@ static int s3_get_ranges(struct shale_store *store, struct shale_range_get *r, s
         if (r[i].rc == 0)
             r[i].rc = check_range_sent(&calls[i], r[i].offset, r[i].len);
         if (r[i].rc == 0)
-            take_body(&calls[i], &r[i].out);
+            bucket_take_body(&calls[i].x, &r[i].out);
         s3_call_fini(&calls[i]);
     }
     mem_free(calls);
@@ -122,21 +100,11 @@ static int s3_get_ranges(struct shale_store *store, struct shale_range_get *r, s
 
 static int read_head(const struct s3_call *c, struct shale_object_meta *out)
 {
-    const char *size = http_response_header(&c->x, "content-length");
-    const char *time = http_response_header(&c->x, "last-modified");
     char id_header[32];
-    const char *id;
-    time_t mtime = time ? curl_getdate(time, NULL) : -1;
-    char *end = NULL;
 
-    out->size = size ? strtoull(size, &end, 10) : 0;
-    if (!size || *end || mtime < 0)
-        return s3_call_error(c, SHALE_ETRANSIENT, "the store tells neither size nor time of it");
-    out->mtime_ms = (int64_t)mtime * 1000;
     snprintf(id_header, sizeof(id_header), "%s" S3_PUT_ID, s3_meta_prefix(c->s));
-    id = http_response_header(&c->x, id_header);
-    if (id && strlen(id) == SHALE_PUT_ID_LEN)
-        memcpy(out->put_id, id, SHALE_PUT_ID_LEN + 1);
+    if (!bucket_read_meta(&c->x, id_header, out))
+        return s3_call_error(c, SHALE_ETRANSIENT, "the store tells neither size nor time of it");
     return 0;
 }
 
@@ -162,8 +130,10 @@ static int add_condition(struct s3_call *c)
                                                                       : "If-None-Match: *");
 }
 
-static int put_once(struct s3_store *s, const char *name, struct shale_slice data, bool create, const char *put_id)
+static int put_once(struct shale_store *store, const char *name, struct shale_slice data, bool create,
+                    const char *put_id)
 {
+    struct s3_store *s = store_of(store);
     struct s3_call c;
     int rc = s3_call_init(&c, s, HTTP_PUT, "write", name);
 
@@ -179,37 +149,10 @@ static int put_once(struct s3_store *s, const char *name, struct shale_slice dat
     return rc;
 }
 
-/*
- * libcurl sends a request again by itself when a kept connection breaks before an answer came, and the first one may
- * have arrived: so also the only put that we know of may find its own object. The put id tells.
- */
-static int resolve_exists(struct s3_store *s, const char *name, const char *put_id)
-{
-    struct shale_object_meta meta = { 0 };
-    int rc = s3_head(&s->base, name, &meta);
-
-    if (rc < 0 && rc != -ENOENT)
-        return rc == SHALE_ETRANSIENT ? err_add(rc, "cannot tell who wrote %s", name) : rc;
-    if (rc == 0 && strcmp(meta.put_id, put_id) == 0)
-        return 0;
-    return err_set(-EEXIST, "object s3://%s/%s exists already", s->bucket, name);
-}
-
 static int s3_put(struct shale_store *store, const char *name, struct shale_slice data, enum shale_put_mode mode,
                   const char *put_id)
 {
-    struct s3_store *s = store_of(store);
-    char fresh[SHALE_PUT_ID_LEN + 1];
-    int rc;
-
-    if (mode != SHALE_PUT_IF_ABSENT)
-        return put_once(s, name, data, false, put_id);
-    if (!put_id) {
-        ulid_format(ulid_new(clock_wall_ms(), NULL), fresh);
-        put_id = fresh;
-    }
-    rc = put_once(s, name, data, true, put_id);
-    return rc == -EEXIST ? resolve_exists(s, name, put_id) : rc;
+    return bucket_put(store, store_of(store)->bucket, name, data, mode, put_id, put_once);
 }
 
 static int s3_remove(struct shale_store *store, const char *name)
@@ -249,9 +192,9 @@ static const struct shale_store_ops s3_ops = {
     .remove_many = s3_remove_many,
     .list = s3_list,
     .upload_begin = s3_upload_begin,
-    .upload_write = s3_upload_write,
-    .upload_finish = s3_upload_finish,
-    .upload_abort = s3_upload_abort,
+    .upload_write = part_upload_write,
+    .upload_finish = part_upload_finish,
+    .upload_abort = part_upload_abort,
     .close = s3_close,
 };
 
@@ -295,18 +238,19 @@ static char *make_string(const char *fmt, ...)
     return s;
 }
 
-/* "https://host[:port]" and perhaps a slash; no path, no user. */
+/* No path but perhaps a slash. */
 static int split_endpoint(const char *endpoint, bool *tls, const char **host, size_t *len)
 {
-    bool http = strncmp(endpoint, "http://", 7) == 0;
+    struct bucket_endpoint e;
+    int rc = bucket_endpoint_parse(endpoint, &e);
 
-    *tls = strncmp(endpoint, "https://", 8) == 0;
-    if (!http && !*tls)
-        return err_set(-EINVAL, "the endpoint \"%.100s\" does not begin with https:// or http://", endpoint);
-    *host = endpoint + (http ? 7 : 8);
-    *len = strcspn(*host, "/?#@");
-    if (*len == 0 || (*host)[*len + ((*host)[*len] == '/')] != '\0')
+    if (rc < 0)
+        return rc;
+    if (e.path[0] && e.path[1])
         return err_set(-EINVAL, "the endpoint \"%.100s\" is not of the form https://HOST or https://HOST:PORT", endpoint);
+    *tls = e.tls;
+    *host = e.host;
+    *len = e.host_len;
     return 0;
 }
 
