@@ -7,6 +7,9 @@ libcurl4-openssl-dev libexpat1-dev libjansson-dev libfuse3-dev fuse3"
 tests="libcmocka-dev clang libclang-rt-14-dev git sqlite3 rsync attr acl tar xz-utils python3 procps util-linux
 curl ceph-mon ceph-osd radosgw"
 
+# Azurite, which stands for Azure Blob Storage; other packages of node have their own npm.
+command -v npm >/dev/null || tests="$tests nodejs npm"
+
 want=$build
 [ "${1:-}" = --tests ] && want="$build $tests"
 

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define RESERVE_MAX ((uint64_t)64 << 20) /* room that is made before anything came */
 
@@ -106,6 +107,17 @@ int bucket_endpoint_parse(const char *text, struct bucket_endpoint *out)
     if (out->host_len == 0 || (*out->path && *out->path != '/') || strpbrk(out->path, "?#@"))
         return err_set(-EINVAL, "the endpoint \"%.100s\" is not of the form https://HOST or https://HOST:PORT", text);
     return 0;
+}
+
+char *bucket_absolute(const char *file)
+{
+    struct shale_buf path = SHALE_BUF_INIT;
+    char *cwd = file[0] == '/' ? NULL : getcwd(NULL, 0);
+
+    if (buf_printf(&path, "%s%s%s", cwd ? cwd : "", cwd ? "/" : "", file) < 0)
+        shale_buf_fini(&path);
+    free(cwd); /* of the C library */
+    return (char *)buf_take(&path);
 }
 
 int bucket_md5(struct shale_slice body, char out[BUCKET_MD5_LEN + 1])

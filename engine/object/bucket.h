@@ -44,6 +44,9 @@ struct bucket_endpoint {
 /* "https://host[:port][/path]"; no user, query or fragment. -EINVAL with a sentence. */
 int bucket_endpoint_parse(const char *text, struct bucket_endpoint *out);
 
+/* A file's path from the root on: it is read when the process may stand in another directory. Owned; NULL: -ENOMEM. */
+char *bucket_absolute(const char *file);
+
 /* The value of Content-MD5. 0 or -EIO (OpenSSL has no MD5). */
 #define BUCKET_MD5_LEN 24
 int bucket_md5(struct shale_slice body, char out[BUCKET_MD5_LEN + 1]);

@@ -130,7 +130,20 @@ static int open_plain(const char *text, bool create, struct shale_store **store,
     return rc;
 }
 
-static int open_bucket(const char *url, const char *rest, const struct shale_s3_options *opt,
+/* The store of a bucket, or of what goes by another name elsewhere. */
+typedef int (*open_bucket_fn)(const char *bucket, const struct shale_store_options *opt, struct shale_store **out);
+
+static int open_s3(const char *bucket, const struct shale_store_options *opt, struct shale_store **out)
+{
+    return shale_store_s3(bucket, opt->s3, out);
+}
+
+static int open_azure(const char *container, const struct shale_store_options *opt, struct shale_store **out)
+{
+    return shale_store_azure(container, opt->azure, out);
+}
+
+static int open_bucket(const char *url, const char *rest, open_bucket_fn open, const struct shale_store_options *opt,
                        struct shale_store **store, char **path)
 {
     size_t n = strcspn(rest, "/");
@@ -145,8 +158,8 @@ static int open_bucket(const char *url, const char *rest, const struct shale_s3_
         err_set(rc, "%s: out of memory", url);
         goto out;
     }
-    why = prefix.len ? store_name_error((char *)prefix.data, prefix.len) : "is missing: s3://BUCKET/PREFIX is expected";
-    rc = why ? err_set(-EINVAL, "%s: the prefix %s", url, why) : shale_store_s3(bucket, opt, store);
+    why = prefix.len ? store_name_error((char *)prefix.data, prefix.len) : "is missing: BUCKET/PREFIX is expected";
+    rc = why ? err_set(-EINVAL, "%s: the prefix %s", url, why) : open(bucket, opt, store);
     if (rc == 0)
         *path = (char *)buf_take(&prefix);
 out:
@@ -158,6 +171,7 @@ out:
 int shale_store_open_with(const char *url, bool create, const struct shale_store_options *opt,
                           struct shale_store **out, char **path)
 {
+    static const struct shale_store_options none;
     const char *sep = strstr(url, "://");
     const char *rest = sep ? sep + 3 : url;
 
@@ -169,9 +183,11 @@ int shale_store_open_with(const char *url, bool create, const struct shale_store
     if (strncmp(url, "memory://", 9) == 0)
         return open_memory(url, rest, out, path);
     if (strncmp(url, "s3://", 5) == 0)
-        return open_bucket(url, rest, opt ? opt->s3 : NULL, out, path);
+        return open_bucket(url, rest, open_s3, opt ? opt : &none, out, path);
+    if (strncmp(url, "az://", 5) == 0)
+        return open_bucket(url, rest, open_azure, opt ? opt : &none, out, path);
     if (strncmp(url, "file://", 7) != 0)
-        return err_set(-EINVAL, "%s: s3://, file:// and memory:// stores are known, not %.*s://", url, (int)(sep - url),
+        return err_set(-EINVAL, "%s: s3://, az://, file:// and memory:// stores are known, not %.*s://", url, (int)(sep - url),
                        url);
     if (rest[0] != '/')
         return err_set(-EINVAL, "%s: three slashes and an absolute path are expected, as in file:///DIRECTORY/NAME",

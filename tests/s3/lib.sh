@@ -10,32 +10,15 @@ for tool in radosgw ceph-mon ceph-osd python3 curl; do
 	command -v $tool >/dev/null || { echo "skipped: $tool is not installed"; exit 77; }
 done
 
+. "$SRCDIR/tests/s3/chaos.sh"
 s3_dir=$(mktemp -d "${TMPDIR:-/tmp}/shale-s3.XXXXXX")
-chaos_pid=
 
 s3_stop() {
-	[ -z "$chaos_pid" ] || kill "$chaos_pid" 2>/dev/null || true
+	chaos_stop
 	"$SRCDIR/tests/s3/ceph-rgw.sh" stop "$s3_dir/rgw" >/dev/null 2>&1 || true
 	rm -rf "$s3_dir"
 }
 trap s3_stop EXIT
-
-# A port that is free, and the next one, too.
-free_port() {
-	python3 - <<'X'
-import random, socket
-while True:
-    p = random.randrange(10000, 32000, 2) # below those that connections take
-    try:
-        for q in (p, p + 1):
-            with socket.socket() as s:
-                s.bind(("127.0.0.1", q))
-        print(p)
-        break
-    except OSError:
-        pass
-X
-}
 
 s3_start() {
 	local port
@@ -51,18 +34,6 @@ s3_start() {
 
 # chaos_start [NAME=VALUE...]: from now on the endpoint is the proxy
 chaos_start() {
-	chaos_port=$(free_port)
-	"$BUILDDIR/tests/s3/s3chaos" "$chaos_port" "$s3_port" "$@" &
-	chaos_pid=$!
-	for _ in $(seq 100); do
-		curl -s -o /dev/null "http://127.0.0.1:$chaos_port/__chaos" && break
-		sleep 0.05
-	done
+	chaos_proxy "$s3_port" "$@"
 	export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$chaos_port
-}
-
-# chaos NAME=VALUE...: change its settings; prints them and the counters
-chaos() {
-	local IFS='&'
-	curl -s "http://127.0.0.1:$chaos_port/__chaos?$*"
 }

@@ -85,6 +85,10 @@ static const struct {
     { "s3://bucket/a b", "the prefix has a character" },
     { "s3:///prefix", "\"\" is no name of a bucket" },
     { "s3://Bucket/prefix", "lower-case" },
+    { "az://box", "the prefix is missing" },
+    { "az://Box/prefix", "\"Box\" is no name of a container" },
+    { "az://box/a b", "the prefix has a character" },
+    { "azure://box/prefix", "not azure://" },
     { "http://host/x", "not http://" },
     { "file://", "three slashes" },
     { "file://host/dir/db", "three slashes" },
@@ -179,9 +183,35 @@ static void a_missing_directory_is_made_only_when_asked(void **state)
     temp_dir_remove(dir);
 }
 
+static void a_container_has_its_account_from_options_or_environment(void **state)
+{
+    const struct shale_azure_options azure = { .account = "acc", .key = "aGVsbG8=" };
+    const struct shale_store_options opt = { .azure = &azure };
+    struct shale_store *s = NULL;
+    char *path = NULL;
+
+    (void)state;
+    unsetenv("AZURE_STORAGE_CONNECTION_STRING");
+    unsetenv("AZURE_STORAGE_ACCOUNT");
+    unsetenv("AZURE_STORAGE_ACCOUNT_NAME");
+    unsetenv("AZURE_STORAGE_USE_EMULATOR");
+    assert_int_equal(shale_store_open("az://box/p", false, &s, &path), -EINVAL);
+    assert_non_null(strstr(shale_errmsg(), "set AZURE_STORAGE_ACCOUNT"));
+    assert_int_equal(shale_store_open_with("az://box//p/q/", false, &opt, &s, &path), 0);
+    assert_string_equal(path, "p/q");
+    free(path);
+    shale_store_close(s);
+    setenv("AZURE_STORAGE_USE_EMULATOR", "true", 1);
+    assert_int_equal(shale_store_open("az://box/p", false, &s, &path), 0);
+    unsetenv("AZURE_STORAGE_USE_EMULATOR");
+    free(path);
+    shale_store_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_container_has_its_account_from_options_or_environment),
         cmocka_unit_test(memory_urls_are_split),
         cmocka_unit_test(memory_is_shared_by_name_until_the_last_close),
         cmocka_unit_test(urls_that_are_none_are_refused_with_a_sentence),

@@ -126,9 +126,35 @@ struct shale_s3_options {
     int64_t connect_ms, first_byte_ms, stall_ms; /* patience with one attempt; 0: 10 s, 30 s, 20 s */
 };
 
+/*
+ * A storage account of Azure. All zero, or NULL, is what the environment says. Each setting is taken from the first of
+ * these that has it: the options, connection_string, AZURE_STORAGE_CONNECTION_STRING, and these variables:
+ *   account            AZURE_STORAGE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME
+ *   key                AZURE_STORAGE_KEY, AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_ACCESS_KEY
+ *   sas                AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_SAS_KEY
+ *   endpoint           AZURE_STORAGE_BLOB_ENDPOINT, AZURE_STORAGE_SERVICE_ENDPOINT, AZURE_STORAGE_ENDPOINT
+ *   emulator           AZURE_STORAGE_USE_EMULATOR=true
+ *   anonymous          AZURE_SKIP_SIGNATURE=true
+ *   ca_file            REQUESTS_CA_BUNDLE
+ * What a connection string says of another account than the one that was found is passed over. A key goes before a
+ * signature of the same source. Strings are copied.
+ */
+struct shale_azure_options {
+    const char *account;
+    const char *key;               /* in Base64, as Azure shows it */
+    const char *sas;               /* a shared access signature: "sv=...&sig=..." */
+    const char *connection_string; /* AccountName, AccountKey, SharedAccessSignature, BlobEndpoint, EndpointSuffix, ... */
+    const char *endpoint;          /* "https://host:port/path"; http:// sends data unencrypted, though signed */
+    const char *ca_file;           /* certificates to trust instead of the system's */
+    bool emulator;                 /* Azurite and its kin on 127.0.0.1:10000, with the account that they have */
+    bool anonymous;                /* requests are not signed; only for public containers */
+    int64_t connect_ms, first_byte_ms, stall_ms; /* as of struct shale_s3_options */
+};
+
 /* What a URL does not say of the store it names. All zero, or NULL, is what the environment says. */
 struct shale_store_options {
-    const struct shale_s3_options *s3; /* for s3:// */
+    const struct shale_s3_options *s3;       /* for s3:// */
+    const struct shale_azure_options *azure; /* for az:// */
 };
 
 /*
@@ -137,6 +163,7 @@ struct shale_store_options {
  *   file:///dir/path     a directory; the last component is the path, what stands before it is the store
  *   dir/path             the same; relative to the working directory
  *   s3://bucket/prefix   a bucket, with what the environment says of it
+ *   az://container/prefix  a container of Azure Blob Storage, likewise
  * Slashes at the end and doubled ones do not matter; percent-encoding is not understood. create makes missing
  * directories up to the store (a bucket has to exist). *path is owned by the caller (free). -EINVAL for a URL that is
  * none of these.
@@ -153,6 +180,9 @@ SHALE_API int shale_store_directory(const char *dir, bool create, struct shale_s
 
 /* No request is made yet. -EINVAL for a bad name of a bucket, endpoint or region; -ENOENT for a missing profile. */
 SHALE_API int shale_store_s3(const char *bucket, const struct shale_s3_options *opt, struct shale_store **out);
+
+/* No request is made yet. -EINVAL for a bad name of a container or account, a bad endpoint or key, or none at all. */
+SHALE_API int shale_store_azure(const char *container, const struct shale_azure_options *opt, struct shale_store **out);
 
 /*
  * A store that asks inner again after SHALE_ETRANSIENT, for limit_ms from the first attempt of a call (0: for ever), as
