@@ -26,8 +26,8 @@ if ! [ "$top/configure" -nt "$top/configure.ac" ] && ! log=$("$top/scripts/boots
 	exit 1
 fi
 
-# The program around the real SlateDB is built once for all variants.
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$top/build-check/cargo}
+# The program around the real SlateDB is built once for all variants, and Azurite installed once.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$top/build-check/cargo} AZURITE_TOP=${AZURITE_TOP:-$top/build-check}
 
 passed=0 failed=0 skipped=0
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced by the tests that need Azure Blob Storage (bash): starts Azurite, Microsoft's emulator, with an account of its own
 # and a container, and sets what Azure's users set in the environment. Azurite is installed by npm below the build
-# directory, once. chaos_start puts the proxy that injects faults in front of it.
+# directory (or AZURITE_TOP), once. chaos_start puts the proxy that injects faults in front of it.
 set -eu
 SRCDIR=$(cd "${SRCDIR:-.}" && pwd)
 BUILDDIR=$(cd "${BUILDDIR:-.}" && pwd)
 AZURITE_VERSION=3.35.0 # the last that runs on Debian's node 18
-AZURITE_DIR=${AZURITE_DIR:-$BUILDDIR/azurite-$AZURITE_VERSION}
+AZURITE_DIR=${AZURITE_TOP:-$BUILDDIR}/azurite-$AZURITE_VERSION
 AZURE_CONTAINER=shale-test
 
 for tool in node npm python3 curl; do
@@ -36,7 +36,7 @@ azurite_install() {
 		rm -rf "$AZURITE_DIR.new"
 		mkdir "$AZURITE_DIR.new"
 		echo '{ "private": true }' >"$AZURITE_DIR.new/package.json"
-		npm install --prefix "$AZURITE_DIR.new" --no-audit --no-fund --loglevel=error "azurite@$AZURITE_VERSION" \
+		timeout 500 npm install --prefix "$AZURITE_DIR.new" --no-audit --no-fund --loglevel=error "azurite@$AZURITE_VERSION" \
 			>"$azure_dir/npm.log" 2>&1 && mv "$AZURITE_DIR.new" "$AZURITE_DIR"
 	) 9>"$AZURITE_DIR.lock" || {
 		tail -n 5 "$azure_dir/npm.log"

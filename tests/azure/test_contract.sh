@@ -41,9 +41,4 @@ azure_use_sas rwdlc -10
 fails 'shared access signature' az://$AZURE_CONTAINER/db
 
 azure_use_sas
-chaos_start seed=$$ p503=0.03 p500=0.03 pdrop=0.03 plost=0.03 pcut=0.03 pstall=0.01 stall_ms=300
-echo "seed of the faults: $$"
-SHALE_TEST_BUCKET_RETRY=1 "$BUILDDIR/tests/unit/test_store"
-faults=$(chaos seed=$$ | sed -n 's/.* faults=\([0-9]*\).*/\1/p')
-echo "$faults faults"
-[ "$faults" -gt 20 ]
+contract_behind_faults

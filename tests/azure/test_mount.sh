@@ -18,19 +18,7 @@ chaos seed=$$ | sed -n 's/^requests=/requests: /p'
 unset AZURE_STORAGE_SAS_TOKEN
 export AZURE_STORAGE_KEY=$azure_key
 
-trap - ERR EXIT # lib.sh of the mounts has its own
-. "$SRCDIR/tests/mount/lib.sh"
-trap 'cleanup_all' EXIT
-cleanup_all() {
-	status=$?
-	(exit $status) || true
-	for m in $(mounts_below_work); do
-		timeout 60 "$SHALEFS" umount --force "$m" >/dev/null 2>&1 || umount -l "$m" || true
-	done
-	rm -rf "$work"
-	azure_stop
-	exit $status
-}
+mounts_use azure_stop
 format
 mount_it
 tar -C "$SRCDIR" -cf - engine/object engine/net tests/s3 tests/azure | tar -C "$mnt" -xf -

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Sourced (bash): the proxy that injects faults between a store and its server; and ports.
+# Sourced (bash) by the lib.sh of each kind of server, which adds chaos_start: ports, the proxy that injects faults between
+# a store and its server, and what tests behind it have in common.
 chaos_pid=
 
 # A port that is free, and the next one, too.
@@ -40,4 +41,34 @@ chaos() {
 
 chaos_stop() {
 	[ -z "$chaos_pid" ] || kill "$chaos_pid" 2>/dev/null || true
+}
+
+# The contract of stores with retries, behind faults
+contract_behind_faults() {
+	local faults
+	chaos_start seed=$$ p503=0.03 p500=0.03 pdrop=0.03 plost=0.03 pcut=0.03 pstall=0.01 stall_ms=300
+	echo "seed of the faults: $$"
+	SHALE_TEST_BUCKET_RETRY=1 "$BUILDDIR/tests/unit/test_store"
+	faults=$(chaos seed=$$ | sed -n 's/.* faults=\([0-9]*\).*/\1/p')
+	echo "$faults faults"
+	[ "$faults" -gt 20 ]
+}
+
+# mounts_use STOP: what tests/mount/lib.sh has, whose cleanup then ends the server by STOP
+mounts_use() {
+	server_stop=$1
+	trap - ERR EXIT # it has its own
+	. "$SRCDIR/tests/mount/lib.sh"
+	trap 'cleanup_all' EXIT
+}
+
+cleanup_all() {
+	status=$?
+	(exit $status) || true
+	for m in $(mounts_below_work); do
+		timeout 60 "$SHALEFS" umount --force "$m" >/dev/null 2>&1 || umount -l "$m" || true
+	done
+	rm -rf "$work"
+	$server_stop
+	exit $status
 }

@@ -17,19 +17,7 @@ chaos seed=$$ | sed -n 's/^requests=/requests: /p'
 
 # an outage
 chaos p503=0 p500=0 pdrop=0 plost=0 pcut=0 pstall=0 get_ms=0 put_ms=0 >/dev/null
-trap - ERR EXIT # lib.sh of the mounts has its own
-. "$SRCDIR/tests/mount/lib.sh"
-trap 'cleanup_all' EXIT
-cleanup_all() {
-	status=$?
-	(exit $status) || true
-	for m in $(mounts_below_work); do
-		timeout 60 "$SHALEFS" umount --force "$m" >/dev/null 2>&1 || umount -l "$m" || true
-	done
-	rm -rf "$work"
-	s3_stop
-	exit $status
-}
+mounts_use s3_stop
 format
 mount_it
 echo before >"$mnt/file"
