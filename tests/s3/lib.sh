@@ -3,7 +3,7 @@
 # sets what AWS programs read from the environment. chaos_start puts the proxy that injects faults in front of it.
 set -eu
 SRCDIR=$(cd "${SRCDIR:-.}" && pwd)
-BUILDDIR=${BUILDDIR:-$(pwd)}
+BUILDDIR=$(cd "${BUILDDIR:-.}" && pwd)
 S3_BUCKET=shale-test
 
 for tool in radosgw ceph-mon ceph-osd python3 curl; do
