@@ -152,8 +152,11 @@ int part_upload_look(struct part_upload *u, const char *bucket)
 {
     struct shale_store *s = u->base.store;
     struct shale_object_meta meta = { 0 };
+    int rc = s->ops->head(s, u->name, &meta);
 
-    if (s->ops->head(s, u->name, &meta) == 0 && meta.size == u->size && strcmp(meta.put_id, u->put_id) == 0)
+    if (rc < 0 && rc != -ENOENT)
+        return rc; /* if it may pass, finish is called again and looks again */
+    if (rc == 0 && meta.size == u->size && strcmp(meta.put_id, u->put_id) == 0)
         return 0;
     return err_set(-EIO, "cannot write %s://%s/%s: the store has lost the parts that were uploaded", s->ops->scheme,
                    bucket, u->name);

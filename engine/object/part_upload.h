@@ -64,7 +64,7 @@ void part_upload_abort(struct shale_upload *u);
 
 /*
  * For complete, when the store does not know the parts: whether an earlier attempt, whose reply was lost, has put them
- * together. 0, or -EIO with a sentence. bucket: for that.
+ * together. 0; -EIO when none has; what head says when it cannot tell. bucket: for the sentence.
  */
 int part_upload_look(struct part_upload *u, const char *bucket);
 

@@ -9,13 +9,13 @@
 #include "base/buf.h"
 #include "lib/heap_fault.h"
 #include "lib/http_server.h"
+#include "lib/said.h"
 #include "lib/temp_dir.h"
 #include "net/aws_credentials.h"
 #include "net/http.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <shale/log.h>
 #include <shale/object_store.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,31 +35,6 @@ static struct http_client *client;
 static struct aws_credentials *credentials;
 static char *dir;
 static _Atomic int64_t now_ms;
-static pthread_mutex_t said_mu = PTHREAD_MUTEX_INITIALIZER;
-static struct shale_buf said; /* GUARDED_BY(said_mu); all log lines and sentences */
-
-static void say(const char *line)
-{
-    pthread_mutex_lock(&said_mu);
-    assert_int_equal(buf_printf(&said, "%s\n", line), 0);
-    pthread_mutex_unlock(&said_mu);
-}
-
-static void on_log(void *ctx, enum shale_log_level level, const char *line)
-{
-    (void)ctx, (void)level;
-    say(line);
-}
-
-static bool was_said(const char *text)
-{
-    bool found;
-
-    pthread_mutex_lock(&said_mu);
-    found = said.len && strstr((char *)said.data, text);
-    pthread_mutex_unlock(&said_mu);
-    return found;
-}
 
 static int64_t tell_now(void *arg)
 {
@@ -69,29 +44,12 @@ static int64_t tell_now(void *arg)
 
 /* ---- around each test ---- */
 
-static void clear_environment(void)
-{
-    extern char **environ;
-
-    for (char **e = environ; *e;) {
-        char name[128];
-
-        snprintf(name, sizeof(name), "%.*s", (int)strcspn(*e, "="), *e);
-        if (strncmp(name, "AWS_", 4) == 0 || strcasecmp(name, "http_proxy") == 0) {
-            unsetenv(name);
-            e = environ;
-        } else {
-            e++;
-        }
-    }
-}
-
 static int setup(void **state)
 {
     const struct http_options opt = { .connect_ms = 2000, .first_byte_ms = 5000 };
 
     (void)state;
-    clear_environment();
+    said_clear_environment("AWS_");
     dir = temp_dir_new();
     setenv("HOME", dir, 1);
     setenv("AWS_EC2_METADATA_DISABLED", "true", 1);
@@ -149,7 +107,7 @@ static void expect_failure(int expected, const char *why)
     struct aws_keys *k = NULL;
     int rc = aws_credentials_get(credentials, &k);
 
-    say(shale_errmsg());
+    said_add(shale_errmsg());
     if (rc != expected || !strstr(shale_errmsg(), why))
         fail_msg("%d: \"%s\", not %d: \"%s\"", rc, shale_errmsg(), expected, why);
     assert_null(k);
@@ -645,7 +603,7 @@ static void an_instance_may_hand_out_keys_that_have_expired(void **state)
     be_an_instance(JSON("INST", "Token", "2023-11-14T22:00:00Z"));
     open_plain();
     expect_keys("INST", NULL);
-    assert_true(was_said("give keys that have expired"));
+    assert_true(said_has("give keys that have expired"));
 }
 
 /* ---- time ---- */
@@ -683,7 +641,7 @@ static void a_source_may_fail_while_keys_hold(void **state)
     expect_keys("ONE", NULL);
     now_ms = NOW_MS + HOUR_MS - 200000;
     expect_keys("ONE", NULL);
-    assert_true(was_said("cannot renew the credentials from the container's endpoint, which hold for 200 s more: "
+    assert_true(said_has("cannot renew the credentials from the container's endpoint, which hold for 200 s more: "
                          "the container's endpoint for credentials answers 403"));
     now_ms += 29000; /* not asked again at once */
     expect_keys("ONE", NULL);
@@ -849,7 +807,7 @@ static void a_refusal_of_permission_asks_nobody(void **state)
     http_server_add(server, &denied);
     open_store(&store);
     assert_int_equal(shale_store_get(store, "a", &out), -EACCES);
-    say(shale_errmsg());
+    said_add(shale_errmsg());
     assert_non_null(strstr(shale_errmsg(), "to the credentials from the container's endpoint"));
     assert_int_equal(http_server_count(server), 2);
     shale_store_close(store);
@@ -869,7 +827,7 @@ static void keys_that_stay_wrong_end_it(void **state)
     http_server_add(server, &unknown);
     assert_int_equal(shale_store_s3("bucket", NULL, &store), 0);
     assert_int_equal(shale_store_get(store, "a", &out), -EACCES);
-    say(shale_errmsg());
+    said_add(shale_errmsg());
     assert_non_null(strstr(shale_errmsg(), "the store does not know access key A, which is from profile \"default\""));
     assert_int_equal(http_server_count(server), 2);
     assert_int_equal(shale_store_get(store, "a", &out), -EACCES);
@@ -910,7 +868,7 @@ static void a_store_tries_again_with_new_keys(void **state)
     shale_store_close(store);
     setenv("AWS_PROFILE", "nobody", 1);
     assert_int_equal(shale_store_s3("bucket", NULL, &store), -ENOENT);
-    say(shale_errmsg());
+    said_add(shale_errmsg());
 }
 
 /* ---- memory, and what was said ---- */
@@ -961,15 +919,15 @@ static void no_secret_was_said(void **state)
     size_t n;
 
     (void)state;
-    assert_true(was_said("no credentials for AWS"));
-    assert_false(was_said(HUSH));
-    assert_false(was_said("hush%2B"));
+    assert_true(said_has("no credentials for AWS"));
+    assert_false(said_has(HUSH));
+    assert_false(said_has("hush%2B"));
     assert_non_null(f);
     n = fread(line, 1, sizeof(line), f);
     fclose(f);
     assert_true(n > 0);
     assert_null(memmem(line, n, HUSH, strlen(HUSH)));
-    shale_buf_fini(&said);
+    said_end();
 }
 
 int main(void)
@@ -1008,6 +966,6 @@ int main(void)
         cmocka_unit_test(no_secret_was_said),
     };
 
-    shale_log_set(on_log, NULL, SHALE_LOG_DEBUG);
+    said_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,8 @@ static int on_begin(void *arg, const char *name, int depth)
 {
     struct page *p = arg;
 
+    if (depth == 0 && strcmp(name, "EnumerationResults") != 0)
+        return -EBADMSG; /* it would be an empty listing */
     if (depth == 2 && strcmp(name, "Blob") == 0) {
         buf_clear(&p->l.name);
         p->l.meta = (struct shale_object_meta){ 0 };
