@@ -4,7 +4,7 @@
 
 #include <shale/types.h>
 
-/* What ways of signing a request have in common: headers in the one form and order that both sides hash, and the hash. */
+/* What ways of signing a request have in common: headers in the one form and order that both sides hash; the hash. */
 
 #define CANONICAL_DIGEST_LEN 32 /* of SHA-256 */
 

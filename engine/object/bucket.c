@@ -66,8 +66,8 @@ int bucket_ask_range(struct http_exchange *x, uint64_t offset, uint64_t len)
 }
 
 /*
- * "bytes 0-9/100": a store sends what there is of a range that reaches past the end. Of one that begins at the end there
- * is nothing: most stores answer 416, Azurite "bytes 10-9/10".
+ * "bytes 0-9/100": a store sends what there is of a range that reaches past the end. Of one that begins at the end
+ * there is nothing: most stores answer 416, Azurite "bytes 10-9/10".
  */
 int bucket_check_range(const struct http_exchange *x, uint64_t offset, uint64_t len, char *why, size_t size)
 {

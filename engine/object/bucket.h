@@ -6,7 +6,7 @@
 
 #include <shale/object_store.h>
 
-/* What the stores that speak HTTP have in common, whatever their protocol: one place for what a header or a page means. */
+/* What the stores that speak HTTP have in common: one place for what a header or a page means. */
 
 /* ---- answers ---- */
 
@@ -83,7 +83,7 @@ void bucket_listing_fini(struct bucket_listing *l);
  * or -EBADMSG for an entry without a name or out of order.
  */
 int bucket_listing_tell(struct bucket_listing *l);
-/* rc of the walk over a page, as the outcome of the listing; *why: the end of a sentence, or NULL when there is none. */
+/* rc of the walk over a page, as the outcome of the listing; *why: the end of a sentence, or NULL: there is none. */
 int bucket_listing_outcome(const struct bucket_listing *l, int rc, const char **why);
 /* A number without anything behind it. 0 or -EBADMSG. */
 int bucket_read_size(const char *text, uint64_t *size);

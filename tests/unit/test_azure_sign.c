@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shared Key against the examples of Microsoft's REST reference ("Authorize with Shared Key"). That has the strings that
- * are signed, but no key for them; the signatures here are those of Python's hmac with the emulator's published key.
+ * Shared Key against the examples of Microsoft's REST reference ("Authorize with Shared Key"). That has the strings
+ * that are signed, but no key for them; the signatures here are those of Python's hmac with the emulator's public key.
  */
 #include "lib/check.h"
 
@@ -40,7 +40,8 @@ static const struct vector {
         "If-None-Match: *", "x-ms-blob-type: BlockBlob", "Host: 127.0.0.1:10000" },
       "PUT\n\n\n11\n\ntext/plain; charset=UTF-8\n\n\n\n*\n\n\nx-ms-blob-type:BlockBlob\n"
       "x-ms-date:Fri, 26 Jun 2015 23:39:12 GMT\nx-ms-meta-m1:v1\nx-ms-meta-m2:v2\nx-ms-version:2015-02-21\n"
-      "/devstoreaccount1/devstoreaccount1/mycontainer/hello.txt\ntimeout:30", "g/iZHAnbO07b7VIqZnjqVLqJPSjfj4m7lPy/nwwFLDw=" },
+      "/devstoreaccount1/devstoreaccount1/mycontainer/hello.txt\ntimeout:30",
+      "g/iZHAnbO07b7VIqZnjqVLqJPSjfj4m7lPy/nwwFLDw=" },
     { "a range, and a path that is encoded as it is sent", "a00", "GET", "/c/a%3Db", "", 0,
       { "Range: bytes=0-9", "Content-MD5: xyz==", DATE },
       "GET\n\n\n\nxyz==\n\n\n\n\n\n\nbytes=0-9\nx-ms-date:Fri, 26 Jun 2015 23:39:12 GMT\n/a00/c/a%3Db", NULL },

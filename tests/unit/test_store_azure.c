@@ -146,8 +146,8 @@ static void an_object_is_removed_once(void **state)
 
     (void)state;
     open_by_key();
-    serve((struct http_rule){ .method = "DELETE", .path = "/acc/box/gone", .status = 404, .headers = CODE("BlobNotFound") });
-    serve((struct http_rule){ .method = "DELETE", .path = "/acc/box/held", .status = 412, .headers = CODE("LeaseIdMissing") });
+    serve((struct http_rule){ .path = "/acc/box/gone", .status = 404, .headers = CODE("BlobNotFound") });
+    serve((struct http_rule){ .path = "/acc/box/held", .status = 412, .headers = CODE("LeaseIdMissing") });
     serve((struct http_rule){ .method = "DELETE", .status = 202, .headers = AZURES });
     assert_int_equal(shale_store_delete(store, "gone"), 0);
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
@@ -198,7 +198,7 @@ static const struct {
 } answers[] = {
     { GET, 404, CODE("BlobNotFound"), ERROR("BlobNotFound", "x"), -ENOENT, "az://box/o: there is no such object" },
     { HEAD, 404, CODE("BlobNotFound"), NULL, -ENOENT, "no such object" },
-    { HEAD, 404, CODE("ContainerNotFound"), NULL, -EIO, "there is no container \"box\" in storage account acc at http:" },
+    { HEAD, 404, CODE("ContainerNotFound"), NULL, -EIO, "no container \"box\" in storage account acc at http:" },
     { GET, 404, AZURES, ERROR("ContainerNotFound", "x"), -EIO, "create it, or check the names" },
     { DELETE, 404, CODE("ContainerNotFound"), NULL, -EIO, "there is no container" },
     { HEAD, 404, "", NULL, -EIO, "answers 404, not as Azure Blob Storage does; check the endpoint" },
@@ -243,7 +243,8 @@ static void each_error_says_what_to_do(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
         open_by_key();
         http_server_clear(server);
-        serve((struct http_rule){ .status = answers[i].status, .headers = answers[i].headers, .body = answers[i].body });
+        serve((struct http_rule){ .status = answers[i].status, .headers = answers[i].headers,
+                                  .body = answers[i].body });
         print_message("%d %s\n", answers[i].status, answers[i].says);
         assert_says(make(answers[i].call), answers[i].want, answers[i].says);
     }
@@ -416,16 +417,16 @@ static void a_block_that_failed_is_sent_again(void **state)
     assert_int_equal(store_upload_try_finish(u), SHALE_ETRANSIENT);
     assert_int_equal(store_upload_try_finish(u), 0);
     shale_upload_abort(NULL);
-    assert_string_equal(http_server_request(server, http_server_count(server) - 1)->target, "/acc/box/o?comp=blocklist");
+    assert_target(http_server_count(server) - 1, "PUT", "/acc/box/o?comp=blocklist");
 }
 
 /* ---- listings ---- */
 
 #define LIST_HEAD "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"http://x/\" " \
                   "ContainerName=\"box\"><Prefix>d/</Prefix><Blobs>"
-#define BLOB(name, size, more) "<Blob><Name>" name "</Name><Properties><Creation-Time>x</Creation-Time><Last-Modified>Fri, 26 " \
-                               "Jun 2015 23:39:12 GMT</Last-Modified><Content-Length>" size "</Content-Length>" more          \
-                               "</Properties><OrMetadata /></Blob>"
+#define BLOB(name, size, more) "<Blob><Name>" name "</Name><Properties><Creation-Time>x</Creation-Time>"           \
+                               "<Last-Modified>Fri, 26 Jun 2015 23:39:12 GMT</Last-Modified><Content-Length>" size \
+                               "</Content-Length>" more "</Properties><OrMetadata /></Blob>"
 #define LIST_END(marker) "</Blobs><NextMarker>" marker "</NextMarker></EnumerationResults>"
 
 static int gather(void *arg, const char *name, const struct shale_object_meta *meta)
@@ -452,7 +453,8 @@ static void listings_go_on_by_markers(void **state)
 {
     (void)state;
     open_by_key();
-    serve((struct http_rule){ .times = 1, .headers = AZURES, .body = LIST_HEAD BLOB("d/a", "1", "") BLOB("d/b c", "2", "")
+    serve((struct http_rule){ .times = 1, .headers = AZURES, .body = LIST_HEAD BLOB("d/a", "1", "")
+                              BLOB("d/b c", "2", "")
                               BLOB("d/b", "0", "<ResourceType>directory</ResourceType>") LIST_END("2!76!M&amp;=") });
     serve((struct http_rule){ .times = 1, .headers = AZURES, .body = LIST_HEAD LIST_END("next") });
     serve((struct http_rule){ .times = 1, .headers = AZURES, .body = LIST_HEAD BLOB("d/b/x", "3", "") LIST_END("") });
@@ -510,7 +512,7 @@ static const struct {
     const char *says; /* NULL: it opens */
 } places[] = {
     { "nothing", { NULL }, { .account = NULL }, "set AZURE_STORAGE_ACCOUNT or AZURE_STORAGE_CONNECTION_STRING" },
-    { "no key", { "AZURE_STORAGE_ACCOUNT=acc" }, { .key = NULL }, "for the storage account acc; set AZURE_STORAGE_KEY" },
+    { "no key", { "AZURE_STORAGE_ACCOUNT=acc" }, { .key = NULL }, "storage account acc; set AZURE_STORAGE_KEY" },
     { "az", { "AZURE_STORAGE_ACCOUNT=acc", "AZURE_STORAGE_KEY=" KEY }, { .key = NULL }, NULL },
     { "object_store", { "AZURE_STORAGE_ACCOUNT_NAME=acc", "AZURE_STORAGE_ACCOUNT_KEY=" KEY }, { .key = NULL }, NULL },
     { "access key", { "AZURE_STORAGE_ACCOUNT_NAME=acc", "AZURE_STORAGE_ACCESS_KEY=" KEY }, { .key = NULL }, NULL },
@@ -525,12 +527,14 @@ static const struct {
     { "no string", { "AZURE_STORAGE_CONNECTION_STRING=AccountName=acc;" KEY }, { .key = NULL }, "part 2" },
     { "a name that is none", { NULL }, { .account = "Acc", .key = KEY }, "3 to 24 lower-case" },
     { "a key that is none", { NULL }, { .account = "acc", .key = "hush!" }, "the options is not in Base64" },
-    { "a key cut short", { "AZURE_STORAGE_KEY=aHVzaGh1c2h" }, { .account = "acc" }, "AZURE_STORAGE_KEY is not in Base64" },
+    { "a key cut short", { "AZURE_STORAGE_KEY=aHVzaGh1c2h" }, { .account = "acc" }, "_STORAGE_KEY is not in Base64" },
     { "a key with a blank", { NULL }, { .account = "acc", .key = "aHVz aGh1" }, "blank" },
     { "a URL for a SAS", { NULL }, { .account = "acc", .sas = "https://x/hush" }, "no \"sig=\"" },
     { "a SAS with a blank", { NULL }, { .account = "acc", .sas = "sig=hush hush" }, "no URL has" },
-    { "a SAS in the endpoint", { NULL }, { .account = "acc", .key = KEY, .endpoint = "https://h/?sig=hush" }, "SAS_TOKEN" },
-    { "an endpoint that is none", { NULL }, { .account = "acc", .key = KEY, .endpoint = "h:80" }, "https:// or http://" },
+    { "a SAS in the endpoint", { NULL }, { .account = "acc", .key = KEY, .endpoint = "https://h/?sig=hush" },
+      "AZURE_STORAGE_SAS_TOKEN" },
+    { "an endpoint that is none", { NULL }, { .account = "acc", .key = KEY, .endpoint = "h:80" },
+      "https:// or http://" },
 };
 
 static void set_environment(const char *const *env)
@@ -618,7 +622,8 @@ static pid_t serve_elsewhere(char url[64])
         server = http_server_start();
         serve((struct http_rule){ .method = "PUT", .status = 201, .headers = AZURES });
         serve((struct http_rule){ .method = "HEAD", .headers = AZURES MTIME, .body = "x" });
-        serve((struct http_rule){ .path = "/acc/box", .headers = AZURES, .body = LIST_HEAD BLOB("d/a", "1", "") LIST_END("") });
+        serve((struct http_rule){ .path = "/acc/box", .headers = AZURES,
+                                  .body = LIST_HEAD BLOB("d/a", "1", "") LIST_END("") });
         serve((struct http_rule){ .headers = AZURES, .body = "x" });
         if (write(fd[1], http_server_url(server), strlen(http_server_url(server)) + 1) < 0)
             abort();
@@ -670,7 +675,8 @@ static int live(const char *url, const struct shale_azure_options *opt)
 
 static void running_out_of_memory_is_an_error(void **state)
 {
-    static const struct shale_azure_options by[] = { { .account = "acc", .key = KEY }, { .account = "acc", .sas = SAS } };
+    static const struct shale_azure_options by[] = { { .account = "acc", .key = KEY },
+                                                     { .account = "acc", .sas = SAS } };
     char url[64];
     pid_t pid = serve_elsewhere(url);
 

@@ -143,7 +143,7 @@ struct shale_azure_options {
     const char *account;
     const char *key;               /* in Base64, as Azure shows it */
     const char *sas;               /* a shared access signature: "sv=...&sig=..." */
-    const char *connection_string; /* AccountName, AccountKey, SharedAccessSignature, BlobEndpoint, EndpointSuffix, ... */
+    const char *connection_string; /* AccountName=...;AccountKey=...;EndpointSuffix=... */
     const char *endpoint;          /* "https://host:port/path"; http:// sends data unencrypted, though signed */
     const char *ca_file;           /* certificates to trust instead of the system's */
     bool emulator;                 /* Azurite and its kin on 127.0.0.1:10000, with the account that they have */

@@ -73,8 +73,9 @@ int azure_call_error(const struct azure_call *c, int rc, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(why, sizeof(why), fmt, ap);
     va_end(ap);
-    return err_set(rc, "cannot %s az://%s%s%s: %s", c->verb, c->s->container, c->name ? "/" : "", c->name ? c->name : "",
-                   why);
+    if (c->name)
+        return err_set(rc, "cannot %s az://%s/%s: %s", c->verb, c->s->container, c->name, why);
+    return err_set(rc, "cannot %s az://%s: %s", c->verb, c->s->container, why);
 }
 
 static int authorize(struct azure_call *c)

@@ -156,8 +156,10 @@ static int check_account(struct shale_slice name)
 
     for (size_t i = 0; i < name.len && good; i++)
         good = islower(name.data[i]) || isdigit(name.data[i]);
-    return good ? 0 : err_set(-EINVAL, "\"%.*s\" is no name of a storage account: it has 3 to 24 lower-case letters and "
-                                       "digits", (int)(name.len < 80 ? name.len : 80), (const char *)name.data);
+    if (good)
+        return 0;
+    return err_set(-EINVAL, "\"%.*s\" is no name of a storage account: it has 3 to 24 lower-case letters and digits",
+                   (int)(name.len < 80 ? name.len : 80), (const char *)name.data);
 }
 
 /* "https://ACCOUNT.blob.core.windows.net" tells it, too. */
@@ -193,7 +195,7 @@ static int find_account(struct azure_config *c, const struct source *all)
 /* What is said of another account is not meant. */
 static bool is_about(const struct source *s, const char *account)
 {
-    return s->account.len == 0 || (s->account.len == strlen(account) && memcmp(s->account.data, account, s->account.len) == 0);
+    return s->account.len == 0 || slice_eq(s->account, slice_str(account));
 }
 
 /* ---- by whose leave ---- */
@@ -248,9 +250,11 @@ static int find_leave(struct azure_config *c, const struct source *all, bool ano
         if (s->sas.len)
             return take_sas(c, s->sas, s->sas_where ? s->sas_where : s->where);
     }
-    return anonymous ? 0 : err_set(-EINVAL, "there is neither a key nor a shared access signature for the storage account "
-                                            "%s; set AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or "
-                                            "AZURE_STORAGE_CONNECTION_STRING", c->account);
+    if (anonymous)
+        return 0;
+    return err_set(-EINVAL, "there is neither a key nor a shared access signature for the storage account %s; set "
+                            "AZURE_STORAGE_KEY, AZURE_STORAGE_SAS_TOKEN or AZURE_STORAGE_CONNECTION_STRING",
+                   c->account);
 }
 
 /* ---- where it is ---- */
@@ -274,8 +278,8 @@ static int take_endpoint(struct azure_config *c, const char *text)
     int rc;
 
     if (strpbrk(text, "?#@"))
-        return err_set(-EINVAL, "the endpoint of the storage account %s has more than host and path; give a shared access "
-                                "signature as AZURE_STORAGE_SAS_TOKEN", c->account);
+        return err_set(-EINVAL, "the endpoint of the storage account %s has more than host and path; give a shared "
+                                "access signature as AZURE_STORAGE_SAS_TOKEN", c->account);
     rc = bucket_endpoint_parse(text, &e);
     if (rc < 0)
         return rc;

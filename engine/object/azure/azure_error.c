@@ -3,8 +3,8 @@
  * What an answer means. Azure names the error in a header, which answers to HEAD have, too, and in an XML body with a
  * message; both are looked at, since what only speaks its protocol may send one of them.
  *
- * What speaks against the other side being the store (a web page, another's certificate) is a mistake to be told at once
- * as long as the store has never answered. Later it is an outage, which ends no mount.
+ * What speaks against the other side being the store (a web page, another's certificate) is a mistake to be told at
+ * once as long as the store has never answered. Later it is an outage, which ends no mount.
  */
 
 #include "object/azure/azure.h"
@@ -48,19 +48,19 @@ static const struct {
     { "SnapshotsPresent", -EIO, "it has snapshots; delete them" },
     { "BlobArchived", -EIO, "it is in the archive tier; move it to an online tier" },
     { "RequestBodyTooLarge", -EFBIG, "it is larger than the store takes" },
-    { "UnauthorizedBlobOverwrite", -EACCES, "the shared access signature allows to create objects, not to overwrite them "
-                                            "(sp= needs w)" },
-    { "KeyBasedAuthenticationNotPermitted", -EACCES, "the storage account does not allow access by its keys; allow it, or "
-                                                     "use a shared access signature that a user delegated" },
-    { "AuthorizationPermissionMismatch", -EACCES, "the shared access signature does not give this permission (sp=rwdl and "
-                                                  "c are needed)" },
-    { "AuthorizationResourceTypeMismatch", -EACCES, "the shared access signature is not for containers and their objects "
-                                                    "(srt=co)" },
+    { "UnauthorizedBlobOverwrite", -EACCES, "the shared access signature allows to create objects, not to overwrite "
+                                            "them (sp= needs w)" },
+    { "KeyBasedAuthenticationNotPermitted", -EACCES, "the storage account does not allow access by its keys; allow it, "
+                                                     "or use a shared access signature that a user delegated" },
+    { "AuthorizationPermissionMismatch", -EACCES, "the shared access signature does not give this permission (sp=rwdl "
+                                                  "and c are needed)" },
+    { "AuthorizationResourceTypeMismatch", -EACCES, "the shared access signature is not for containers and their "
+                                                    "objects (srt=co)" },
     { "AuthorizationServiceMismatch", -EACCES, "the shared access signature is not for blobs (ss=b)" },
     { "AuthorizationProtocolMismatch", -EACCES, "the shared access signature is for https only" },
     { "AuthorizationSourceIPMismatch", -EACCES, "the shared access signature is not for this host's address" },
-    { "PublicAccessNotPermitted", -EACCES, "the storage account allows no anonymous access; give a key or a shared access "
-                                           "signature" },
+    { "PublicAccessNotPermitted", -EACCES, "the storage account allows no anonymous access; give a key or a shared "
+                                           "access signature" },
     { "NoAuthenticationInformation", -EACCES, "the store allows no anonymous access; give a key or a shared access "
                                               "signature" },
 };
@@ -113,8 +113,8 @@ static int no_store(const struct azure_call *c)
 {
     const char *server = http_response_header(&c->x, "server");
 
-    return azure_call_error(c, azure_until_known(c->s, -EIO), "%s answers %d%s%s%s, not as Azure Blob Storage does; check the endpoint, "
-                            "and whether a proxy is in between", c->s->config.origin, c->x.status,
+    return azure_call_error(c, azure_until_known(c->s, -EIO), "%s answers %d%s%s%s, not as Azure Blob Storage does; "
+                            "check the endpoint, and whether a proxy is in between", c->s->config.origin, c->x.status,
                             bucket_is_web_page(&c->x) ? " with a web page" : "", server ? ", by " : "",
                             server ? server : "");
 }
@@ -136,9 +136,10 @@ static int signature_refused(const struct azure_call *c)
     int rc;
 
     read_expiry(config->sas, &until);
-    rc = azure_call_error(c, -EACCES, "the store refuses the shared access signature from %s%s%.40s: it has expired, or no "
-                          "key of storage account %s made it; get a new one", config->source,
-                          until.len ? ", valid until " : "", until.len ? (const char *)until.data : "", config->account);
+    rc = azure_call_error(c, -EACCES, "the store refuses the shared access signature from %s%s%.40s: it has expired, "
+                          "or no key of storage account %s made it; get a new one", config->source,
+                          until.len ? ", valid until " : "", until.len ? (const char *)until.data : "",
+                          config->account);
     shale_buf_fini(&until);
     return rc;
 }
@@ -153,8 +154,8 @@ static int unauthentic(const struct azure_call *c, const struct complaint *m)
     if (!config->key.len)
         return says(c, -EACCES, m);
     if (d > CLOCK_S || d < -CLOCK_S)
-        return azure_call_error(c, -EACCES, "this host's clock is %" PRId64 " s %s the store's, which accepts 15 minutes; "
-                                            "set the clock", d < 0 ? -d : d, d < 0 ? "ahead of" : "behind");
+        return azure_call_error(c, -EACCES, "this host's clock is %" PRId64 " s %s the store's, which accepts 15 "
+                                            "minutes; set the clock", d < 0 ? -d : d, d < 0 ? "ahead of" : "behind");
     return azure_call_error(c, -EACCES, "the key from %s is none of storage account %s", config->source,
                             config->account);
 }
@@ -163,18 +164,18 @@ static int unauthentic(const struct azure_call *c, const struct complaint *m)
 static int unauthorized(const struct azure_call *c)
 {
     const struct azure_config *config = &c->s->config;
+    const char *what = config->sas ? "shared access signature from " : config->source ? "key from " : "lack of a key";
 
     return azure_call_error(c, -EACCES, "the store refuses this host or the %s%s; look at the network rules of storage "
-                            "account %s, and whether it has this key", config->sas ? "shared access signature from "
-                            : config->key.len ? "key from " : "lack of credentials", config->source ? config->source : "",
+                            "account %s, and whether it has this key", what, config->source ? config->source : "",
                             config->account);
 }
 
 static int not_found(const struct azure_call *c, const struct complaint *m)
 {
     if (strcmp(m->code, "ContainerNotFound") == 0)
-        return azure_call_error(c, -EIO, "there is no container \"%s\" in storage account %s at %s; create it, or check the "
-                                "names", c->s->container, c->s->config.account, c->s->config.origin);
+        return azure_call_error(c, -EIO, "there is no container \"%s\" in storage account %s at %s; create it, or "
+                                "check the names", c->s->container, c->s->config.account, c->s->config.origin);
     /* Nothing there, and nothing that we may see: so is a container that is not public to those without credentials. */
     if (strcmp(m->code, "ResourceNotFound") == 0 && !c->s->config.key.len && !c->s->config.sas)
         return azure_call_error(c, -EACCES, "there is no such object, or it is not public");

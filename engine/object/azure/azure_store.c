@@ -181,8 +181,10 @@ static int check_container(const char *name)
 
     for (size_t i = 0; i < n && good; i++)
         good = islower((unsigned char)name[i]) || isdigit((unsigned char)name[i]) || name[i] == '-';
-    return good ? 0 : err_set(-EINVAL, "\"%.80s\" is no name of a container: it has 3 to 63 lower-case letters and digits, "
-                                       "and single hyphens between them", name);
+    if (good)
+        return 0;
+    return err_set(-EINVAL, "\"%.80s\" is no name of a container: it has 3 to 63 lower-case letters and digits, and "
+                            "single hyphens between them", name);
 }
 
 static int configure(struct azure_store *s, const char *container, const struct shale_azure_options *opt)
