@@ -68,17 +68,23 @@ void compaction_log_fini(struct compaction_log *log)
     *log = (struct compaction_log){ 0 };
 }
 
-/* Also moves the store's id to the newest, so that the next write is for the id behind it. */
+/*
+ * Also moves the store's id to the newest, so that the next write is for the id behind it; back when that could not be
+ * taken in, so that it is read again.
+ */
 int compaction_log_refresh(struct compaction_log *log)
 {
     struct compactions stored = { 0 };
+    uint64_t before = log->store.id;
     size_t n_new;
     int rc;
 
-    rc = compactions_store_load(&log->store, &stored);
-    if (rc < 0)
-        return rc;
+    rc = compactions_store_load_newer(&log->store, &stored);
+    if (rc != 0)
+        return rc == SHALE_END ? 0 : rc;
     rc = compactions_merge_submitted(&log->state, &stored, &n_new);
+    if (rc < 0)
+        log->store.id = before;
     compactions_fini(&stored);
     return rc;
 }

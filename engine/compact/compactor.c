@@ -19,6 +19,7 @@
 #include "base/io_class.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/pace.h"
 #include "base/pool.h"
 #include "base/sync.h"
 #include "compact/compaction_log.h"
@@ -78,6 +79,8 @@ struct compactor {
     struct shale_ulid *garbage; /* outputs nobody will refer to once the list is stored */
     size_t n_garbage, cap_garbage;
     int64_t next_look_ms;       /* on the monotonic clock */
+    struct pace pace;           /* of the looks */
+    uint64_t seen_list, seen_manifest; /* ids, as the last look left them */
     int64_t hold_until_ms;      /* after a failed job nothing new is chosen before; 0: none failed */
 
     struct mutex mu;
@@ -122,9 +125,13 @@ static bool wait_for_work(struct compactor *c, bool *look)
     c->woken = false;
     c->has_events = false;
     mutex_unlock(&c->mu);
-    if (*look)
-        c->next_look_ms = clock_mono_ms() + c->cfg.opt->compactor.poll_interval_ms;
     return go_on;
+}
+
+/* After a look. */
+static void plan_look(struct compactor *c, bool is_news)
+{
+    c->next_look_ms = clock_mono_ms() + pace_note(&c->pace, is_news);
 }
 
 static int64_t wall_ms(const struct compactor *c)
@@ -272,6 +279,8 @@ static void take_event(struct compactor *c, struct executor_event *e)
         fail(c, rec, e->sentence);
         discard_outputs(c, rec, NULL, 0);
         c->hold_until_ms = clock_mono_ms() + c->cfg.opt->compactor.poll_interval_ms;
+        if (c->next_look_ms > c->hold_until_ms)
+            c->next_look_ms = c->hold_until_ms;
     }
 }
 
@@ -605,7 +614,23 @@ static int begin_service(struct compactor *c)
     c->executor = x;
     mutex_unlock(&c->mu);
     c->next_look_ms = clock_mono_ms(); /* the first look is at once */
+    pace_init(&c->pace, opt->compactor.poll_interval_ms, opt->compactor.idle_poll_ms);
     return 0;
+}
+
+/* Whether something has changed since the last look, by this compactor or others, or is not done yet. */
+static bool has_news(struct compactor *c)
+{
+    const struct compactions *cs = &c->log.state;
+    struct manifest_version *v = manifest_store_current(c->cfg.manifests);
+    bool news = c->log.store.id != c->seen_list || v->id != c->seen_manifest;
+
+    for (size_t i = 0; i < cs->n && !news; i++)
+        news = compaction_is_active(&cs->list[i]);
+    c->seen_list = c->log.store.id;
+    c->seen_manifest = v->id;
+    manifest_version_unref(v);
+    return news;
 }
 
 /* Until it is to stop (0) or another compactor took over (SHALE_EFENCED). */
@@ -616,6 +641,8 @@ static int serve(struct compactor *c)
 
     while (rc != SHALE_EFENCED && wait_for_work(c, &look)) {
         rc = pass(c, look);
+        if (look || rc < 0)
+            plan_look(c, rc < 0 || has_news(c));
         if (rc < 0 && rc != SHALE_EFENCED)
             log_warn("the compactor tries again in %" PRId64 " ms: %s", c->cfg.opt->compactor.poll_interval_ms,
                      shale_errmsg());
@@ -666,20 +693,23 @@ static bool stand_by(struct compactor *c)
 {
     int64_t poll_ms = c->cfg.opt->compactor.poll_interval_ms, since_ms = clock_mono_ms();
     uint64_t list_id = 0;
-    bool look;
+    bool look, had_work = false;
 
     while (wait_for_work(c, &look)) {
         int64_t now = clock_mono_ms();
         struct elsewhere e;
+        int rc;
 
         if (!look)
             continue;
-        if (look_elsewhere(c, &e) < 0 || !e.has_work || e.list_id != list_id) {
+        rc = look_elsewhere(c, &e);
+        if (rc < 0 || !e.has_work || !had_work || e.list_id != list_id)
             since_ms = now;
-            list_id = e.list_id;
-        } else if (now - since_ms >= poll_ms * (e.is_running ? SILENT_POLLS : UNATTENDED_POLLS)) {
+        else if (now - since_ms >= poll_ms * (e.is_running ? SILENT_POLLS : UNATTENDED_POLLS))
             return true;
-        }
+        plan_look(c, rc < 0 || e.has_work || e.list_id != list_id);
+        list_id = e.list_id;
+        had_work = e.has_work;
     }
     return false;
 }

@@ -44,6 +44,8 @@ struct gc {
     uint64_t last_compactions_id;
     struct live_set live;
     int64_t cut_ms;        /* SSTs with an id of this time or later stay */
+    int64_t ripe_ms[SHALE_GC_N_KINDS]; /* so long until the youngest garbage is old enough; 0: there is none that is not */
+    int64_t expiry_ms;     /* so long until the first checkpoint expires; 0: none does */
     struct gc_memory next; /* of cfg->memory */
 };
 
@@ -72,6 +74,27 @@ int gc_options_check(const struct shale_gc_options *opt)
 static bool is_older(const struct gc *g, int64_t mtime_ms, int64_t age_ms)
 {
     return mtime_ms < g->cfg->now_ms - age_ms;
+}
+
+/* What nothing needs any more: whether it may go, and if not, when. */
+static bool is_ripe(struct gc *g, enum shale_gc_kind kind, int64_t mtime_ms, int64_t age_ms)
+{
+    int64_t left = mtime_ms - (g->cfg->now_ms - age_ms) + 1;
+
+    if (left > g->ripe_ms[kind])
+        g->ripe_ms[kind] = left;
+    return left <= 0;
+}
+
+/* All of a kind at once, and the kind that is ripe first. */
+static int64_t next_ripe(const struct gc *g)
+{
+    int64_t first = g->expiry_ms;
+
+    for (int k = 0; k < SHALE_GC_N_KINDS; k++)
+        if (g->ripe_ms[k] && (first == 0 || g->ripe_ms[k] < first))
+            first = g->ripe_ms[k];
+    return first;
 }
 
 /* ---- what is there ---- */
@@ -110,13 +133,19 @@ static bool is_dropped(const struct gc *g, const struct checkpoint *c)
     return checkpoint_is_expired(c, g->cfg->now_ms);
 }
 
-static size_t count_expired(const struct gc *g)
+static size_t count_expired(struct gc *g)
 {
     const struct manifest *m = &g->latest->m;
     size_t n = 0;
 
-    for (size_t i = 0; i < m->n_checkpoints; i++)
+    g->expiry_ms = 0;
+    for (size_t i = 0; i < m->n_checkpoints; i++) {
+        int64_t left = (int64_t)m->checkpoints[i].expire_s * 1000 - g->cfg->now_ms;
+
         n += is_dropped(g, &m->checkpoints[i]);
+        if (left > 0 && (g->expiry_ms == 0 || left < g->expiry_ms))
+            g->expiry_ms = left;
+    }
     return n;
 }
 
@@ -196,7 +225,7 @@ static int load_manifests(struct gc *g)
         drop_kept(g);
         manifest_version_unref(g->latest);
         g->latest = NULL;
-        rc = manifest_store_load_latest(g->cfg->manifests, &g->latest);
+        rc = manifest_store_newest(g->cfg->manifests, &g->latest);
         if (rc < 0)
             return rc;
         if (i > 0 && g->latest->id == before)
@@ -212,22 +241,22 @@ static int load_manifests(struct gc *g)
 
 static int judge_manifest(void *arg, const struct sweep_object *o)
 {
-    const struct gc *g = arg;
+    struct gc *g = arg;
     int64_t age = g->opt->min_age_ms[SHALE_GC_MANIFEST];
     uint64_t id;
 
     if (!path_parse_numbered(g->cfg->root, PATH_MANIFEST, o->name, &id) || id >= g->latest->id || is_kept_version(g, id))
         return 0;
-    return is_older(g, o->mtime_ms, age < MANIFEST_AGE_MIN_MS ? MANIFEST_AGE_MIN_MS : age);
+    return is_ripe(g, SHALE_GC_MANIFEST, o->mtime_ms, age < MANIFEST_AGE_MIN_MS ? MANIFEST_AGE_MIN_MS : age);
 }
 
 static int judge_compactions(void *arg, const struct sweep_object *o)
 {
-    const struct gc *g = arg;
+    struct gc *g = arg;
     uint64_t id;
 
     return path_parse_numbered(g->cfg->root, PATH_COMPACTIONS, o->name, &id) && id < g->last_compactions_id &&
-           is_older(g, o->mtime_ms, g->opt->min_age_ms[SHALE_GC_COMPACTIONS]);
+           is_ripe(g, SHALE_GC_COMPACTIONS, o->mtime_ms, g->opt->min_age_ms[SHALE_GC_COMPACTIONS]);
 }
 
 /* ---- WAL ---- */
@@ -244,11 +273,11 @@ static bool is_needed_wal(const struct gc *g, uint64_t id)
 
 static int judge_wal(void *arg, const struct sweep_object *o)
 {
-    const struct gc *g = arg;
+    struct gc *g = arg;
     uint64_t id;
 
     return path_parse_numbered(g->cfg->root, PATH_WAL, o->name, &id) && !is_needed_wal(g, id) &&
-           is_older(g, o->mtime_ms, g->opt->min_age_ms[SHALE_GC_WAL]);
+           is_ripe(g, SHALE_GC_WAL, o->mtime_ms, g->opt->min_age_ms[SHALE_GC_WAL]);
 }
 
 #define HAS_ROWS 1
@@ -307,6 +336,8 @@ static int add_held(struct gc *g)
     for (size_t i = 0; i < n; i++) {
         if (rc == 0)
             rc = live_set_add_manifest(&g->live, &list[i]->m);
+        if (list[i]->id != g->latest->id && !is_loaded(g, list[i]->id) && g->ripe_ms[SHALE_GC_COMPACTED] == 0)
+            g->ripe_ms[SHALE_GC_COMPACTED] = 1; /* what it alone refers to goes when it is let go, of which nobody tells */
         manifest_version_unref(list[i]);
     }
     mem_free(list);
@@ -343,8 +374,10 @@ static int judge_sst(void *arg, const struct sweep_object *o)
         return rc; /* not made by an engine */
     if (g->cfg->memory) {
         rc = gc_memory_carry(g->cfg->memory, &g->next, id, g->cfg->mono_ms, &since);
-        if (rc < 0 || g->cfg->mono_ms - since < age)
+        if (rc < 0)
             return rc;
+        if (!is_ripe(g, SHALE_GC_COMPACTED, g->cfg->now_ms - (g->cfg->mono_ms - since) - 1, age))
+            return 0;
     }
     return ulid_time_ms(id) < g->cut_ms;
 }
@@ -430,6 +463,8 @@ int gc_run(const struct gc_config *cfg, const struct shale_gc_options *opt, stru
         rc = sweep_all(&g, compactions_rc);
     if (cfg->metrics && !opt->dry_run && rc != SHALE_ECANCELED)
         metric_count(cfg->metrics->runs, 1);
+    if (cfg->ripe_ms)
+        *cfg->ripe_ms = next_ripe(&g);
     drop_kept(&g);
     mem_free(g.kept);
     manifest_version_unref(g.latest);

@@ -41,7 +41,7 @@ static void end(struct shale_db *db)
     mutex_unlock(&db->mu);
 }
 
-int shale_db_gc(struct shale_db *db, const struct shale_gc_options *opt, struct shale_gc_result *out)
+static int collect(struct shale_db *db, const struct shale_gc_options *opt, struct shale_gc_result *out, int64_t *ripe_ms)
 {
     struct shale_gc_result res = { 0 };
     struct shale_gc_options defaults;
@@ -49,7 +49,7 @@ int shale_db_gc(struct shale_db *db, const struct shale_gc_options *opt, struct 
     struct gc_config cfg = { .store = store, .wal_store = wal_store ? wal_store : store,
                              .transformer = db->opt.block_transformer, .metrics = &db->metrics.gc,
                              .root = db->root, .manifests = db->manifests, .role = EPOCH_WRITER,
-                             .memory = &db->gc.memory, .stopped = is_stopped, .arg = db };
+                             .memory = &db->gc.memory, .ripe_ms = ripe_ms, .stopped = is_stopped, .arg = db };
     int rc;
 
     shale_gc_options_init(&defaults);
@@ -71,6 +71,11 @@ int shale_db_gc(struct shale_db *db, const struct shale_gc_options *opt, struct 
     return rc;
 }
 
+int shale_db_gc(struct shale_db *db, const struct shale_gc_options *opt, struct shale_gc_result *out)
+{
+    return collect(db, opt, out, NULL);
+}
+
 static void log_result(const struct shale_db *db, int rc, const struct shale_gc_result *r)
 {
     uint64_t n = r->expired;
@@ -86,17 +91,59 @@ static void log_result(const struct shale_db *db, int rc, const struct shale_gc_
                  r->removed[SHALE_GC_COMPACTIONS], r->expired);
 }
 
+/* When the collector's thread runs next: on the monotonic clock; sooner when the manifest is no longer this one. */
+struct turn {
+    int64_t at_ms, soonest_ms;
+    uint64_t manifest_id;
+};
+
 /* Wait for the next run; false: the handle ends. */
-static bool wait_for_turn(struct shale_db *db, int64_t deadline_ms)
+static bool wait_for_turn(struct shale_db *db, const struct turn *t)
 {
     bool go_on;
 
     mutex_lock(&db->mu);
-    while (!db->stop && !db->error && cond_wait_until(&db->gc.idle, &db->mu, deadline_ms))
-        ;
+    while (!db->stop && !db->error) {
+        int64_t until = db->mv->id != t->manifest_id ? t->soonest_ms : t->at_ms, now = clock_mono_ms();
+
+        if (now >= until)
+            break;
+        if (until > now + db->opt.gc.interval_ms)
+            until = now + db->opt.gc.interval_ms; /* nobody wakes us for a new manifest */
+        (void)cond_wait_until(&db->gc.idle, &db->mu, until);
+    }
     go_on = !db->stop && !db->error;
     mutex_unlock(&db->mu);
     return go_on;
+}
+
+/*
+ * Only a new manifest makes garbage, but for what a process leaves that dies: its uploads, which nothing refers to. So an
+ * idle handle need not look again before what it found has come of age, and seldom once there is none.
+ */
+static void plan_turn(const struct shale_db *db, struct turn *t, int rc, int64_t ripe_ms)
+{
+    const struct shale_collector_options *o = &db->opt.gc;
+    int64_t now = clock_mono_ms(), pause = o->interval_ms;
+
+    if (rc == 0 && o->idle_interval_ms > pause) {
+        if (ripe_ms == 0 || ripe_ms > o->idle_interval_ms)
+            pause = o->idle_interval_ms;
+        else if (ripe_ms > pause)
+            pause = ripe_ms;
+    }
+    t->soonest_ms = now + o->interval_ms;
+    t->at_ms = now + pause;
+}
+
+static uint64_t manifest_id(struct shale_db *db)
+{
+    uint64_t id;
+
+    mutex_lock(&db->mu);
+    id = db->mv->id;
+    mutex_unlock(&db->mu);
+    return id;
 }
 
 /* Errors are logged and never fatal (R312). */
@@ -104,7 +151,7 @@ void db_gc_main(void *arg)
 {
     struct shale_db *db = arg;
     const struct shale_collector_options *o = &db->opt.gc;
-    int64_t next_ms = clock_mono_ms();
+    struct turn turn = { .at_ms = clock_mono_ms() };
     struct shale_gc_options opt;
 
     (void)io_class_set(IO_GC);
@@ -114,11 +161,14 @@ void db_gc_main(void *arg)
     opt.min_age_ms[SHALE_GC_COMPACTED] = o->compacted_min_age_ms;
     opt.min_age_ms[SHALE_GC_COMPACTIONS] = o->compactions_min_age_ms;
     opt.fence_age_ms = o->fence_age_ms;
-    while (wait_for_turn(db, next_ms)) {
+    while (wait_for_turn(db, &turn)) {
         struct shale_gc_result res = { 0 };
-        int rc = shale_db_gc(db, &opt, &res);
+        int64_t ripe_ms = 0;
+        int rc;
 
+        turn.manifest_id = manifest_id(db);
+        rc = collect(db, &opt, &res, &ripe_ms);
         log_result(db, rc, &res);
-        next_ms = clock_mono_ms() + o->interval_ms;
+        plan_turn(db, &turn, rc, ripe_ms);
     }
 }

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/io_class.h"
 #include "base/log.h"
+#include "base/pace.h"
 #include "db/transform_iter.h"
 #include "read/fold_iter.h"
 #include "read/retention_iter.h"
@@ -284,13 +285,38 @@ void db_poll_manifest(struct shale_db *db)
     }
 }
 
+/* When the manifest is looked at next. */
+struct poll {
+    struct pace pace;
+    int64_t at_ms; /* monotonic */
+};
+
+/* Whoever waits for a slot waits for others to make one. REQUIRES(mu), which is given up for the look. */
+static void poll_locked(struct shale_db *db, struct poll *p)
+{
+    uint64_t before = db->mv->id;
+
+    mutex_unlock(&db->mu);
+    db_poll_manifest(db);
+    mutex_lock(&db->mu);
+    p->at_ms = clock_mono_ms() + pace_note(&p->pace, db->mv->id != before || !list_empty(&db->imms));
+}
+
+static void hurry(struct poll *p)
+{
+    int64_t soon = clock_mono_ms() + p->pace.least_ms;
+
+    if (soon < p->at_ms)
+        p->at_ms = soon;
+}
+
 /*
  * The oldest frozen table once there is a slot for it in L0 (R68), with a reference; NULL: the thread is to end.
  * A close waits for no slot: SlateDB's does, for ever when nothing compacts, or loses the rows when it is killed.
  * With no slot the compactor is woken once; it wakes us by publishing. mu is let go for the
  * call, so that its lock and ours never nest.
  */
-static struct imm *next_imm_locked(struct shale_db *db, int64_t *next_poll_ms)
+static struct imm *next_imm_locked(struct shale_db *db, struct poll *p)
 {
     bool woken = false;
 
@@ -309,13 +335,10 @@ static struct imm *next_imm_locked(struct shale_db *db, int64_t *next_poll_ms)
                 mutex_lock(&db->mu);
                 continue;
             }
+            hurry(p);
         }
-        if (cond_wait_until(&db->flush_work, &db->mu, *next_poll_ms))
-            continue;
-        mutex_unlock(&db->mu);
-        db_poll_manifest(db);
-        mutex_lock(&db->mu);
-        *next_poll_ms = clock_mono_ms() + db->opt.manifest_poll_interval_ms;
+        if (!cond_wait_until(&db->flush_work, &db->mu, p->at_ms))
+            poll_locked(db, p);
     }
     return NULL;
 }
@@ -323,15 +346,17 @@ static struct imm *next_imm_locked(struct shale_db *db, int64_t *next_poll_ms)
 void db_flush_main(void *arg)
 {
     struct shale_db *db = arg;
-    int64_t next_poll_ms = clock_mono_ms() + db->opt.manifest_poll_interval_ms;
+    struct poll poll;
     struct list dead;
     struct imm *m;
     int rc = 0;
 
     (void)io_class_set(IO_UPLOAD);
+    pace_init(&poll.pace, db->opt.manifest_poll_interval_ms, db->opt.manifest_idle_poll_ms);
+    poll.at_ms = clock_mono_ms() + poll.pace.pause_ms;
     list_init(&dead);
     mutex_lock(&db->mu);
-    while (rc == 0 && (m = next_imm_locked(db, &next_poll_ms)) != NULL) {
+    while (rc == 0 && (m = next_imm_locked(db, &poll)) != NULL) {
         mutex_unlock(&db->mu);
         rc = flush_imm(db, m);
         if (rc < 0 && rc != SHALE_ECANCELED && !(db->stop && db_may_retry(db, rc)))

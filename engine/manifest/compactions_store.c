@@ -53,7 +53,7 @@ int compactions_store_read(struct compactions_store *s, uint64_t id, struct comp
  * -ENOENT of the newest means that the collector was quicker than we: the listing is repeated,
  * each time finding something newer.
  */
-int compactions_store_load(struct compactions_store *s, struct compactions *out)
+static int load(struct compactions_store *s, bool only_newer, struct compactions *out)
 {
     struct numbered n = chain(s);
     struct compactions c = { 0 };
@@ -66,6 +66,8 @@ int compactions_store_load(struct compactions_store *s, struct compactions *out)
             return rc;
         if (id == 0)
             return err_set(-ENOENT, "there is no compactions object under '%s'", s->root);
+        if (only_newer && id == s->id)
+            return SHALE_END;
         rc = compactions_store_read(s, id, &c); /* -ENOENT: collected since it was listed */
     }
     if (rc < 0)
@@ -79,6 +81,16 @@ int compactions_store_load(struct compactions_store *s, struct compactions *out)
     s->id = id;
     *out = c;
     return 0;
+}
+
+int compactions_store_load(struct compactions_store *s, struct compactions *out)
+{
+    return load(s, false, out);
+}
+
+int compactions_store_load_newer(struct compactions_store *s, struct compactions *out)
+{
+    return load(s, true, out);
 }
 
 /* id moves only on success, so that -EEXIST leaves the store ready for a load and another write. */

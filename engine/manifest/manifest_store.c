@@ -378,14 +378,21 @@ static int newest_locked(struct manifest_store *s, struct manifest_version **out
     return load_latest_locked(s, out);
 }
 
-int manifest_store_refresh_as(struct manifest_store *s, enum epoch_role role, struct manifest_version **out)
+int manifest_store_newest(struct manifest_store *s, struct manifest_version **out)
 {
-    struct manifest_version *v = NULL;
     int rc;
 
     mutex_lock(&s->update_mu);
-    rc = newest_locked(s, &v);
+    rc = newest_locked(s, out);
     mutex_unlock(&s->update_mu);
+    return rc;
+}
+
+int manifest_store_refresh_as(struct manifest_store *s, enum epoch_role role, struct manifest_version **out)
+{
+    struct manifest_version *v = NULL;
+    int rc = manifest_store_newest(s, &v);
+
     if (rc < 0)
         return rc;
     rc = check_epochs(s, role, v);

@@ -40,6 +40,8 @@ void manifest_store_free(struct manifest_store *s);
 
 /* Read the newest version (a LIST, R111). -ENOENT when there is none. *out is a reference. */
 int manifest_store_load_latest(struct manifest_store *s, struct manifest_version **out);
+/* The same by probing, where what is kept is recent enough: as manifest_store_refresh, and no epoch is checked. */
+int manifest_store_newest(struct manifest_store *s, struct manifest_version **out);
 /*
  * Look for versions newer than the one kept, by probing id + 1 (H21), and keep the newest. *out is a reference to it.
  * SHALE_EFENCED when it holds a greater epoch than one claimed through this object.

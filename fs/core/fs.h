@@ -35,6 +35,9 @@ struct fs_tuning {
     uint64_t l0_max_ssts;                /* 8 */
     uint64_t max_unflushed_bytes;        /* 160 MiB */
     uint64_t freeze_wal_count;           /* 256; what a mount after a crash replays at most */
+    uint64_t manifest_idle_poll_ms;      /* 40000; an idle mount asks its store for next to nothing, as the next two */
+    uint64_t compactor_idle_poll_ms;     /* 60000 */
+    uint64_t gc_idle_interval_ms;        /* 3600000 */
     uint64_t compactor_poll_interval_ms; /* 5000 */
     uint64_t compactor_max_sst_size;     /* 256 MiB */
     uint64_t compactor_min_sources;      /* 4 */

@@ -23,6 +23,13 @@
 #define WAL_OBJECT_BYTES (8u << 20)
 #define REPLAY_WAL_OBJECTS 256u
 #define GATHER_US 500
+/*
+ * An idle mount: one probe of the manifest in so long, which also tells that somebody took the volume over; a listing
+ * and a probe of the compactor, which tell that somebody wants a compaction; a run of the collector once in an hour.
+ */
+#define IDLE_MANIFEST_MS 40000
+#define IDLE_COMPACTOR_MS 60000
+#define IDLE_GC_MS 3600000
 #define COMPACTIONS 2 /* a long one and one that keeps L0 short; each takes some 40 MiB */
 
 static void tuning_init(struct fs_tuning *t)
@@ -35,6 +42,9 @@ static void tuning_init(struct fs_tuning *t)
         .l0_max_ssts = opt.l0_max_ssts,
         .max_unflushed_bytes = UNFLUSHED_BYTES,
         .freeze_wal_count = REPLAY_WAL_OBJECTS,
+        .manifest_idle_poll_ms = IDLE_MANIFEST_MS,
+        .compactor_idle_poll_ms = IDLE_COMPACTOR_MS,
+        .gc_idle_interval_ms = IDLE_GC_MS,
         .compactor_poll_interval_ms = (uint64_t)opt.compactor.poll_interval_ms,
         .compactor_max_sst_size = opt.compactor.max_sst_size,
         .compactor_min_sources = opt.compactor.min_sources,
@@ -53,11 +63,14 @@ static void tuning_apply(const struct fs_tuning *t, struct shale_options *opt)
     opt->l0_max_ssts = (uint32_t)t->l0_max_ssts;
     opt->max_unflushed_bytes = t->max_unflushed_bytes;
     opt->freeze_wal_count = (uint32_t)t->freeze_wal_count;
+    opt->manifest_idle_poll_ms = (int64_t)t->manifest_idle_poll_ms;
     opt->compactor.poll_interval_ms = (int64_t)t->compactor_poll_interval_ms;
+    opt->compactor.idle_poll_ms = (int64_t)t->compactor_idle_poll_ms;
     opt->compactor.max_sst_size = t->compactor_max_sst_size;
     opt->compactor.min_sources = (uint32_t)t->compactor_min_sources;
     opt->compactor.max_sources = (uint32_t)t->compactor_max_sources;
     opt->gc.interval_ms = (int64_t)t->gc_interval_ms;
+    opt->gc.idle_interval_ms = (int64_t)t->gc_idle_interval_ms;
     opt->gc.manifest_min_age_ms = opt->gc.wal_min_age_ms = age;
     opt->gc.compacted_min_age_ms = opt->gc.compactions_min_age_ms = age;
 }
