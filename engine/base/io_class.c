@@ -16,6 +16,19 @@ enum io_class io_class_set(enum io_class cls)
     return was;
 }
 
+/* Kept as the number of those before, so that a new thread begins with the first. */
+static _Thread_local unsigned attempts_before;
+
+unsigned io_attempt_get(void)
+{
+    return attempts_before + 1;
+}
+
+void io_attempt_set(unsigned n)
+{
+    attempts_before = n - 1;
+}
+
 const char *io_class_name(enum io_class cls)
 {
     static const char *const names[IO_CLASSES] = {

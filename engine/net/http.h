@@ -7,7 +7,7 @@
 #include "base/slice.h"
 #include "base/sync.h"
 
-#include <shale/error.h>
+#include <shale/object_store.h>
 #include <stdbool.h>
 
 /*
@@ -26,6 +26,7 @@ struct http_options {
     int64_t connect_ms;     /* to connect, with name look-up and TLS; 0: 10 s */
     int64_t first_byte_ms;  /* from the end of the request to the first byte of the answer; 0: 30 s */
     int64_t stall_ms;       /* without a byte moving in either direction; 0: 20 s */
+    const struct shale_request_watch *watch; /* NULL: nobody is told of requests; borrowed */
     uint32_t limit[IO_CLASSES]; /* on the wire at once; 0: 64, 4, 16, 16, 4 in the order of the classes */
 };
 
@@ -41,6 +42,11 @@ struct http_exchange {
     uint64_t expected;         /* bytes of the body, to make room for at once; 0: unknown */
     int64_t total_ms;          /* for the whole exchange once it is on the wire; 0: no bound but stall_ms */
     enum io_class cls;
+    /* What is told of the request (base/requests.h). All zero: by the method (GET, HEAD, PUT, DELETE), the first attempt. */
+    enum shale_request_op op;
+    const char *object;                 /* borrowed until http_wait returns; NULL: it is about none */
+    uint64_t range_offset, range_len;   /* len 0: no range */
+    unsigned attempt;
     bool direct;               /* not by a proxy: what is asked is next to this host */
     bool secret;               /* the response holds keys: it never moves in memory, and is overwritten in the end */
     /*
@@ -66,7 +72,8 @@ struct http_exchange {
     uint64_t bytes_out, bytes_in;   /* of bodies */
 
     struct http_transfer *transfer; /* the client's; NULL unless on the wire */
-    int64_t submitted_ns;           /* the client's */
+    int64_t submitted_ns;           /* the client's, as the next one */
+    int64_t begun_ms;               /* when it went out, Unix time */
     struct list node;               /* the client's */
     bool done;                      /* the client's */
     struct cond *waiter;            /* the client's: whom to wake */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/pool.h"
+#include "base/requests.h"
 #include "base/sync.h"
 #include "net/http_transfer.h"
 
@@ -28,6 +29,7 @@ struct http_client {
     struct http_options opt; /* without zeros; read-only */
     CURLM *multi;            /* the thread's, but for curl_multi_wakeup */
     struct worker thread;
+    struct requests *requests; /* owned; NULL: nobody is told */
     struct list idle;        /* transfers; the thread's */
     struct list active;      /* transfers; the thread's */
     struct mutex mu;         /* rank HTTP_RANK */
@@ -46,6 +48,40 @@ static void finish(struct http_client *c, struct http_exchange *x, bool was_acti
     if (x->waiter)
         cond_signal(x->waiter); /* under the lock: x and its waiter may be gone behind it */
     mutex_unlock(&c->mu);
+}
+
+/* The answer to a request for keys is not one of the store. */
+static enum shale_request_op op_of(const struct http_exchange *x)
+{
+    static const enum shale_request_op by_method[] = {
+        [HTTP_GET] = SHALE_REQUEST_GET, [HTTP_HEAD] = SHALE_REQUEST_HEAD, [HTTP_PUT] = SHALE_REQUEST_PUT,
+        [HTTP_POST] = SHALE_REQUEST_UNKNOWN, [HTTP_DELETE] = SHALE_REQUEST_DELETE,
+    };
+
+    if (x->secret)
+        return SHALE_REQUEST_CREDENTIALS;
+    return x->op ? x->op : by_method[x->method];
+}
+
+/* It was on the wire: count it, and tell of it. */
+static void note_end(struct http_client *c, const struct http_exchange *x)
+{
+    const struct shale_request done = {
+        .op = op_of(x),
+        .io_class = io_class_name(x->cls),
+        .object = x->object,
+        .offset = x->range_offset,
+        .len = x->range_len,
+        .begun_ms = x->begun_ms,
+        .queued_ns = x->queued_ns,
+        .wire_ns = x->wire_ns,
+        .bytes_sent = x->bytes_out,
+        .bytes_received = x->bytes_in,
+        .attempt = x->attempt ? x->attempt : 1,
+        .status = x->rc == 0 ? x->status : 0,
+    };
+
+    requests_ended(c->requests, x->cls, &done);
 }
 
 static void cancel(struct http_exchange *x)
@@ -87,6 +123,7 @@ static int start(struct http_client *c, struct http_exchange *x)
     if (!t)
         return -ENOMEM;
     x->queued_ns = clock_mono_ns() - x->submitted_ns;
+    x->begun_ms = clock_wall_ms();
     rc = http_transfer_begin(t, x);
     if (rc == 0 && curl_multi_add_handle(c->multi, t->easy) != CURLM_OK)
         rc = -ENOMEM;
@@ -110,6 +147,7 @@ static void start_all(struct http_client *c, struct list *what, bool stopped)
             cancel(x);
         else
             rc = start(c, x);
+        requests_dequeued(c->requests, x->cls, !stopped && rc == 0);
         if (rc < 0) {
             x->rc = rc;
             if (!x->why[0])
@@ -130,6 +168,7 @@ static void end_transfer(struct http_client *c, struct http_transfer *t, CURLcod
     list_append(&c->idle, &t->node);
     if (canceled)
         cancel(x);
+    note_end(c, x);
     finish(c, x, true);
 }
 
@@ -243,6 +282,8 @@ int http_client_new(const struct http_options *opt, struct http_client **out)
     mutex_init(&c->mu, HTTP_RANK, "HTTP client");
     rc = make_multi(c);
     if (rc == 0)
+        rc = requests_new(c->opt.watch, &c->requests);
+    if (rc == 0)
         rc = worker_start(&c->thread, "http", client_main, c);
     if (rc < 0) {
         http_client_free(c);
@@ -266,6 +307,7 @@ void http_client_free(struct http_client *c)
         http_transfer_free(list_entry(p, struct http_transfer, node));
     if (c->multi)
         curl_multi_cleanup(c->multi);
+    requests_free(c->requests);
     mutex_fini(&c->mu);
     mem_free(c);
 }
@@ -288,6 +330,7 @@ void http_submit(struct http_client *c, struct http_exchange *x)
     x->transfer = NULL;
     x->queued_ns = 0;
     x->submitted_ns = clock_mono_ns();
+    requests_queued(c->requests, x->cls);
     mutex_lock(&c->mu);
     list_append(&c->queue[x->cls], &x->node);
     mutex_unlock(&c->mu);

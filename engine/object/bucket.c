@@ -62,6 +62,8 @@ int bucket_ask_range(struct http_exchange *x, uint64_t offset, uint64_t len)
 {
     x->max_response = len > UINT64_MAX - 65536 ? len : len + 65536; /* room for an error */
     x->expected = len < RESERVE_MAX ? len : RESERVE_MAX;
+    x->range_offset = offset;
+    x->range_len = len;
     return http_add_header(x, "Range: bytes=%" PRIu64 "-%" PRIu64, offset, offset + len - 1);
 }
 

@@ -110,6 +110,11 @@ static int deliver(int rc, struct shale_buf *tmp, struct shale_buf *out)
     return 0;
 }
 
+const char *shale_store_origin(struct shale_store *s)
+{
+    return s->ops->origin ? s->ops->origin(s) : NULL;
+}
+
 void shale_store_close(struct shale_store *s)
 {
     if (s && s->ops->close)

@@ -274,9 +274,11 @@ int store_metered_new(struct shale_store *inner, struct shale_metrics *m, const 
 int counted_store_open(struct counted_store *c, struct shale_store *inner, const struct store_retry_options *retry,
                        struct shale_metrics *m, const char *component, const char *store_type)
 {
+    struct store_retry_options opt = retry ? *retry : (struct store_retry_options){ .metrics = NULL };
     int rc = m ? store_metered_new(inner, m, component, store_type, &c->metered) : 0;
 
-    return rc < 0 ? rc : store_retry_new(c->metered ? c->metered : inner, retry, &c->retry);
+    opt.metrics = m;
+    return rc < 0 ? rc : store_retry_new(c->metered ? c->metered : inner, &opt, &c->retry);
 }
 
 void counted_store_stop(struct counted_store *c)

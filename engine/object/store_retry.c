@@ -13,7 +13,9 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/io_class.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/rng.h"
 #include "base/sync.h"
 #include "base/ulid.h"
@@ -27,7 +29,8 @@
 struct retry_store {
     struct shale_store base;
     struct shale_store *inner;
-    struct store_retry_options opt; /* set at creation, then read-only */
+    struct store_retry_options opt; /* set at creation, then read-only, as the next one */
+    struct metric *retries[IO_CLASSES]; /* NULL: not counted */
     struct mutex mu;                /* rank STORE_RANK_RETRY */
     struct cond wake;
     bool stopped;                   /* GUARDED_BY(mu) */
@@ -51,6 +54,7 @@ struct attempts {
     int64_t start_ms;
     int64_t delay_ms;
     bool failed; /* an attempt did */
+    unsigned n;  /* attempts that have ended */
 };
 
 static struct retry_store *retry_of(struct shale_store *s)
@@ -62,6 +66,7 @@ static struct attempts attempts_of(struct shale_store *s, const char *verb, cons
 {
     struct retry_store *r = retry_of(s);
 
+    io_attempt_set(1);
     return (struct attempts){
         .r = r, .verb = verb, .name = name, .start_ms = clock_mono_ms(), .delay_ms = r->opt.base_ms
     };
@@ -126,7 +131,7 @@ static void note_answer(struct attempts *a)
  * The delay doubles from base_ms to cap_ms. limit_ms is looked at before sleeping, so that a call never
  * sleeps only to give up.
  */
-static bool again(struct attempts *a, int *rc)
+static bool wait_for_next(struct attempts *a, int *rc)
 {
     const struct store_retry_options *opt = &a->r->opt;
     int64_t now = clock_mono_ms(), wait;
@@ -152,6 +157,18 @@ static bool again(struct attempts *a, int *rc)
     }
     a->delay_ms = a->delay_ms < opt->cap_ms / 2 ? a->delay_ms * 2 : opt->cap_ms;
     return true;
+}
+
+/* The same, counted and told of: to whoever makes the requests of the next attempt by io_attempt_get. */
+static bool again(struct attempts *a, int *rc)
+{
+    bool more = wait_for_next(a, rc);
+
+    a->n++;
+    io_attempt_set(more ? a->n + 1 : 1);
+    if (more)
+        metric_count(a->r->retries[io_class_get()], 1);
+    return more;
 }
 
 static int retry_get(struct shale_store *s, const char *name, struct shale_buf *out)
@@ -450,9 +467,27 @@ static const struct shale_store_ops retry_ops = {
     .close = retry_close,
 };
 
+static int add_metrics(struct retry_store *r)
+{
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < IO_CLASSES; i++) {
+        const struct shale_metric_label l = { "class", io_class_name((enum io_class)i) };
+        const struct shale_metric_desc d = { .kind = SHALE_METRIC_COUNTER,
+                                             .name = "shale.object_store.retries",
+                                             .help = "Attempts of calls of the object store beyond the first",
+                                             .labels = &l,
+                                             .n_labels = 1 };
+
+        rc = metrics_add(r->opt.metrics, SHALE_METRIC_INFO, &d, &r->retries[i]);
+    }
+    return rc;
+}
+
 int store_retry_new(struct shale_store *inner, const struct store_retry_options *opt, struct shale_store **out)
 {
     struct retry_store *r = mem_zalloc(sizeof(*r));
+    int rc;
 
     if (!r)
         return err_set(-ENOMEM, "out of memory for a retrying store");
@@ -464,6 +499,11 @@ int store_retry_new(struct shale_store *inner, const struct store_retry_options 
         r->opt.base_ms = 100;
     if (!r->opt.cap_ms)
         r->opt.cap_ms = 1000;
+    rc = r->opt.metrics ? add_metrics(r) : 0;
+    if (rc < 0) {
+        mem_free(r);
+        return rc;
+    }
     mutex_init(&r->mu, STORE_RANK_RETRY, "retrying store");
     cond_init(&r->wake);
     rng_seed(&r->rng, (uint64_t)clock_wall_ns());

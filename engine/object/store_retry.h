@@ -2,6 +2,7 @@
 #ifndef OBJECT_STORE_RETRY_H
 #define OBJECT_STORE_RETRY_H
 
+#include <shale/metrics.h>
 #include <shale/object_store.h>
 
 /*
@@ -24,6 +25,7 @@ struct store_retry_options {
     int64_t base_ms;  /* 0: 100 */
     int64_t cap_ms;   /* 0: 1000 */
     int64_t limit_ms; /* give up with SHALE_ETRANSIENT so long after the first attempt of a call; 0: never */
+    struct shale_metrics *metrics; /* NULL, or where attempts beyond the first count, as shale.object_store.retries */
 };
 
 /* inner: borrowed until close. opt NULL: the defaults. */

@@ -135,7 +135,13 @@ typedef int (*open_bucket_fn)(const char *bucket, const struct shale_store_optio
 
 static int open_s3(const char *bucket, const struct shale_store_options *opt, struct shale_store **out)
 {
-    return shale_store_s3(bucket, opt->s3, out);
+    struct shale_s3_options s3 = { .watch = NULL };
+
+    if (opt->s3)
+        s3 = *opt->s3;
+    if (opt->watch)
+        s3.watch = opt->watch;
+    return shale_store_s3(bucket, &s3, out);
 }
 
 static int open_azure(const char *container, const struct shale_store_options *opt, struct shale_store **out)

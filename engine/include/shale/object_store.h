@@ -20,6 +20,7 @@ extern "C" {
  * whether a write took place.
  */
 struct shale_store;
+struct shale_metrics;
 
 #define SHALE_PUT_ID_LEN 26
 
@@ -90,6 +91,7 @@ struct shale_store_ops {
     int (*upload_finish)(struct shale_upload *u);
     void (*upload_abort)(struct shale_upload *u);
     void (*close)(struct shale_store *s);
+    const char *(*origin)(struct shale_store *s); /* see shale_store_origin; NULL: there is none */
 };
 
 /* Heads of the objects that an implementation embeds. */
@@ -100,6 +102,51 @@ struct shale_store {
 /* One thread at a time uses an upload; different uploads of one store may run at once. */
 struct shale_upload {
     struct shale_store *store;
+};
+
+/* What a request asks of a store. */
+enum shale_request_op {
+    SHALE_REQUEST_UNKNOWN,
+    SHALE_REQUEST_GET, /* of a whole object, or of a range */
+    SHALE_REQUEST_HEAD,
+    SHALE_REQUEST_PUT,
+    SHALE_REQUEST_LIST,
+    SHALE_REQUEST_DELETE,
+    SHALE_REQUEST_DELETE_MANY,
+    SHALE_REQUEST_UPLOAD_BEGIN, /* this and the next three of an upload in parts */
+    SHALE_REQUEST_UPLOAD_PART,
+    SHALE_REQUEST_UPLOAD_COMPLETE,
+    SHALE_REQUEST_UPLOAD_ABORT,
+    SHALE_REQUEST_CREDENTIALS, /* of whoever gives the keys, which is not the store */
+    SHALE_REQUEST_N_OPS,
+};
+
+/* "get", "upload_part", ...; NULL for what is none. */
+SHALE_API const char *shale_request_op_name(enum shale_request_op op);
+
+/* A request that was on the wire and has ended, with or without an answer. Strings are borrowed for the call. */
+struct shale_request {
+    enum shale_request_op op;
+    const char *io_class;  /* on whose behalf: "foreground", "wal", "upload", "compaction", "gc" */
+    const char *object;    /* its name, or the prefix of a listing; NULL: neither */
+    uint64_t offset, len;  /* of the range that was asked for; len 0: it was not a range */
+    int64_t begun_ms;      /* when it went out, Unix time */
+    int64_t queued_ns;     /* in line before */
+    int64_t wire_ns;       /* from going out to the end */
+    uint64_t bytes_sent, bytes_received; /* of bodies */
+    unsigned attempt;      /* 1: the first of its call */
+    int status;            /* of HTTP; 0: no answer came, or not a whole one */
+};
+
+/*
+ * Who is told of the requests of a store over a network. metrics: counted there, as shale.object_store.requests and so on
+ * (ARCHITECTURE, Metrics). ended: called for each, by one thread at a time, which the store's other requests wait for: it must
+ * be quick and may not use the store. Either may be NULL.
+ */
+struct shale_request_watch {
+    struct shale_metrics *metrics;
+    void (*ended)(void *ctx, const struct shale_request *r);
+    void *ctx;
 };
 
 /* Whose form of the protocol a store speaks. */
@@ -124,6 +171,7 @@ struct shale_s3_options {
     bool virtual_host;    /* https://bucket.host with an endpoint, too */
     enum shale_s3_dialect dialect; /* storage.googleapis.com as endpoint implies SHALE_S3_GCS */
     int64_t connect_ms, first_byte_ms, stall_ms; /* patience with one attempt; 0: 10 s, 30 s, 20 s */
+    const struct shale_request_watch *watch; /* NULL: nobody; borrowed until the store is closed */
 };
 
 /*
@@ -155,6 +203,7 @@ struct shale_azure_options {
 struct shale_store_options {
     const struct shale_s3_options *s3;       /* for s3:// */
     const struct shale_azure_options *azure; /* for az:// */
+    const struct shale_request_watch *watch; /* of any store over a network, before what the two say; as there */
 };
 
 /*
@@ -190,6 +239,11 @@ SHALE_API int shale_store_azure(const char *container, const struct shale_azure_
  */
 SHALE_API int shale_store_retrying(struct shale_store *inner, int64_t limit_ms, struct shale_store **out);
 
+/*
+ * The server that s talks to, as "https://bucket.s3.eu-central-1.amazonaws.com"; NULL when there is none. Borrowed until it
+ * is closed.
+ */
+SHALE_API const char *shale_store_origin(struct shale_store *s);
 /* Ends the store; nothing may use it any more. NULL is fine. */
 SHALE_API void shale_store_close(struct shale_store *s);
 

@@ -44,6 +44,8 @@ int s3_call_init(struct s3_call *c, struct s3_store *s, enum http_method method,
     *c = (struct s3_call){ .s = s, .verb = verb, .name = name };
     c->x.method = method;
     c->x.cls = io_class_get();
+    c->x.attempt = io_attempt_get();
+    c->x.object = name;
     rc = buf_printf(&c->path, "%s/", s->root);
     if (rc == 0 && name)
         rc = uri_encode(&c->path, name, true);
@@ -352,6 +354,7 @@ static void submit_again(struct s3_call *c)
     aws_keys_unref(c->keys);
     c->keys = NULL;
     c->keys_refused = false;
+    c->x.attempt++;
     (void)s3_call_submit(c);
 }
 

@@ -108,6 +108,8 @@ static int list_page(struct s3_store *s, struct page *p, const char *prefix, con
     int rc = s3_call_init(&c, s, HTTP_GET, "list", NULL);
 
     c.x.max_response = PAGE_BYTES;
+    c.x.op = SHALE_REQUEST_LIST;
+    c.x.object = prefix;
     if (rc == 0)
         rc = ask_page(&c, p, prefix, start_after);
     if (rc == 0)
@@ -205,6 +207,7 @@ static int delete_together(struct s3_store *s, const char *const *names, size_t 
     int rc = s3_call_init(&c, s, HTTP_POST, "delete objects of", NULL);
 
     c.x.max_response = PAGE_BYTES;
+    c.x.op = SHALE_REQUEST_DELETE_MANY;
     if (rc == 0)
         rc = write_names(&body, names, n);
     if (rc == 0)

@@ -166,6 +166,11 @@ static int s3_remove(struct shale_store *store, const char *name)
     return rc == -ENOENT ? 0 : rc;
 }
 
+static const char *s3_origin(struct shale_store *store)
+{
+    return store_of(store)->origin;
+}
+
 static void s3_close(struct shale_store *store)
 {
     struct s3_store *s = store_of(store);
@@ -196,6 +201,7 @@ static const struct shale_store_ops s3_ops = {
     .upload_finish = part_upload_finish,
     .upload_abort = part_upload_abort,
     .close = s3_close,
+    .origin = s3_origin,
 };
 
 /* ---- where it is ---- */
@@ -331,7 +337,8 @@ static int connect_by(struct s3_store *s, const struct shale_s3_options *opt)
                                                  .token = opt->session_token, .profile = opt->profile,
                                                  .region = s->region, .anonymous = opt->anonymous };
     const struct http_options http = { .ca_file = s->ca_file, .connect_ms = opt->connect_ms,
-                                       .first_byte_ms = opt->first_byte_ms, .stall_ms = opt->stall_ms };
+                                       .first_byte_ms = opt->first_byte_ms, .stall_ms = opt->stall_ms,
+                                       .watch = opt->watch };
     int rc = http_client_new(&http, &s->http);
 
     return rc == 0 ? aws_credentials_new(&keys, s->http, &s->credentials) : rc;

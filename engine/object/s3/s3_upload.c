@@ -60,6 +60,7 @@ static int begin_at_store(struct part_upload *base)
     struct s3_call c;
     int rc = s3_call_init(&c, u->s, HTTP_POST, "begin the upload of", base->name);
 
+    c.x.op = SHALE_REQUEST_UPLOAD_BEGIN;
     if (rc == 0)
         rc = s3_call_query(&c, "uploads", NULL);
     if (rc == 0)
@@ -96,6 +97,7 @@ static int send_part(struct part_upload *base, unsigned slot)
         return rc;
     snprintf(number, sizeof(number), "%u", p->number);
     rc = s3_call_init(c, u->s, HTTP_PUT, "write a part of", base->name);
+    c->x.op = SHALE_REQUEST_UPLOAD_PART;
     if (rc == 0)
         rc = s3_call_query(c, "partNumber", number);
     if (rc == 0)
@@ -156,6 +158,7 @@ static int complete(struct part_upload *base)
     struct s3_call c;
     int rc = s3_call_init(&c, u->s, HTTP_POST, "complete the upload of", base->name);
 
+    c.x.op = SHALE_REQUEST_UPLOAD_COMPLETE;
     if (rc == 0)
         rc = write_tags(u, &body);
     if (rc == 0)
@@ -177,6 +180,7 @@ static void abort_at_store(struct part_upload *base)
     struct s3_call c;
     int rc = s3_call_init(&c, u->s, HTTP_DELETE, "abort the upload of", base->name);
 
+    c.x.op = SHALE_REQUEST_UPLOAD_ABORT;
     if (rc == 0)
         rc = s3_call_query(&c, "uploadId", u->id);
     if (rc == 0)
