@@ -2,8 +2,11 @@
 #include "fs/cmd.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/request_log.h"
+#include "fs/core/requests.h"
 #include "fs/daemon.h"
 #include "fs/log_sink.h"
 #include "fs/mountpoint.h"
@@ -33,6 +36,7 @@ struct mount_run {
     const char *volume_arg, *dir_arg;
     char *url, *dir; /* owned */
     struct daemon daemon;
+    struct request_log *request_log; /* owned; NULL: none is wanted */
     bool ready;
 };
 
@@ -52,8 +56,11 @@ static void on_ready(void *arg)
 
 static void on_hangup(void *arg)
 {
-    (void)arg;
-    log_sink_reopen();
+    struct mount_run *m = arg;
+
+    if (!m->foreground)
+        log_sink_reopen();
+    request_log_reopen(m->request_log);
 }
 
 /* Log, and let the person know: the parent, or standard error. */
@@ -93,7 +100,7 @@ static int finish(struct mount_run *m, struct fs *fs, struct control *control, i
  * down in the other order; the volume is closed in any case, since that writes what is left, and its result outlives
  * the mount.
  */
-static int run(struct mount_run *m)
+static int serve(struct mount_run *m)
 {
     struct session_options so = {
         .volume = m->url,
@@ -104,7 +111,8 @@ static int run(struct mount_run *m)
         .max_threads = m->opt.threads,
         .on_ready = on_ready,
         .ready_arg = m,
-        .on_hangup = m->foreground ? NULL : on_hangup,
+        .on_hangup = m->foreground && !m->request_log ? NULL : on_hangup,
+        .hangup_arg = m,
     };
     struct control *control = NULL;
     struct fs *fs = NULL;
@@ -125,6 +133,19 @@ static int run(struct mount_run *m)
         fail(m, rc, m->ready ? "error while serving" : "cannot mount");
     rc = finish(m, fs, control, rc);
     control_free(control);
+    return rc;
+}
+
+/* What is counted and logged of requests outlives the volume, whose last requests it hears of, too. */
+static int run(struct mount_run *m)
+{
+    int rc = m->request_log ? request_log_start(m->request_log) : 0;
+
+    if (rc == 0 && fs_requests_new(clock_mono_ms(), m->request_log ? request_log_note : NULL, m->request_log,
+                                   &m->opt.fs.requests) < 0)
+        rc = err_set(-ENOMEM, "out of memory");
+    rc = rc < 0 ? fail(m, rc, "cannot mount") : serve(m);
+    fs_requests_free(m->opt.fs.requests);
     return rc;
 }
 
@@ -154,7 +175,7 @@ static void tune_heap(void)
     mallopt(M_TRIM_THRESHOLD, 32 << 20);
 }
 
-/* The log is opened before the fork, so that a log that cannot be written fails in front of the person. */
+/* Logs are opened before the fork, so that one that cannot be written fails in front of the person. */
 static int mount_it(struct mount_run *m)
 {
     int status = CMD_OK, rc = prepare(m);
@@ -164,6 +185,8 @@ static int mount_it(struct mount_run *m)
     if (m->fake)
         return CMD_OK;
     rc = log_sink_open(m->opt.log, m->opt.debug ? SHALE_LOG_DEBUG : SHALE_LOG_INFO);
+    if (rc == 0 && m->opt.request_log)
+        rc = request_log_open(m->opt.request_log, &m->request_log);
     if (rc == 0)
         rc = daemon_start(&m->daemon, m->foreground, &status);
     if (rc < 0)
@@ -178,6 +201,7 @@ static int mount_and_free(struct mount_run *m)
 {
     int status = mount_it(m);
 
+    request_log_close(m->request_log);
     mem_free(m->url);
     mem_free(m->dir);
     return status;

@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/ulid.h"
 #include "fs/control_client.h"
+#include "fs/cost.h"
 #include "fs/mountpoint.h"
 #include "fs/status_tree.h"
 #include "fs/volume_info.h"
@@ -18,14 +19,24 @@
 #include <time.h>
 
 static const char help[] =
-    "usage: shalefs status [--json|--metrics] VOLUME|DIR\n"
+    "usage: shalefs status [--json|--metrics] [--prices NAME] VOLUME|DIR\n"
     "\n"
     "What is known of a volume, given by its URL or by a directory that it is mounted on: its facts, its objects,\n"
-    "the shape of its tree, the mounts that have it open, and the figures of the engine of those on this machine.\n"
-    "Needs no mount and disturbs none.\n"
+    "the shape of its tree, the mounts that have it open, and of those on this machine the figures of the engine, the\n"
+    "requests to the bucket and what they cost at list prices. Needs no mount and disturbs none.\n"
     "\n"
-    "  --json     for programs\n"
-    "  --metrics  instead, all that the engine of a mount on this machine counts, as Prometheus reads it\n";
+    "  --json         for programs\n"
+    "  --metrics      instead, all that a mount on this machine counts, as Prometheus reads it\n"
+    "  --prices NAME  whose prices; without it the server's, if they are known:\n";
+
+static void print_help(void)
+{
+    const struct price *p;
+
+    fputs(help, stdout);
+    for (size_t i = 0; (p = price_at(i)) != NULL; i++)
+        printf("                   %-6s %s\n", p->name, p->title);
+}
 
 static void print_time(FILE *out, int64_t ms)
 {
@@ -67,7 +78,41 @@ static void figure_json(const char *name, const char *value, bool first)
     printf("%s\"%s\":%s", first ? "" : ",", name, value);
 }
 
-static void print_text(const struct volume_info *v)
+static uint64_t stored_bytes(const struct volume_info *v)
+{
+    uint64_t sum = 0;
+
+    for (int i = 0; i < INFO_N_KINDS; i++)
+        sum += v->objects[i].bytes;
+    return sum;
+}
+
+static void print_prices(const struct volume_info *v, const struct price *p)
+{
+    if (p)
+        printf("prices    %s: $%.2f a month for what is stored; traffic out of the cloud is not counted\n", p->title,
+               cost_of_storage(p, stored_bytes(v)));
+    else if (v->origin)
+        printf("prices    no list price is known for %s; give --prices NAME\n", v->origin);
+}
+
+/* Of a mount that can be asked and whose store is a bucket; without memory nothing is told. */
+static void print_requests(const struct shale_buf *lines, const struct price *p, bool json)
+{
+    struct shale_buf out = SHALE_BUF_INIT;
+    struct cost_requests r;
+    int rc;
+
+    if (lines->len == 0)
+        return;
+    cost_requests_parse((const char *)lines->data, &r);
+    rc = json ? cost_json(p, &r, &out) : cost_text(p, &r, &out);
+    if (rc == 0 && out.len)
+        printf(json ? "\"requests\":%.*s," : "%.*s", (int)out.len, (const char *)out.data);
+    shale_buf_fini(&out);
+}
+
+static void print_text(const struct volume_info *v, const struct price *p)
 {
     char uuid[UUID_TEXT_LEN + 1], line[5120];
 
@@ -83,6 +128,7 @@ static void print_text(const struct volume_info *v)
     for (int i = 0; i < INFO_N_KINDS; i++)
         printf("%-9s %s%" PRIu64 " objects, %" PRIu64 " bytes\n", i == 0 ? "objects" : "",
                (snprintf(line, sizeof(line), "%s: ", volume_info_kind(i)), line), v->objects[i].n, v->objects[i].bytes);
+    print_prices(v, p);
     if (v->tree)
         status_tree_text(v->tree);
     else
@@ -93,6 +139,7 @@ static void print_text(const struct volume_info *v)
         printf("mounted   %s%s\n", session_describe(&v->sessions.v[i], line, sizeof(line)),
                v->dead[i] ? " (gone)" : "");
         each_figure(&v->engine[i], figure_text);
+        print_requests(&v->requests[i], p, false);
     }
 }
 
@@ -119,8 +166,10 @@ static void json_field(const char *name, const char *value)
     putchar(',');
 }
 
-static void json_session(const struct session *s, const struct shale_buf *engine, bool dead)
+static void json_session(const struct volume_info *v, size_t i, const struct price *p)
 {
+    const struct session *s = &v->sessions.v[i];
+    const struct shale_buf *engine = &v->engine[i];
     char id[SHALE_ULID_TEXT_LEN + 1];
 
     ulid_format(s->id, id);
@@ -136,10 +185,11 @@ static void json_session(const struct session *s, const struct shale_buf *engine
         each_figure(engine, figure_json);
         fputs("},", stdout);
     }
-    printf("\"readable\":%s,\"gone\":%s}", s->unreadable ? "false" : "true", dead ? "true" : "false");
+    print_requests(&v->requests[i], p, true);
+    printf("\"readable\":%s,\"gone\":%s}", s->unreadable ? "false" : "true", v->dead[i] ? "true" : "false");
 }
 
-static void print_json(const struct volume_info *v)
+static void print_json(const struct volume_info *v, const struct price *p)
 {
     char uuid[UUID_TEXT_LEN + 1];
 
@@ -155,7 +205,14 @@ static void print_json(const struct volume_info *v)
     for (int i = 0; i < INFO_N_KINDS; i++)
         printf("%s\"%s\":{\"count\":%" PRIu64 ",\"bytes\":%" PRIu64 "}", i ? "," : "", volume_info_kind(i),
                v->objects[i].n, v->objects[i].bytes);
-    fputs("},\"tree\":", stdout);
+    fputs("},", stdout);
+    if (v->origin)
+        json_field("server", v->origin);
+    if (p) {
+        json_field("prices", p->name);
+        printf("\"storage_dollars_a_month\":%.6f,", cost_of_storage(p, stored_bytes(v)));
+    }
+    fputs("\"tree\":", stdout);
     if (v->tree)
         status_tree_json(v->tree);
     else
@@ -164,7 +221,7 @@ static void print_json(const struct volume_info *v)
     for (size_t i = 0; i < v->sessions.n; i++) {
         if (i)
             putchar(',');
-        json_session(&v->sessions.v[i], &v->engine[i], v->dead[i]);
+        json_session(v, i, p);
     }
     fputs("]}\n", stdout);
 }
@@ -235,7 +292,7 @@ static int print_metrics(const char *arg)
     return rc < 0 ? cmd_say(CMD_FAILED, "cannot tell about %s: %s", arg, cmd_reason(rc)) : CMD_OK;
 }
 
-static int print_status(const char *arg, bool json)
+static int print_status(const char *arg, const struct price *p, bool json)
 {
     struct volume_info v;
     char *url = NULL;
@@ -246,7 +303,9 @@ static int print_status(const char *arg, bool json)
     free(url);
     if (rc < 0)
         return cmd_say(CMD_FAILED, "cannot tell about %s: %s", arg, cmd_reason(rc));
-    json ? print_json(&v) : print_text(&v);
+    if (!p)
+        p = price_of(v.origin);
+    json ? print_json(&v, p) : print_text(&v, p);
     volume_info_fini(&v);
     return CMD_OK;
 }
@@ -255,18 +314,22 @@ int cmd_status(int argc, char **argv)
 {
     static const struct option long_options[] = { { "json", no_argument, NULL, 'j' },
                                                   { "metrics", no_argument, NULL, 'm' },
+                                                  { "prices", required_argument, NULL, 'p' },
                                                   { "help", no_argument, NULL, 'h' },
                                                   { NULL, 0, NULL, 0 } };
     bool json = false, metrics = false;
+    const struct price *p = NULL;
     int c;
 
     while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
         if (c == 'h') {
-            fputs(help, stdout);
+            print_help();
             return CMD_OK;
         }
         if (c == '?')
-            return cmd_usage("status", "unknown option: %s", argv[optind - 1]);
+            return cmd_usage("status", "unknown option or missing value: %s", argv[optind - 1]);
+        if (c == 'p' && !(p = price_find(optarg)))
+            return cmd_usage("status", "no prices are known as %s", optarg);
         json = json || c == 'j';
         metrics = metrics || c == 'm';
     }
@@ -274,5 +337,5 @@ int cmd_status(int argc, char **argv)
         return cmd_usage("status", "give --json or --metrics");
     if (argc - optind != 1)
         return cmd_usage("status", "give one VOLUME or DIR");
-    return metrics ? print_metrics(argv[optind]) : print_status(argv[optind], json);
+    return metrics ? print_metrics(argv[optind]) : print_status(argv[optind], p, json);
 }

@@ -171,7 +171,7 @@ static int take_threads(struct mount_options *o, const char *name, const char *v
 /* The process leaves the directory that it was started in. */
 static int take_log(struct mount_options *o, const char *name, const char *value)
 {
-    char *cwd = NULL, *path = NULL;
+    char *cwd = NULL, *path = NULL, **at = &o->log;
 
     if (value[0] == '\0')
         return wrong(name, value, "the name of a file");
@@ -185,8 +185,10 @@ static int take_log(struct mount_options *o, const char *name, const char *value
     }
     if (!path)
         return -ENOMEM;
-    mem_free(o->log);
-    o->log = path;
+    if (strcmp(name, "request_log") == 0)
+        at = &o->request_log;
+    mem_free(*at);
+    *at = path;
     return 0;
 }
 
@@ -222,6 +224,7 @@ static const struct option options[] = {
     { "threads", take_threads, "N", "requests served at once: 1 to 256, default 32" },
     { "takeover", take_flag, NULL, "take the volume from another mount, which then stops writing" },
     { "log", take_log, "FILE", "where the mount logs" },
+    { "request_log", take_log, "FILE", "a line for each request to a bucket; SIGHUP opens it again" },
     { "debug", take_flag, NULL, "log in detail" },
     { "nonempty", take_flag, NULL, "DIR need not be empty" },
     { "suid", take_kernel, NULL, "honour set-id bits (default: nosuid)" },
@@ -256,7 +259,8 @@ void mount_options_init(struct mount_options *o)
 void mount_options_fini(struct mount_options *o)
 {
     mem_free(o->log);
-    o->log = NULL;
+    mem_free(o->request_log);
+    o->log = o->request_log = NULL;
 }
 
 /* mount(8) gives all of a line of fstab to the helper, what is for systemd included. */

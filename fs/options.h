@@ -14,6 +14,7 @@ struct mount_options {
     bool debug;
     unsigned threads; /* 32; 1..256 */
     char *log;        /* absolute; NULL: by default */
+    char *request_log; /* absolute; NULL: none */
     char kernel[128]; /* what mount(2) gets beside ours, comma separated */
 };
 

@@ -20,7 +20,11 @@ void volume_info_fini(struct volume_info *v)
 {
     for (size_t i = 0; v->engine && i < v->sessions.n; i++)
         shale_buf_fini(&v->engine[i]);
+    for (size_t i = 0; v->requests && i < v->sessions.n; i++)
+        shale_buf_fini(&v->requests[i]);
     mem_free(v->engine);
+    mem_free(v->requests);
+    mem_free(v->origin);
     mem_free(v->dead);
     shale_tree_free(v->tree);
     session_list_fini(&v->sessions);
@@ -77,7 +81,7 @@ static void load_tree(struct shale_store *store, const char *root, struct volume
 
 /* Ask the mount of a session, when it is on this machine and still what the session says. */
 static void ask_engine(const struct volume_info *v, const struct session *s, const struct session_here *here,
-                       struct shale_buf *out)
+                       struct shale_buf *out, struct shale_buf *requests)
 {
     struct mountpoint m = { 0 };
 
@@ -87,6 +91,8 @@ static void ask_engine(const struct volume_info *v, const struct session *s, con
         return;
     if (m.dead || strcmp(m.source, v->url) != 0 || control_ask(m.dir, "status", out) < 0)
         out->len = 0;
+    else if (control_ask(m.dir, "requests", requests) < 0)
+        requests->len = 0; /* of an older version */
     mountpoint_fini(&m);
 }
 
@@ -95,8 +101,9 @@ static int ask_sessions(struct volume_info *v)
     struct session_here here;
 
     v->engine = mem_calloc(v->sessions.n, sizeof(*v->engine));
+    v->requests = mem_calloc(v->sessions.n, sizeof(*v->requests));
     v->dead = mem_calloc(v->sessions.n, sizeof(*v->dead));
-    if (!v->engine || !v->dead)
+    if (!v->engine || !v->requests || !v->dead)
         return -ENOMEM;
     session_here_init(&here);
     for (size_t i = 0; i < v->sessions.n; i++) {
@@ -104,7 +111,7 @@ static int ask_sessions(struct volume_info *v)
 
         v->dead[i] = session_is_dead_here(s, &here);
         if (!v->dead[i])
-            ask_engine(v, s, &here, &v->engine[i]);
+            ask_engine(v, s, &here, &v->engine[i], &v->requests[i]);
     }
     return 0;
 }
@@ -124,6 +131,10 @@ int volume_info_load(const char *url, struct volume_info *out)
     if (!v.url)
         return -ENOMEM;
     rc = shale_store_open(url, false, &store, &root);
+    if (rc == 0 && shale_store_origin(store)) {
+        v.origin = mem_strdup(shale_store_origin(store));
+        rc = v.origin ? 0 : -ENOMEM;
+    }
     if (rc == 0)
         rc = shale_store_retrying(store, VOLUME_PATIENCE_MS, &patient);
     if (rc == 0)

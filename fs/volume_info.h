@@ -20,7 +20,9 @@ struct volume_info {
     struct shale_tree *tree; /* NULL: it cannot be read, for this reason */
     char tree_error[300];
     struct session_list sessions;
+    char *origin;             /* the server that the volume is on, as of shale_store_origin; NULL: none */
     struct shale_buf *engine; /* of each session: lines "name value", empty when it is not a mount that we can ask */
+    struct shale_buf *requests; /* of each session: what it asked of the store (fs/core/requests.h); empty likewise */
     bool *dead;               /* of each session: certainly gone */
 };
 

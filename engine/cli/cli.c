@@ -3,19 +3,36 @@
 #include "cli/cli.h"
 
 #include "base/err.h"
+#include "base/request_log.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+static int open_request_log(struct cli *c)
+{
+    int rc;
+
+    if (!c->request_log_path || c->request_log)
+        return 0;
+    rc = request_log_open(c->request_log_path, &c->request_log);
+    if (rc < 0)
+        return rc;
+    c->watch = (struct shale_request_watch){ .ended = request_log_note, .ctx = c->request_log };
+    return request_log_start(c->request_log);
+}
+
 int cli_open_store(struct cli *c, bool create)
 {
+    const struct shale_store_options opt = { .watch = &c->watch };
     char *wal_path = NULL;
-    int rc = shale_store_open(c->url, create, &c->store, &c->path);
+    int rc = open_request_log(c);
 
+    if (rc == 0)
+        rc = shale_store_open_with(c->url, create, &opt, &c->store, &c->path);
     if (rc < 0 || !c->wal_url)
         return rc;
-    rc = shale_store_open(c->wal_url, create, &c->wal_store, &wal_path);
+    rc = shale_store_open_with(c->wal_url, create, &opt, &c->wal_store, &wal_path);
     if (rc == 0 && strcmp(wal_path, c->path) != 0)
         rc = err_set(-EINVAL, "--wal-url: the database is '%s' there and '%s' in the main store; the names must be equal",
                      wal_path, c->path);
@@ -53,6 +70,7 @@ void cli_fini(struct cli *c)
 {
     shale_store_close(c->wal_store);
     shale_store_close(c->store);
+    request_log_close(c->request_log);
     free(c->path);
     shale_buf_fini(&c->from);
     shale_buf_fini(&c->to);

@@ -48,6 +48,9 @@ struct cli {
     struct shale_store *wal_store;
     char *path;
     const char *wal_url;
+    const char *request_log_path; /* NULL: none */
+    struct request_log *request_log;
+    struct shale_request_watch watch; /* of the stores */
 
     size_t digest;
     bool bare, reader, keep_going;

@@ -28,6 +28,7 @@ enum {
     OPT_MIN_SOURCES,
     OPT_BLOCK_TRANSFORMER,
     OPT_COLLECT,
+    OPT_REQUEST_LOG,
     OPT_WAL_URL,
     OPT_FULL,
     OPT_L0,
@@ -79,6 +80,7 @@ static const struct option long_options[] = {
     { "min-sources", required_argument, NULL, OPT_MIN_SOURCES },
     { "block-transformer", required_argument, NULL, OPT_BLOCK_TRANSFORMER },
     { "collect", required_argument, NULL, OPT_COLLECT },
+    { "request-log", required_argument, NULL, OPT_REQUEST_LOG },
     { "wal-url", required_argument, NULL, OPT_WAL_URL },
     { "full", no_argument, NULL, OPT_FULL },
     { "l0", no_argument, NULL, OPT_L0 },
@@ -124,6 +126,7 @@ static const char usage_options[] =
     "  --merge-op append|sum|none  how operands are folded (append)\n"
     "  --block-transformer xor     blocks are stored so, with each byte exclusive-or a5 (none)\n"
     "  --wal-url URL               store of the WAL objects, where the database has one of its own\n"
+    "  --request-log FILE          append a line for each request to a bucket\n"
     "  --clock MS                  a clock that stands at this Unix time; a script may move it\n"
     "  --seed N                    ids follow from this number\n"
     "Options of commands that write\n"
@@ -255,6 +258,9 @@ static int set_open_option(struct cli *c, int opt, const char *arg)
         return cli_block_transformer(arg, &c->opt.block_transformer);
     case OPT_COLLECT:
         return cli_property_collector(arg, &c->opt.property_collector);
+    case OPT_REQUEST_LOG:
+        c->request_log_path = arg;
+        return 0;
     default:
         c->wal_url = arg;
         return 0;

@@ -46,6 +46,8 @@ struct fs_tuning {
     uint64_t gc_min_age_ms;              /* 300000 */
 };
 
+struct fs_requests;
+
 /* How to open. Start from fs_options_init. */
 struct fs_options {
     bool read_only;
@@ -58,6 +60,7 @@ struct fs_options {
     uint64_t dirty_max_bytes;    /* 64 MiB; 1 MiB..; file data not yet handed to the engine */
     uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
     const char *mount_point;     /* for the session object; may be NULL */
+    struct fs_requests *requests; /* where what the volume asks of its store counts; NULL: nowhere; borrowed until the close */
     struct fs_tuning tuning;
 };
 
@@ -258,5 +261,7 @@ void fs_space(struct fs *fs, struct fs_space *out);
 void fs_engine_status(struct fs *fs, struct shale_db_status *out);
 /* What the engine counts; lives as long as the volume is open. */
 struct shale_metrics *fs_metrics(struct fs *fs);
+/* That of the options. */
+struct fs_requests *fs_requests_of(struct fs *fs);
 
 #endif

@@ -11,6 +11,7 @@
 #include "fs/core/fs_merge.h"
 #include "fs/core/fserr.h"
 #include "fs/core/orphan.h"
+#include "fs/core/requests.h"
 #include "fs/core/space.h"
 #include "fs/core/txn.h"
 
@@ -104,12 +105,14 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
     opt->checkpoint = fs->opt.has_checkpoint ? &fs->opt.checkpoint : NULL;
     opt->compactor.enabled = !fs->opt.read_only;
     opt->compactor.max_concurrent = COMPACTIONS;
+    opt->metrics = fs->opt.requests ? fs_requests_metrics(fs->opt.requests) : NULL;
     tuning_apply(&fs->opt.tuning, opt);
 }
 
 int volume_open_store(struct fs *fs, const char *url, bool create)
 {
-    int rc = shale_store_open(url, create, &fs->store, &fs->path);
+    struct shale_store_options opt = { .watch = fs->opt.requests ? fs_requests_watch(fs->opt.requests) : NULL };
+    int rc = shale_store_open_with(url, create, &opt, &fs->store, &fs->path);
 
     return rc == 0 ? shale_store_retrying(fs->store, VOLUME_PATIENCE_MS, &fs->patient) : rc;
 }
@@ -438,6 +441,11 @@ int fs_statfs(struct fs *fs, struct fs_statfs *out)
 struct shale_metrics *fs_metrics(struct fs *fs)
 {
     return shale_db_metrics(fs->db);
+}
+
+struct fs_requests *fs_requests_of(struct fs *fs)
+{
+    return fs->opt.requests;
 }
 
 void fs_engine_status(struct fs *fs, struct shale_db_status *out)

@@ -3,7 +3,9 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/sync.h"
+#include "fs/core/requests.h"
 
 #include <errno.h>
 #include <shale/metrics.h>
@@ -123,6 +125,13 @@ static int put_status(struct fs *fs, struct shale_buf *out)
                       (unsigned long long)space.dropped_rows, (unsigned long long)space.dropped_bytes);
 }
 
+static int put_requests(struct fs *fs, struct shale_buf *out)
+{
+    struct fs_requests *r = fs_requests_of(fs);
+
+    return r ? fs_requests_text(r, clock_mono_ms(), out) : 0;
+}
+
 /* The figure before the text is where to go on, 0 at the end: a value may have 64 KiB, and they are more. */
 static int put_metrics(struct fs *fs, const char *from_text, struct shale_buf *out)
 {
@@ -155,6 +164,8 @@ int control_get(struct control *c, const char *name, uid_t uid, struct shale_buf
         return buf_set(out, slice_str(c->log));
     if (strcmp(name, "status") == 0)
         return put_status(c->fs, out);
+    if (strcmp(name, "requests") == 0)
+        return put_requests(c->fs, out);
     if (strncmp(name, metrics_prefix, strlen(metrics_prefix)) == 0)
         return put_metrics(c->fs, name + strlen(metrics_prefix), out);
     if (strncmp(name, watch_prefix, strlen(watch_prefix)) == 0) {

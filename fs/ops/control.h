@@ -11,6 +11,7 @@
  *   shalefs.volume       URL
  *   shalefs.log          where it logs; empty for standard error
  *   shalefs.status       lines "name value" of the engine
+ *   shalefs.requests     lines of what was asked of the store (fs/core/requests.h)
  *   shalefs.metrics.N    what the engine counts, as text for Prometheus, from metric number N on, behind a line with the
  *                        number that follows (0: there is no more)
  *   shalefs.watch.NAME   connects to the abstract UNIX socket NAME; when the mount has ended and everything was written,

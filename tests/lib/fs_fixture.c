@@ -21,17 +21,20 @@ static struct {
     struct fault_rule rule; /* of the next one */
 } stores = { .mu = PTHREAD_MUTEX_INITIALIZER };
 
-int __real_shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
-int __wrap_shale_store_open(const char *url, bool create, struct shale_store **out, char **path);
+int __real_shale_store_open_with(const char *url, bool create, const struct shale_store_options *opt,
+                                 struct shale_store **out, char **path);
+int __wrap_shale_store_open_with(const char *url, bool create, const struct shale_store_options *opt,
+                                 struct shale_store **out, char **path);
 
-int __wrap_shale_store_open(const char *url, bool create, struct shale_store **out, char **path)
+int __wrap_shale_store_open_with(const char *url, bool create, const struct shale_store_options *opt,
+                                 struct shale_store **out, char **path)
 {
     struct shale_store *inner;
     int rc;
 
     if (stores.plain)
-        return __real_shale_store_open(url, create, out, path);
-    rc = __real_shale_store_open(url, create, &inner, path);
+        return __real_shale_store_open_with(url, create, opt, out, path);
+    rc = __real_shale_store_open_with(url, create, opt, &inner, path);
     if (rc < 0)
         return rc;
     *out = store_fault_new(inner);
@@ -128,7 +131,7 @@ void fixture_init_closed(struct fs_fixture *f)
 
     init(f);
     snprintf(f->url, sizeof(f->url), "memory://fixture-%u/volume", n++);
-    check_ok(__real_shale_store_open(f->url, true, &f->keep, &path));
+    check_ok(shale_store_open(f->url, true, &f->keep, &path));
     free(path);
     check_ok(fs_format(f->url, &f->format));
 }

@@ -19,7 +19,7 @@ static void options_that_fit_are_taken(void **state)
     (void)state;
     mount_options_init(&o);
     assert_int_equal(mount_options_parse(&o, "ro,relatime,commit=2.5,,dirty=128M,cache=1G,threads=4,takeover"), 0);
-    assert_int_equal(mount_options_parse(&o, "debug,nonempty,log=/x/y.log,suid,noexec"), 0);
+    assert_int_equal(mount_options_parse(&o, "debug,nonempty,log=/x/y.log,request_log=/x/r,suid,noexec"), 0);
     assert_true(o.fs.read_only && o.fs.takeover && o.debug && o.nonempty);
     assert_int_equal(o.fs.atime, FS_RELATIME);
     assert_int_equal(o.fs.commit_interval_ms, 2500);
@@ -27,6 +27,7 @@ static void options_that_fit_are_taken(void **state)
     assert_int_equal(o.fs.cache_bytes, 1 << 30);
     assert_int_equal(o.threads, 4);
     assert_string_equal(o.log, "/x/y.log");
+    assert_string_equal(o.request_log, "/x/r");
     assert_string_equal(o.kernel, "suid,noexec");
     assert_int_equal(mount_options_parse(&o, "rw,noatime,noallow_other,log=relative"), 0);
     assert_false(o.fs.read_only || o.allow_other);
@@ -47,6 +48,13 @@ static void settings_of_the_engine_are_taken(void **state)
     assert_int_equal(mount_options_parse(&o, "freeze_wal_count=1,gc.interval_ms=20,gc.min_age_ms=0"), 0);
     assert_int_equal(mount_options_parse(&o, "compactor.poll_interval_ms=10,compactor.max_sst_size=4G"), 0);
     assert_int_equal(mount_options_parse(&o, "compactor.min_sources=2,compactor.max_sources=3"), 0);
+    assert_int_equal(o.fs.tuning.manifest_idle_poll_ms, 40000);
+    assert_int_equal(o.fs.tuning.compactor_idle_poll_ms, 60000);
+    assert_int_equal(o.fs.tuning.gc_idle_interval_ms, 3600000);
+    assert_int_equal(mount_options_parse(&o, "manifest_idle_poll_ms=0,compactor.idle_poll_ms=1,gc.idle_interval_ms=2"), 0);
+    assert_int_equal(o.fs.tuning.manifest_idle_poll_ms, 0);
+    assert_int_equal(o.fs.tuning.compactor_idle_poll_ms, 1);
+    assert_int_equal(o.fs.tuning.gc_idle_interval_ms, 2);
     assert_int_equal(o.fs.tuning.l0_sst_size_bytes, 64 << 10);
     assert_int_equal(o.fs.tuning.l0_max_ssts, 1000);
     assert_int_equal(o.fs.tuning.max_unflushed_bytes, 1 << 20);
