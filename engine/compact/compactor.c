@@ -128,6 +128,15 @@ static bool wait_for_work(struct compactor *c, bool *look)
     return go_on;
 }
 
+/*
+ * How old the manifest may be that a look goes by: what this handle does to it is known in any case, and while others are
+ * quiet the memtable flusher's looks at it are enough.
+ */
+static int64_t manifest_age(const struct compactor *c)
+{
+    return c->pace.pause_ms > c->pace.least_ms ? c->pace.pause_ms : 0;
+}
+
 /* After a look. */
 static void plan_look(struct compactor *c, bool is_news)
 {
@@ -496,7 +505,7 @@ static int schedule(struct compactor *c, bool look)
     if (rc < 0)
         return rc;
     if (look)
-        rc = manifest_store_refresh_as(c->cfg.manifests, EPOCH_COMPACTOR, &v);
+        rc = manifest_store_recent_as(c->cfg.manifests, EPOCH_COMPACTOR, manifest_age(c), &v);
     else
         v = manifest_store_current(c->cfg.manifests);
     if (rc < 0)
@@ -667,7 +676,7 @@ static int look_elsewhere(struct compactor *c, struct elsewhere *out)
     int rc;
 
     *out = (struct elsewhere){ .list_id = 0 };
-    rc = manifest_store_refresh_as(c->cfg.manifests, EPOCH_WRITER, &v);
+    rc = manifest_store_recent_as(c->cfg.manifests, EPOCH_WRITER, manifest_age(c), &v);
     if (rc == 0)
         rc = compactions_store_init(&s, c->cfg.store, c->cfg.root);
     if (rc == 0)

@@ -171,11 +171,16 @@ static struct moment moment_now(void)
  * may be set. A wall clock set back makes the difference negative, which counts as recent; the
  * monotonic one then decides.
  */
-static bool moment_is_recent(const struct moment *m)
+static bool moment_is_within(const struct moment *m, int64_t ms)
 {
     struct moment now = moment_now();
 
-    return now.mono_ms - m->mono_ms < TRUST_MS && now.wall_ms - m->wall_ms < TRUST_MS;
+    return now.mono_ms - m->mono_ms < ms && now.wall_ms - m->wall_ms < ms;
+}
+
+static bool moment_is_recent(const struct moment *m)
+{
+    return moment_is_within(m, TRUST_MS);
 }
 
 static struct numbered chain(const struct manifest_store *s)
@@ -390,9 +395,21 @@ int manifest_store_newest(struct manifest_store *s, struct manifest_version **ou
 
 int manifest_store_refresh_as(struct manifest_store *s, enum epoch_role role, struct manifest_version **out)
 {
-    struct manifest_version *v = NULL;
-    int rc = manifest_store_newest(s, &v);
+    return manifest_store_recent_as(s, role, 0, out);
+}
 
+int manifest_store_recent_as(struct manifest_store *s, enum epoch_role role, int64_t max_age_ms,
+                             struct manifest_version **out)
+{
+    struct manifest_version *v = NULL;
+    int rc = 0;
+
+    mutex_lock(&s->update_mu);
+    if (moment_is_within(&s->checked, max_age_ms))
+        v = manifest_store_current(s);
+    if (!v)
+        rc = newest_locked(s, &v);
+    mutex_unlock(&s->update_mu);
     if (rc < 0)
         return rc;
     rc = check_epochs(s, role, v);

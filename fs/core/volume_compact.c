@@ -45,6 +45,7 @@ int volume_compactor_open(const char *url, const struct shale_compactor_config *
     rc = open_volume(url, &c->fs);
     if (rc == 0) {
         volume_db_options(&c->fs, &opt);
+        opt.compactor.idle_poll_ms = 0; /* nobody tells it when a mount has flushed */
         rc = shale_compactor_open(c->fs.store, c->fs.path, &opt, cfg, &c->compactor);
     }
     if (rc < 0) {

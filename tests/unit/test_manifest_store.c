@@ -276,6 +276,45 @@ static void refreshing_lists_nothing(void **state)
     assert_int_equal(store_fault_count(f->fault, FAULT_LIST), 0);
 }
 
+static void a_recent_look_is_enough(void **state)
+{
+    struct fix *f = *state;
+    struct manifest_version *v = NULL;
+
+    create(f->a);
+    assert_int_equal(latest(f->b, NULL), 1);
+    assert_int_equal(manifest_store_update(f->a, count_edit, NULL, NULL), 0);
+    store_fault_reset_counts(f->fault);
+    assert_int_equal(manifest_store_recent_as(f->b, EPOCH_COMPACTOR, 3600000, &v), 0);
+    assert_int_equal(v->id, 1);
+    assert_int_equal(store_fault_count(f->fault, FAULT_ANY), 0);
+    manifest_version_unref(v);
+    assert_int_equal(manifest_store_recent_as(f->b, EPOCH_COMPACTOR, 0, &v), 0);
+    assert_int_equal(v->id, 2);
+    assert_int_equal(store_fault_count(f->fault, FAULT_GET), 2);
+    manifest_version_unref(v);
+}
+
+/* What was seen of a takeover counts, whoever has looked. */
+static void a_recent_look_may_fence(void **state)
+{
+    struct fix *f = *state;
+    struct manifest_version *v = NULL;
+    uint64_t epoch;
+
+    create(f->a);
+    assert_int_equal(manifest_store_claim(f->a, EPOCH_COMPACTOR, &epoch, &v), 0);
+    manifest_version_unref(v);
+    assert_int_equal(manifest_store_claim(f->b, EPOCH_COMPACTOR, &epoch, &v), 0);
+    manifest_version_unref(v);
+    assert_int_equal(manifest_store_recent_as(f->a, EPOCH_COMPACTOR, 3600000, &v), 0);
+    manifest_version_unref(v);
+    assert_int_equal(manifest_store_newest(f->a, &v), 0); /* checks nothing */
+    assert_int_equal(v->id, 3);
+    manifest_version_unref(v);
+    assert_int_equal(manifest_store_recent_as(f->a, EPOCH_COMPACTOR, 3600000, &v), SHALE_EFENCED);
+}
+
 static void contention_ends(void **state)
 {
     struct fix *f = *state;
@@ -311,6 +350,31 @@ static void damage_names_the_manifest(void **state)
                                      SHALE_PUT_OVERWRITE), 0);
     assert_true(manifest_store_load_latest(f->a, &v) < 0);
     assert_non_null(strstr(shale_errmsg(), "manifest 7"));
+}
+
+static void an_unchanged_list_is_not_read_again(void **state)
+{
+    struct fix *f = *state;
+    struct compactions_store s, t;
+    struct compactions c = { 0 }, d = { 0 };
+
+    assert_int_equal(compactions_store_init(&s, f->retry, "r"), 0);
+    assert_int_equal(compactions_store_init(&t, f->retry, "r"), 0);
+    assert_int_equal(compactions_store_load_newer(&t, &d), -ENOENT);
+    assert_int_equal(compactions_store_write(&s, &c), 0);
+    assert_int_equal(compactions_store_load_newer(&t, &d), 0);
+    compactions_fini(&d);
+    store_fault_reset_counts(f->fault);
+    assert_int_equal(compactions_store_load_newer(&t, &d), SHALE_END);
+    assert_int_equal(compactions_store_load_newer(&s, &d), SHALE_END); /* its own */
+    assert_int_equal(store_fault_count(f->fault, FAULT_LIST), 2);
+    assert_int_equal(store_fault_count(f->fault, FAULT_GET), 0);
+    assert_int_equal(compactions_store_write(&s, &c), 0);
+    assert_int_equal(compactions_store_load_newer(&t, &d), 0);
+    assert_int_equal(t.id, 2);
+    compactions_fini(&d);
+    compactions_store_fini(&s);
+    compactions_store_fini(&t);
 }
 
 static void compactions_are_a_chain_too(void **state)
@@ -360,10 +424,13 @@ int main(void)
         T(an_overtaken_compactor_leaves_the_writer_alone),
         T(a_latest_that_vanishes_is_listed_again),
         T(refreshing_lists_nothing),
+        T(a_recent_look_is_enough),
+        T(a_recent_look_may_fence),
         T(contention_ends),
         T(other_names_are_ignored),
         T(damage_names_the_manifest),
         T(compactions_are_a_chain_too),
+        T(an_unchanged_list_is_not_read_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
