@@ -80,15 +80,15 @@ static uint64_t collections(struct db_fixture *f)
     return m.count;
 }
 
-/* Work, and its end: until a whole QUIET_MS has passed in which nothing was written. */
-static void work_and_settle(struct db_fixture *f)
+/* Work, and its end: until ms have passed in which nothing was written. */
+static void work_and_settle(struct db_fixture *f, int64_t ms)
 {
     flush_row(f, "a");
     flush_row(f, "b");
     wait_for_compactions(f, 1);
     do {
         store_fault_reset_counts(f->store);
-        usleep(QUIET_MS * 1000);
+        usleep((unsigned)ms * 1000);
     } while (writes(f->store) > 0);
 }
 
@@ -98,7 +98,7 @@ static void an_idle_handle_asks_next_to_nothing(void **state)
     struct db_fixture *f = *state;
 
     open_busy(f, HOUR_MS);
-    work_and_settle(f);
+    work_and_settle(f, QUIET_MS);
     if (looks(f->store) > 40)
         fail_msg("%u requests in %d ms", looks(f->store), QUIET_MS);
     store_fault_reset_counts(f->store);
@@ -117,7 +117,7 @@ static void by_default_nobody_slows_down(void **state)
     shale_options_init(&o);
     assert_int_equal(o.manifest_idle_poll_ms + o.compactor.idle_poll_ms + o.gc.idle_interval_ms, 0);
     open_busy(f, 0);
-    work_and_settle(f);
+    work_and_settle(f, 200);
     store_fault_reset_counts(f->store);
     while (looks(f->store) < 100)
         usleep(1000);
@@ -129,7 +129,7 @@ static void work_is_found_at_once_behind_a_pause(void **state)
     struct db_fixture *f = *state;
 
     open_busy(f, HOUR_MS);
-    work_and_settle(f);
+    work_and_settle(f, 200);
     flush_row(f, "c");
     flush_row(f, "d");
     wait_for_compactions(f, 2);
@@ -142,7 +142,7 @@ static void what_another_process_submits_is_found(void **state)
     struct shale_ulid id;
 
     open_busy(f, 300);
-    work_and_settle(f);
+    work_and_settle(f, 200);
     flush_row(f, "c"); /* one is not worth a compaction by itself */
     check_ok(shale_compaction_submit(f->store, FIXTURE_ROOT, &all, &id));
     wait_for_compactions(f, 2);
@@ -155,7 +155,7 @@ static void another_writer_is_noticed_while_idle(void **state)
     struct shale_db *other;
 
     open_busy(f, 300);
-    work_and_settle(f);
+    work_and_settle(f, 200);
     f->opt.compactor.enabled = f->opt.gc.enabled = false;
     other = fixture_open_other(f);
     while (put_text(f->db, "a", "1", false) != SHALE_EFENCED)
