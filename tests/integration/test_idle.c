@@ -3,6 +3,7 @@
 
 #include "base/pace.h"
 
+#include <shale/admin.h>
 #include <shale/compact.h>
 #include <shale/metrics.h>
 #include <unistd.h>
@@ -209,6 +210,36 @@ static void garbage_of_a_scan_goes_after_it(void **state)
         usleep(1000);
 }
 
+static int count_checkpoint(void *arg, const struct shale_checkpoint *c)
+{
+    (void)c;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+static unsigned checkpoints(struct db_fixture *f)
+{
+    unsigned n = 0;
+
+    check_ok(shale_checkpoint_list(f->mem, FIXTURE_ROOT, NULL, NULL, count_checkpoint, &n));
+    return n;
+}
+
+/* Nothing happens between its making and its end. */
+static void a_checkpoint_ends_in_time(void **state)
+{
+    const struct shale_checkpoint_options second = { .has_lifetime = true, .lifetime_ms = 1000 };
+    struct db_fixture *f = *state;
+    struct shale_checkpoint c;
+
+    open_busy(f, HOUR_MS);
+    work_and_settle(f, 200);
+    check_ok(shale_db_checkpoint(f->db, SHALE_CHECKPOINT_DURABLE, &second, &c));
+    assert_int_equal(checkpoints(f), 1);
+    while (checkpoints(f) > 0)
+        usleep(10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -220,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_writer_is_noticed_while_idle, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(garbage_goes_when_it_is_old_enough, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(garbage_of_a_scan_goes_after_it, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(a_checkpoint_ends_in_time, fixture_setup, fixture_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
