@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The only place for prices. Those of the provider's cheapest or first region, for data that is read often, in the first
- * tier; traffic out of the cloud is not in it, which can be the largest item, but within a region costs nothing. Prices
- * change seldom, and slowly.
+ * The only place for prices. Those of the provider's cheapest or first region, for data that is read often, in the
+ * first tier; traffic out of the cloud is not in it, which can be the largest item, but within a region costs nothing.
+ * Prices change seldom, and slowly.
  */
 
 #include "fs/prices.h"

@@ -23,7 +23,7 @@ enum io_class io_class_set(enum io_class cls);
 /* "foreground", "wal", ... */
 const char *io_class_name(enum io_class cls);
 
-/* How often the call that the calling thread is in was begun: 1, or more when a store asks again. Told of each request. */
+/* How often the call that the thread is in was begun: 1, or more when a store asks again. Told of each request. */
 unsigned io_attempt_get(void);
 void io_attempt_set(unsigned n);
 

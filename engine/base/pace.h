@@ -17,7 +17,9 @@ struct pace {
 /* most_ms below least_ms, as 0 is: the pause is always least_ms. */
 static inline void pace_init(struct pace *p, int64_t least_ms, int64_t most_ms)
 {
-    *p = (struct pace){ .least_ms = least_ms, .most_ms = most_ms < least_ms ? least_ms : most_ms, .pause_ms = least_ms };
+    *p = (struct pace){ .least_ms = least_ms, .most_ms = most_ms, .pause_ms = least_ms };
+    if (most_ms < least_ms)
+        p->most_ms = least_ms;
 }
 
 /* After a look. The pause before the next one. */

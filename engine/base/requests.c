@@ -8,8 +8,16 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum error_kind { ERROR_NOT_FOUND, ERROR_EXISTS, ERROR_REFUSED, ERROR_SLOW_DOWN, ERROR_CLIENT, ERROR_SERVER, ERROR_NETWORK,
-                  N_ERRORS };
+enum error_kind {
+    ERROR_NOT_FOUND,
+    ERROR_EXISTS,
+    ERROR_REFUSED,
+    ERROR_SLOW_DOWN,
+    ERROR_CLIENT,
+    ERROR_SERVER,
+    ERROR_NETWORK,
+    N_ERRORS
+};
 
 static const char *const error_names[N_ERRORS] = {
     [ERROR_NOT_FOUND] = "not_found", [ERROR_EXISTS] = "exists", [ERROR_REFUSED] = "refused",
@@ -166,7 +174,8 @@ const char *request_error_kind(int status)
 
 static void count_sizes(struct requests *r, enum io_class cls, const struct shale_request *done)
 {
-    const struct shale_metric_label l[] = { { "op", shale_request_op_name(done->op) }, { "class", io_class_name(cls) } };
+    const struct shale_metric_label l[] = { { "op", shale_request_op_name(done->op) },
+                                            { "class", io_class_name(cls) } };
 
     metric_count(metric_of(r, &r->of[done->op][cls].n, &family_n, l, 2), 1);
     if (done->bytes_sent)

@@ -7,8 +7,8 @@
 #include <shale/object_store.h>
 
 /*
- * What is counted of requests on the wire, for every client of a network to use. A metric comes into being with the first
- * request that it counts, so that what a mount never does is not listed.
+ * What is counted of requests on the wire, for every client of a network to use. A metric comes into being with the
+ * first request that it counts, so that what a mount never does is not listed.
  *   requests          counter   op, class
  *   bytes_sent        counter   op, class; of bodies, as the next one
  *   bytes_received    counter   op, class
@@ -23,8 +23,8 @@
 struct requests;
 
 /*
- * watch NULL, or without metrics and function: *out is NULL, which the functions below take for "nobody wants to know". The
- * metrics of watch have to outlive it. 0 or -ENOMEM.
+ * watch NULL, or without metrics and function: *out is NULL, which the functions below take for "nobody wants to know".
+ * The metrics of watch have to outlive it. 0 or -ENOMEM.
  */
 int requests_new(const struct shale_request_watch *watch, struct requests **out);
 void requests_free(struct requests *r); /* NULL is fine */

@@ -129,8 +129,8 @@ static bool wait_for_work(struct compactor *c, bool *look)
 }
 
 /*
- * How old the manifest may be that a look goes by: what this handle does to it is known in any case, and while others are
- * quiet the memtable flusher's looks at it are enough.
+ * How old the manifest may be that a look goes by: what this handle does to it is known in any case, and while others
+ * are quiet the memtable flusher's looks at it are enough.
  */
 static int64_t manifest_age(const struct compactor *c)
 {

@@ -44,7 +44,7 @@ struct gc {
     uint64_t last_compactions_id;
     struct live_set live;
     int64_t cut_ms;        /* SSTs with an id of this time or later stay */
-    int64_t ripe_ms[SHALE_GC_N_KINDS]; /* so long until the youngest garbage is old enough; 0: there is none that is not */
+    int64_t ripe_ms[SHALE_GC_N_KINDS]; /* until the youngest garbage is old enough; 0: all is */
     int64_t expiry_ms;     /* so long until the first checkpoint expires; 0: none does */
     struct gc_memory next; /* of cfg->memory */
 };
@@ -337,7 +337,7 @@ static int add_held(struct gc *g)
         if (rc == 0)
             rc = live_set_add_manifest(&g->live, &list[i]->m);
         if (list[i]->id != g->latest->id && !is_loaded(g, list[i]->id) && g->ripe_ms[SHALE_GC_COMPACTED] == 0)
-            g->ripe_ms[SHALE_GC_COMPACTED] = 1; /* what it alone refers to goes when it is let go, of which nobody tells */
+            g->ripe_ms[SHALE_GC_COMPACTED] = 1; /* nobody tells when it is let go, and what only it has */
         manifest_version_unref(list[i]);
     }
     mem_free(list);

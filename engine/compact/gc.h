@@ -18,8 +18,8 @@ struct gc_config {
     int64_t now_ms;                   /* wall time */
     int64_t mono_ms;                  /* time that memory counts in */
     struct gc_memory *memory;         /* NULL: the age of an SST is that of its id alone */
-    int64_t *ripe_ms;                 /* NULL, or is set to how long it takes from now_ms until all of a kind that this run
-                                         left for a while can go; 0: it left nothing */
+    int64_t *ripe_ms;                 /* NULL, or is set to how long it takes until all of a kind that this run left
+                                         for a while can go; 0: it left nothing */
     const struct gc_metrics *metrics; /* NULL: not counted; a dry run never is */
     bool (*stopped)(void *arg);       /* NULL: never; asked between steps */
     void *arg;

@@ -41,7 +41,8 @@ static void end(struct shale_db *db)
     mutex_unlock(&db->mu);
 }
 
-static int collect(struct shale_db *db, const struct shale_gc_options *opt, struct shale_gc_result *out, int64_t *ripe_ms)
+static int collect(struct shale_db *db, const struct shale_gc_options *opt, struct shale_gc_result *out,
+                   int64_t *ripe_ms)
 {
     struct shale_gc_result res = { 0 };
     struct shale_gc_options defaults;
@@ -118,8 +119,8 @@ static bool wait_for_turn(struct shale_db *db, const struct turn *t)
 }
 
 /*
- * Only a new manifest makes garbage, but for what a process leaves that dies: its uploads, which nothing refers to. So an
- * idle handle need not look again before what it found has come of age, and seldom once there is none.
+ * Only a new manifest makes garbage, but for what a process leaves that dies: its uploads, which nothing refers to. So
+ * an idle handle need not look again before what it found has come of age, and seldom once there is none.
  */
 static void plan_turn(const struct shale_db *db, struct turn *t, int rc, int64_t ripe_ms)
 {

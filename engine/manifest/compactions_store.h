@@ -22,8 +22,8 @@ void compactions_store_fini(struct compactions_store *s);
 /* The newest; -ENOENT when there is none. SHALE_EFENCED when its epoch is greater than the claimed one. */
 int compactions_store_load(struct compactions_store *s, struct compactions *out);
 /*
- * The same when there is a newer one than s->id, else SHALE_END, out as it was: objects never change, so that the listing
- * tells, and nothing is read again.
+ * The same when there is a newer one than s->id, else SHALE_END, out as it was: objects never change, so that the
+ * listing tells, and nothing is read again.
  */
 int compactions_store_load_newer(struct compactions_store *s, struct compactions *out);
 int compactions_store_read(struct compactions_store *s, uint64_t id, struct compactions *out);

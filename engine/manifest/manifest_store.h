@@ -53,8 +53,8 @@ int manifest_store_refresh(struct manifest_store *s, struct manifest_version **o
  */
 int manifest_store_refresh_as(struct manifest_store *s, enum epoch_role role, struct manifest_version **out);
 /*
- * The same, and without a look when whoever shares s had one at most max_age_ms ago: the version kept, whose epoch is checked
- * as well.
+ * The same, and without a look when whoever shares s had one at most max_age_ms ago: the version kept, whose epoch is
+ * checked as well.
  */
 int manifest_store_recent_as(struct manifest_store *s, enum epoch_role role, int64_t max_age_ms,
                              struct manifest_version **out);

@@ -42,7 +42,7 @@ struct http_exchange {
     uint64_t expected;         /* bytes of the body, to make room for at once; 0: unknown */
     int64_t total_ms;          /* for the whole exchange once it is on the wire; 0: no bound but stall_ms */
     enum io_class cls;
-    /* What is told of the request (base/requests.h). All zero: by the method (GET, HEAD, PUT, DELETE), the first attempt. */
+    /* What is told of the request (base/requests.h). All zero: what the method says, the first attempt. */
     enum shale_request_op op;
     const char *object;                 /* borrowed until http_wait returns; NULL: it is about none */
     uint64_t range_offset, range_len;   /* len 0: no range */

@@ -60,7 +60,7 @@ struct fs_options {
     uint64_t dirty_max_bytes;    /* 64 MiB; 1 MiB..; file data not yet handed to the engine */
     uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
     const char *mount_point;     /* for the session object; may be NULL */
-    struct fs_requests *requests; /* where what the volume asks of its store counts; NULL: nowhere; borrowed until the close */
+    struct fs_requests *requests; /* counts what is asked of the store; NULL: nobody does; borrowed until the close */
     struct fs_tuning tuning;
 };
 

@@ -45,7 +45,8 @@ static void open_busy(struct db_fixture *f, int64_t idle_ms)
     o->manifest_idle_poll_ms = o->compactor.idle_poll_ms = o->gc.idle_interval_ms = idle_ms;
     o->compactor.enabled = o->gc.enabled = true;
     o->compactor.min_sources = 2;
-    o->gc.manifest_min_age_ms = o->gc.wal_min_age_ms = o->gc.compacted_min_age_ms = o->gc.compactions_min_age_ms = HOUR_MS;
+    o->gc.manifest_min_age_ms = o->gc.wal_min_age_ms = HOUR_MS;
+    o->gc.compacted_min_age_ms = o->gc.compactions_min_age_ms = HOUR_MS;
     fixture_open(f);
 }
 
@@ -70,7 +71,8 @@ static unsigned looks(struct shale_store *s)
 
 static unsigned writes(struct shale_store *s)
 {
-    return store_fault_count(s, FAULT_PUT) + store_fault_count(s, FAULT_DELETE) + store_fault_count(s, FAULT_UPLOAD_BEGIN);
+    return store_fault_count(s, FAULT_PUT) + store_fault_count(s, FAULT_DELETE) +
+           store_fault_count(s, FAULT_UPLOAD_BEGIN);
 }
 
 static uint64_t collections(struct db_fixture *f)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# What an idle mount asks of its bucket, counted by a proxy: nothing that writes, and at most six requests a minute. Waits
-# until background work has ended, then counts for IDLE_SECONDS (20; make check-long: 180). Then what a mount tells of its
-# requests: the log of them, the metrics, and the costs.
+# What an idle mount asks of its bucket, counted by a proxy: nothing that writes, and at most six requests a minute.
+# Waits until background work has ended, then counts for IDLE_SECONDS (20; make check-long: 180). Then what a mount
+# tells of its requests: the log of them, the metrics, and the costs.
 . "${SRCDIR:-.}/tests/s3/lib.sh"
 [ -c /dev/fuse ] && [ "$(id -u)" = 0 ] || { echo "skipped: mounting needs /dev/fuse and root"; exit 77; }
 s3_start
@@ -63,7 +63,8 @@ n_writes=$(($(count $writes) - before_writes))
 echo "$n requests in $seconds idle seconds, $n_writes of them write"
 # Polls lie where they lie: a short window may have one of each kind beyond its share.
 [ "$n_writes" = 0 ] || fail "an idle mount writes: $(tail -n 20 "$requests")"
-[ "$n" -le $((seconds * 6 / 60 + (seconds < 120 ? 2 : 0))) ] || fail "$n requests in $seconds s: $(tail -n 30 "$requests")"
+[ "$n" -le $((seconds * 6 / 60 + (seconds < 120 ? 2 : 0))) ] ||
+	fail "$n requests in $seconds s: $(tail -n 30 "$requests")"
 
 # It is awake at once.
 echo more >"$mnt/dir/more"
@@ -80,7 +81,8 @@ grep -q "^prices    no list price is known for $AWS_ENDPOINT_URL_S3; give --pric
 	fail "status tells no server: $(cat "$work/status")"
 grep -q '^  put  *[0-9]*: .*wal [0-9]' "$work/status" || fail "status tells no requests: $(cat "$work/status")"
 "$SHALEFS" status --prices s3 "$mnt" >"$work/status"
-grep -q '^cost      \$[0-9.]* for these requests; \$[0-9.]* a month at the rate' "$work/status" || fail "$(cat "$work/status")"
+grep -q '^cost      \$[0-9.]* for these requests; \$[0-9.]* a month at the rate' "$work/status" ||
+	fail "no cost: $(cat "$work/status")"
 "$SHALEFS" status --json --prices s3 "$mnt" | python3 -c '
 import json, sys
 s = json.load(sys.stdin)
@@ -110,4 +112,5 @@ check_it
 
 # The same log of the other program.
 "$BUILDDIR/shale" manifest "$vol" --request-log "$work/shale.log" >/dev/null
-grep -Eq ' foreground get [^ ]*/manifest/[0-9]*\.manifest - 200 ' "$work/shale.log" || fail "no line of shale's requests"
+grep -Eq ' foreground get [^ ]*/manifest/[0-9]*\.manifest - 200 ' "$work/shale.log" ||
+	fail "no line of shale's requests"

@@ -175,7 +175,8 @@ static void status_shows_json(void **state)
     (void)state;
     check_text(cost_json, price_find("s3"),
                "elapsed_ms 60000\nwindow_ms 60000\nrequests get foreground 2000\nrecent get 2000\nbytes_received 5\n",
-               "{\"elapsed_ms\":60000,\"window_ms\":60000,\"bytes_sent\":0,\"bytes_received\":5,\"repeated\":0,\"failed\":0,"
+               "{\"elapsed_ms\":60000,\"window_ms\":60000,\"bytes_sent\":0,\"bytes_received\":5,"
+               "\"repeated\":0,\"failed\":0,"
                "\"get\":{\"count\":2000,\"per_hour\":120000.0,\"foreground\":2000},"
                "\"dollars\":0.000800,\"dollars_a_month\":34.560000}");
     check_text(cost_json, NULL, "",

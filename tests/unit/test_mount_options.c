@@ -51,7 +51,8 @@ static void settings_of_the_engine_are_taken(void **state)
     assert_int_equal(o.fs.tuning.manifest_idle_poll_ms, 40000);
     assert_int_equal(o.fs.tuning.compactor_idle_poll_ms, 60000);
     assert_int_equal(o.fs.tuning.gc_idle_interval_ms, 3600000);
-    assert_int_equal(mount_options_parse(&o, "manifest_idle_poll_ms=0,compactor.idle_poll_ms=1,gc.idle_interval_ms=2"), 0);
+    assert_int_equal(mount_options_parse(&o, "manifest_idle_poll_ms=0,compactor.idle_poll_ms=1"), 0);
+    assert_int_equal(mount_options_parse(&o, "gc.idle_interval_ms=2"), 0);
     assert_int_equal(o.fs.tuning.manifest_idle_poll_ms, 0);
     assert_int_equal(o.fs.tuning.compactor_idle_poll_ms, 1);
     assert_int_equal(o.fs.tuning.gc_idle_interval_ms, 2);

@@ -40,7 +40,7 @@ static void note(void *ctx, const struct shale_request *r)
 static int setup(void **state)
 {
     struct rig *r = calloc(1, sizeof(*r));
-    struct shale_s3_options s3 = { .access_key = "key", .secret_key = "hush", .region = "us-east-1", .path_style = true };
+    struct shale_s3_options s3 = { .access_key = "key", .secret_key = "hush", .region = "us-east-1" };
     struct shale_store_options opt = { .s3 = &s3 };
     char *path = NULL;
 
@@ -99,7 +99,8 @@ static void check_counts(struct rig *r, const char *op, const char *cls, unsigne
     unsigned in = (unsigned)look(r, "bytes_received", "op", op, "class", cls).count;
 
     if (got != n || out != sent || in != received)
-        fail_msg("%s, %s: %u requests, %u bytes out, %u in; wanted %u, %u, %u", op, cls, got, out, in, n, sent, received);
+        fail_msg("%s, %s: %u requests, %u bytes out, %u in; wanted %u, %u, %u", op, cls, got, out, in, n, sent,
+                 received);
 }
 
 static const struct shale_request *last(struct rig *r)

@@ -139,9 +139,9 @@ struct shale_request {
 };
 
 /*
- * Who is told of the requests of a store over a network. metrics: counted there, as shale.object_store.requests and so on
- * (ARCHITECTURE, Metrics). ended: called for each, by one thread at a time, which the store's other requests wait for: it must
- * be quick and may not use the store. Either may be NULL.
+ * Who is told of the requests of a store over a network. metrics: counted there, as shale.object_store.requests and so
+ * on (ARCHITECTURE, Metrics). ended: called for each, by one thread at a time, which the store's other requests wait
+ * for: it must be quick and may not use the store. Either may be NULL.
  */
 struct shale_request_watch {
     struct shale_metrics *metrics;
@@ -240,8 +240,8 @@ SHALE_API int shale_store_azure(const char *container, const struct shale_azure_
 SHALE_API int shale_store_retrying(struct shale_store *inner, int64_t limit_ms, struct shale_store **out);
 
 /*
- * The server that s talks to, as "https://bucket.s3.eu-central-1.amazonaws.com"; NULL when there is none. Borrowed until it
- * is closed.
+ * The server that s talks to, as "https://bucket.s3.eu-central-1.amazonaws.com"; NULL when there is none. Borrowed
+ * until it is closed.
  */
 SHALE_API const char *shale_store_origin(struct shale_store *s);
 /* Ends the store; nothing may use it any more. NULL is fine. */

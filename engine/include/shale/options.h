@@ -115,8 +115,8 @@ struct shale_compactor_options {
 struct shale_collector_options {
     bool enabled;                 /* false; run one in this process */
     int64_t interval_ms;          /* 60000; between runs, the first of which is at once; 0: never (H8) */
-    int64_t idle_interval_ms;     /* 0; above interval_ms: while the manifest stays the same, the next run is when what the
-                                     last one found too young is old enough, or, if it left nothing, after so long */
+    int64_t idle_interval_ms;     /* 0; above interval_ms: while the manifest stays the same, the next run is when what
+                                     the last one found too young has come of age, or, if it left nothing, after so long */
     int64_t manifest_min_age_ms;  /* 300000; what is younger stays, though nothing refers to it */
     int64_t wal_min_age_ms;       /* 300000 */
     int64_t compacted_min_age_ms; /* 300000; of an SST from when it was first seen without a reference (H22) */
@@ -136,8 +136,8 @@ struct shale_options {
     int64_t flush_interval_ms;          /* 100; longest time a row waits for its WAL object; 0: only when asked */
     int64_t commit_gather_us;           /* 0; a durable write waits so long for others to join when commits are busy */
     int64_t manifest_poll_interval_ms;  /* 1000; between looks at the manifest for another process's changes */
-    int64_t manifest_idle_poll_ms;      /* 0; above that: looks that find nothing new come ever more rarely, up to so long
-                                           after each other (below 60000, or each needs a listing) */
+    int64_t manifest_idle_poll_ms;      /* 0; above that: looks that find nothing new come ever more rarely, up to so
+                                           long after each other (below 60000, or each needs a listing) */
     int64_t manifest_update_timeout_ms; /* 300000; longest time an update contends for the next version */
     uint32_t min_filter_keys;           /* 1000; an SST with fewer rows gets no filter */
     uint32_t filter_bits_per_key;       /* 10 */
