@@ -83,16 +83,21 @@ static uint64_t collections(struct db_fixture *f)
     return m.count;
 }
 
-/* Work, and its end: until ms have passed in which nothing was written. */
+/* Until ms have passed in which nothing was written; what was read in them is counted. */
+static void settle(struct db_fixture *f, int64_t ms)
+{
+    do {
+        store_fault_reset_counts(f->store);
+        usleep((unsigned)ms * 1000);
+    } while (writes(f->store) > 0);
+}
+
 static void work_and_settle(struct db_fixture *f, int64_t ms)
 {
     flush_row(f, "a");
     flush_row(f, "b");
     wait_for_compactions(f, 1);
-    do {
-        store_fault_reset_counts(f->store);
-        usleep((unsigned)ms * 1000);
-    } while (writes(f->store) > 0);
+    settle(f, ms);
 }
 
 /* 10, 40, 160, 640 ms: five looks of two kinds in the time, of up to three requests; a run or two of the collector. */
@@ -149,6 +154,30 @@ static void what_another_process_submits_is_found(void **state)
     flush_row(f, "c"); /* one is not worth a compaction by itself */
     check_ok(shale_compaction_submit(f->store, FIXTURE_ROOT, &all, &id));
     wait_for_compactions(f, 2);
+}
+
+/* Overtaken by a compactor that came and went, ours stands by: it asks as little, and is back when there is work. */
+static void standing_by_is_idle_too(void **state)
+{
+    const struct shale_compactor_config cfg = { .report = NULL };
+    struct db_fixture *f = *state;
+    struct shale_compactor *other = NULL;
+    struct shale_options opt;
+    uint64_t done;
+
+    open_busy(f, HOUR_MS);
+    work_and_settle(f, 200);
+    opt = f->opt;
+    check_ok(shale_compactor_open(f->store, FIXTURE_ROOT, &opt, &cfg, &other));
+    shale_compactor_close(other);
+    flush_row(f, "c"); /* so that ours looks, and finds itself overtaken */
+    settle(f, QUIET_MS);
+    if (looks(f->store) > 40)
+        fail_msg("%u requests in %d ms", looks(f->store), QUIET_MS);
+    done = db_status(f->db).compactions;
+    flush_row(f, "d");
+    flush_row(f, "e");
+    wait_for_compactions(f, done + 1);
 }
 
 /* Found by the poll alone: nothing is written, so no put collides. */
@@ -250,6 +279,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(by_default_nobody_slows_down, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(work_is_found_at_once_behind_a_pause, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(what_another_process_submits_is_found, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(standing_by_is_idle_too, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(another_writer_is_noticed_while_idle, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(garbage_goes_when_it_is_old_enough, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(garbage_of_a_scan_goes_after_it, fixture_setup, fixture_teardown),
