@@ -146,7 +146,13 @@ static int open_s3(const char *bucket, const struct shale_store_options *opt, st
 
 static int open_azure(const char *container, const struct shale_store_options *opt, struct shale_store **out)
 {
-    return shale_store_azure(container, opt->azure, out);
+    struct shale_azure_options azure = { .watch = NULL };
+
+    if (opt->azure)
+        azure = *opt->azure;
+    if (opt->watch)
+        azure.watch = opt->watch;
+    return shale_store_azure(container, &azure, out);
 }
 
 static int open_bucket(const char *url, const char *rest, open_bucket_fn open, const struct shale_store_options *opt,

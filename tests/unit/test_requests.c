@@ -75,7 +75,8 @@ static void answer(struct rig *r, const char *method, const char *path, int stat
                                     .path = path,
                                     .status = status,
                                     .body = body,
-                                    .headers = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: \"t\"\r\n" };
+                                    .headers = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nETag: \"t\"\r\n"
+                                               "x-ms-request-id: 7\r\n" };
 
     http_server_add(r->server, &rule);
 }
@@ -250,6 +251,35 @@ static void attempts_are_told(void **state)
     shale_buf_fini(&b);
 }
 
+/* What differs there: pages, and uploads by blocks. */
+static void azure_counts_by_the_same_names(void **state)
+{
+    static const char page[] = "<EnumerationResults></EnumerationResults>";
+    struct rig *r = *state;
+    char endpoint[80];
+    const struct shale_azure_options azure = { .account = "acct", .key = "aHVzaA==", .endpoint = endpoint };
+    const struct shale_store_options opt = { .azure = &azure, .watch = &r->watch };
+    struct shale_store *s3 = r->store;
+    char *path = NULL;
+
+    snprintf(endpoint, sizeof(endpoint), "%s/acct", http_server_url(r->server));
+    assert_int_equal(shale_store_open_with("az://bucket/root", false, &opt, &r->store, &path), 0);
+    free(path);
+    assert_string_equal(shale_store_origin(r->store), http_server_url(r->server));
+    answer(r, "GET", "/acct/bucket", 200, page);
+    answer(r, "PUT", "/acct/bucket/root/big", 201, NULL);
+    if (shale_store_list(r->store, "root/", NULL, NULL, NULL) != 0)
+        fail_msg("%s", shale_errmsg());
+    assert_string_equal(r->objects[r->n - 1], "root/");
+    upload(r, true);
+    check_counts(r, "list", "foreground", 1, 0, sizeof(page) - 1);
+    check_counts(r, "upload_part", "foreground", 2, (9 << 20) + 1, 0);
+    assert_int_equal(look(r, "requests", "op", "upload_complete", "class", "foreground").count, 1);
+    assert_string_equal(r->objects[r->n - 1], "root/big");
+    shale_store_close(r->store);
+    r->store = s3;
+}
+
 static void operations_have_names(void **state)
 {
     (void)state;
@@ -278,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(parts_of_an_upload_count_each, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_count_by_kind, setup, teardown),
         cmocka_unit_test_setup_teardown(attempts_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(azure_counts_by_the_same_names, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_tells_its_server, setup, teardown),
     };
 

@@ -30,6 +30,8 @@ int azure_call_init(struct azure_call *c, struct azure_store *s, enum http_metho
     *c = (struct azure_call){ .s = s, .verb = verb, .name = name };
     c->x.method = method;
     c->x.cls = io_class_get();
+    c->x.attempt = io_attempt_get();
+    c->x.object = name;
     rc = buf_printf(&c->path, "%s%s", s->root, name ? "/" : "");
     if (rc == 0 && name)
         rc = uri_encode(&c->path, name, true);

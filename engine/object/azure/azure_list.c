@@ -97,6 +97,8 @@ static int list_page(struct azure_store *s, struct page *p, const char *prefix)
     int rc = azure_call_init(&c, s, HTTP_GET, "list", NULL);
 
     c.x.max_response = PAGE_BYTES;
+    c.x.op = SHALE_REQUEST_LIST;
+    c.x.object = prefix;
     if (rc == 0)
         rc = ask_page(&c, p, prefix);
     if (rc == 0)

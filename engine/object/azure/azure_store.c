@@ -143,6 +143,11 @@ static int azure_remove(struct shale_store *store, const char *name)
     return azure_remove_many(store, &name, 1);
 }
 
+static const char *azure_origin(struct shale_store *store)
+{
+    return store_of(store)->config.origin;
+}
+
 static void azure_close(struct shale_store *store)
 {
     struct azure_store *s = store_of(store);
@@ -169,6 +174,7 @@ static const struct shale_store_ops azure_ops = {
     .upload_finish = part_upload_finish,
     .upload_abort = part_upload_abort,
     .close = azure_close,
+    .origin = azure_origin,
 };
 
 /* ---- opening ---- */
@@ -190,7 +196,7 @@ static int check_container(const char *name)
 static int configure(struct azure_store *s, const char *container, const struct shale_azure_options *opt)
 {
     struct http_options http = { .connect_ms = opt->connect_ms, .first_byte_ms = opt->first_byte_ms,
-                                 .stall_ms = opt->stall_ms };
+                                 .stall_ms = opt->stall_ms, .watch = opt->watch };
     struct shale_buf root = SHALE_BUF_INIT;
     int rc = check_container(container);
 

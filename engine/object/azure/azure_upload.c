@@ -52,6 +52,7 @@ static int send_block(struct part_upload *base, unsigned slot)
     char id[BLOCK_ID_LEN + 1];
     int rc = azure_call_init(c, u->s, HTTP_PUT, "write a part of", base->name);
 
+    c->x.op = SHALE_REQUEST_UPLOAD_PART;
     block_id(base, p->number, id);
     if (rc == 0)
         rc = azure_call_query(c, "blockid", id);
@@ -95,6 +96,7 @@ static int commit(struct part_upload *base)
     struct azure_call c;
     int rc = azure_call_init(&c, u->s, HTTP_PUT, "complete the upload of", base->name);
 
+    c.x.op = SHALE_REQUEST_UPLOAD_COMPLETE;
     if (rc == 0)
         rc = write_list(base, &body);
     if (rc == 0)
