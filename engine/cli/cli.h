@@ -113,6 +113,7 @@ int cmd_properties(struct cli *c);
 int cmd_seq_to_ts(struct cli *c);
 int cmd_ts_to_seq(struct cli *c);
 int cmd_top(struct cli *c);
+int cmd_probe(struct cli *c);
 
 /* "append", "sum", "none" (*op NULL). 0 or -EINVAL with a sentence. */
 int cli_merge_operator(const char *name, const struct shale_merge_operator **op);

@@ -17,6 +17,7 @@ static const struct cli_command commands[] = {
     { "compactions", "URL", "the newest compactions object as JSON; null when there is none", 0, 0, cmd_compactions },
     { "properties", "URL", "what the property collector left with each SST and WAL object", 0, 0, cmd_properties },
     { "top", "URL", "the shape of the tree and how far compactions are; refreshed on a terminal", 0, 0, cmd_top },
+    { "probe", "URL", "whether the store can hold a database there; exit status 1 when it cannot", 0, 0, cmd_probe },
     { "compact", "URL", "run one compaction to its end, or --watch", 0, 0, cmd_compact },
     { "checkpoint create", "URL", "keep the present state from gc; prints id and manifest id", 0, 0,
       cmd_checkpoint_create },

@@ -150,6 +150,7 @@ static const char usage_options[] =
     "  check  --expected FILE (compare with these rows) --gets N (keys to look up singly, 1000)\n"
     "  manifest, compactions  --id N (an older one)\n"
     "  seq-to-ts, ts-to-seq   --round up|down (down)\n"
+    "  probe  --json\n"
     "  top    --once (as it does when the output is no terminal) --json (once) --interval-s N (2)\n"
     "  checkpoint create      --name TEXT --lifetime-s N --source ID --flush (open it and flush everything first)\n"
     "  checkpoint list        --name TEXT (only those; '' is without)\n"

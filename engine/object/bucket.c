@@ -78,7 +78,7 @@ int bucket_check_range(const struct http_exchange *x, uint64_t offset, uint64_t 
 
     if (x->status == 200) {
         snprintf(why, size, "the store sends whole objects where a range was asked for");
-        return offset == 0 && x->response.len == len ? 0 : -EIO;
+        return offset == 0 && x->response.len == len ? 0 : -EOPNOTSUPP;
     }
     if (!text || sscanf(text, "bytes %" SCNu64 "-%" SCNu64, &first, &last) != 2 || first != offset ||
         last + 1 < first) {

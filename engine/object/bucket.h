@@ -25,8 +25,8 @@ bool bucket_read_meta(const struct http_exchange *x, const char *put_id_header, 
 /* The header Range, and room for the answer. 0 or -ENOMEM. */
 int bucket_ask_range(struct http_exchange *x, uint64_t offset, uint64_t len);
 /*
- * Whether a successful answer is the range that was asked for. 0; -ERANGE when the object is shorter; -EIO for a whole
- * object; SHALE_ETRANSIENT for another range. why: the end of a sentence.
+ * Whether a successful answer is the range that was asked for. 0; -ERANGE when the object is shorter; -EOPNOTSUPP for a
+ * whole object; SHALE_ETRANSIENT for another range. why: the end of a sentence.
  */
 int bucket_check_range(const struct http_exchange *x, uint64_t offset, uint64_t len, char *why, size_t size);
 /* The body, handed over; x has none any more. out is empty before. */

@@ -167,7 +167,7 @@ int part_upload_finish(struct shale_upload *up)
     struct part_upload *u = part_upload_of(up);
     int rc;
 
-    if (!u->begun && u->gathered.len <= PART_BYTES) {
+    if (!u->begun && u->gathered.len <= PART_BYTES && !u->in_parts) {
         rc = up->store->ops->put(up->store, u->name, slice_of_buf(&u->gathered), SHALE_PUT_OVERWRITE, NULL);
     } else {
         rc = send_gathered(u, true);
@@ -183,6 +183,11 @@ int part_upload_finish(struct shale_upload *up)
     else
         upload_free(u);
     return rc;
+}
+
+void part_upload_in_parts(struct shale_upload *up)
+{
+    part_upload_of(up)->in_parts = true;
 }
 
 void part_upload_abort(struct shale_upload *up)

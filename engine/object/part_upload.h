@@ -10,7 +10,7 @@
  * A large object in parts, for stores that put one together of parts sent before. What is written gathers; a write
  * first sends the whole parts that are there, up to PART_SLOTS at once, each from a buffer of its own, and only then
  * takes the new bytes. So a write that fails with SHALE_ETRANSIENT has taken nothing, and a part that failed is sent
- * again by the next call. What fits into one part is never sent in parts: finish puts it.
+ * again by the next call. What fits into one part is not sent in parts, unless that was asked for: finish puts it.
  */
 #define PART_BYTES ((size_t)8 << 20)
 #define PART_SLOTS 4
@@ -40,6 +40,7 @@ struct part_upload {
     struct shale_upload base;
     const struct part_upload_ops *ops;
     bool begun;
+    bool in_parts;             /* however little it is */
     struct shale_buf gathered; /* not yet in a part */
     struct part parts[PART_SLOTS];
     unsigned n_parts;          /* numbers given out */
@@ -61,6 +62,7 @@ int part_upload_init(struct part_upload *u, struct shale_store *store, const cha
 int part_upload_write(struct shale_upload *u, struct shale_slice data);
 int part_upload_finish(struct shale_upload *u);
 void part_upload_abort(struct shale_upload *u);
+void part_upload_in_parts(struct shale_upload *u);
 
 /*
  * For complete, when the store does not know the parts: whether an earlier attempt, whose reply was lost, has put them

@@ -320,6 +320,12 @@ int shale_upload_write(struct shale_upload *u, struct shale_slice data)
     return 0;
 }
 
+void store_upload_in_parts(struct shale_upload *u)
+{
+    if (u->store->ops->upload_in_parts)
+        u->store->ops->upload_in_parts(u);
+}
+
 /*
  * For wrappers: unlike shale_upload_finish it does not abort after SHALE_ETRANSIENT, so that the same
  * upload can be finished again.

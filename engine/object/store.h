@@ -32,6 +32,9 @@ int store_put_with_id(struct shale_store *s, const char *name, struct shale_slic
 /* shale_upload_finish for wrappers: after SHALE_ETRANSIENT u lives on, see struct shale_store_ops. */
 int store_upload_try_finish(struct shale_upload *u);
 
+/* Before the first write: see upload_in_parts in struct shale_store_ops. */
+void store_upload_in_parts(struct shale_upload *u);
+
 /*
  * How long the store asked this thread to wait before it tries again (Retry-After), with the SHALE_ETRANSIENT that the
  * thread is about to return. taken: the value is 0 from then on.

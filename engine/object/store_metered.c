@@ -191,6 +191,11 @@ static void metered_close(struct shale_store *s)
     mem_free(self(s));
 }
 
+static void metered_upload_in_parts(struct shale_upload *u)
+{
+    store_upload_in_parts(upload_of(u)->inner);
+}
+
 static const struct shale_store_ops metered_ops = {
     .scheme = "metered",
     .get = metered_get,
@@ -205,6 +210,7 @@ static const struct shale_store_ops metered_ops = {
     .upload_write = metered_upload_write,
     .upload_finish = metered_upload_finish,
     .upload_abort = metered_upload_abort,
+    .upload_in_parts = metered_upload_in_parts,
     .close = metered_close,
 };
 

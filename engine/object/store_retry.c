@@ -441,6 +441,11 @@ static void retry_upload_abort(struct shale_upload *up)
     mem_free(u);
 }
 
+static void retry_upload_in_parts(struct shale_upload *up)
+{
+    store_upload_in_parts(container_of(up, struct retry_upload, base)->inner);
+}
+
 static void retry_close(struct shale_store *s)
 {
     struct retry_store *r = retry_of(s);
@@ -464,6 +469,7 @@ static const struct shale_store_ops retry_ops = {
     .upload_write = retry_upload_write,
     .upload_finish = retry_upload_finish,
     .upload_abort = retry_upload_abort,
+    .upload_in_parts = retry_upload_in_parts,
     .close = retry_close,
 };
 

@@ -67,7 +67,8 @@ struct fs_options {
 void fs_options_init(struct fs_options *opt);
 
 /*
- * Make a volume. name may be NULL. -EEXIST when there is a database or volume under the URL already. Sentence in
+ * Make a volume. name may be NULL. -EEXIST when there is a database or volume under the URL already; -EOPNOTSUPP when
+ * the store lacks something that a volume needs (shale_store_probe), and then nothing was left there. Sentence in
  * shale_errmsg().
  */
 struct fs_format_options {

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "base/ulid.h"
 #include "fs/core/txn.h"
 #include "fs/core/volume_open.h"
@@ -68,11 +69,20 @@ static int make_database(struct fs *fs, const struct fs_format_options *opt)
     return rc < 0 ? rc : close_rc;
 }
 
-/* The first one is enough. */
+struct finding {
+    size_t prefix_len;
+    char *name; /* owned */
+};
+
+/* The first one is enough. What a probe left that was killed is no reason to refuse. */
 static int note_object(void *arg, const char *name, const struct shale_object_meta *meta)
 {
+    struct finding *f = arg;
+
     (void)meta;
-    *(char **)arg = strdup(name);
+    if (strncmp(name + f->prefix_len, "probe-", strlen("probe-")) == 0)
+        return 0;
+    f->name = strdup(name);
     return SHALE_END;
 }
 
@@ -80,16 +90,34 @@ static int note_object(void *arg, const char *name, const struct shale_object_me
 static int check_empty(struct fs *fs, const char *url)
 {
     struct shale_buf prefix = SHALE_BUF_INIT;
-    char *found = NULL;
+    struct finding found = { 0 };
     int rc = buf_printf(&prefix, "%s%s", fs->path, fs->path[0] ? "/" : "");
 
+    found.prefix_len = prefix.len;
     if (rc == 0)
         rc = shale_store_list(fs->patient, (const char *)prefix.data, NULL, note_object, &found);
     if (rc == SHALE_END)
         rc = err_set(-EEXIST, "%s is not empty: it holds %s; format makes a volume only where there is nothing", url,
-                     found ? found : "objects");
-    free(found);
+                     found.name ? found.name : "objects");
+    free(found.name);
     shale_buf_fini(&prefix);
+    return rc;
+}
+
+static void warn_of(const struct shale_probe_report *report)
+{
+    for (int c = 0; c < SHALE_PROBE_N_CHECKS; c++)
+        if (report->checks[c].state == SHALE_PROBE_WARNS)
+            log_warn("%s: %s", report->checks[c].name, report->checks[c].text);
+}
+
+/* Before anything is written that stays. */
+static int check_store(struct fs *fs)
+{
+    struct shale_probe_report report;
+    int rc = shale_store_probe(fs->patient, fs->path, &report);
+
+    warn_of(&report);
     return rc;
 }
 
@@ -122,6 +150,8 @@ int fs_format(const char *url, const struct fs_format_options *opt)
         rc = volume_open_store(fs, url, true);
     if (rc == 0)
         rc = check_empty(fs, url);
+    if (rc == 0)
+        rc = check_store(fs);
     /* The volume object comes last: without it there is no volume to mount. */
     if (rc == 0)
         rc = make_database(fs, opt);

@@ -282,7 +282,7 @@ static int check_root(struct fs *fs)
     return 0;
 }
 
-/* With a session of our own: the database, and what others left behind. */
+/* The database, and what others left behind. */
 static int open_fenced(struct fs *fs, const struct session_list *others)
 {
     int rc = open_db(fs);
@@ -305,6 +305,32 @@ static int open_fenced(struct fs *fs, const struct session_list *others)
     return rc;
 }
 
+/*
+ * Our session object tells cheaply whether the store still keeps the promise that everything stands on: created once
+ * more it must be refused. A store that overwrites it does no harm, as the bytes are the same. Once it may be absent:
+ * somebody who takes over has removed it.
+ */
+static int check_conditional_put(struct fs *fs, const char *url)
+{
+    int rc = session_create(fs->patient, fs->path, &fs->session);
+
+    if (rc == 0)
+        rc = session_create(fs->patient, fs->path, &fs->session);
+    if (rc == -EEXIST)
+        return 0;
+    return rc < 0 ? rc : err_set(-EOPNOTSUPP, "the store of %s overwrites objects that it is told to create only if "
+                                              "absent, so that two mounts would overwrite each other's work; what "
+                                              "serves the bucket has changed: 'shale probe %s' says more", url, url);
+}
+
+/* With a session of our own. */
+static int open_checked(struct fs *fs, const char *url, const struct session_list *others)
+{
+    int rc = check_conditional_put(fs, url);
+
+    return rc == 0 ? open_fenced(fs, others) : rc;
+}
+
 /* Everything a writer does beyond a reader. */
 static int open_writer(struct fs *fs, const char *url)
 {
@@ -319,7 +345,7 @@ static int open_writer(struct fs *fs, const char *url)
     if (rc == 0)
         rc = session_create(fs->patient, fs->path, &fs->session);
     if (rc == 0) {
-        rc = open_fenced(fs, &others);
+        rc = open_checked(fs, url, &others);
         if (rc < 0)
             (void)session_remove(fs->patient, fs->path, fs->session.id); /* rc says why we failed */
     }

@@ -73,7 +73,8 @@ struct shale_upload;
  *
  * upload_write: SHALE_ETRANSIENT means that nothing of data was taken; the call may be repeated. upload_finish ends u
  * but for SHALE_ETRANSIENT, after which it is called again (0 when the earlier call had succeeded after all) or u is
- * aborted.
+ * aborted. upload_in_parts: called before the first write, by who wants to see whether parts work: u goes up in parts
+ * however little it is. Where an upload is the same thing in any case it may be missing.
  */
 struct shale_store_ops {
     const char *scheme; /* "memory", "file", "s3"; for messages */
@@ -90,6 +91,7 @@ struct shale_store_ops {
     int (*upload_write)(struct shale_upload *u, struct shale_slice data);
     int (*upload_finish)(struct shale_upload *u);
     void (*upload_abort)(struct shale_upload *u);
+    void (*upload_in_parts)(struct shale_upload *u);
     void (*close)(struct shale_store *s);
     const char *(*origin)(struct shale_store *s); /* see shale_store_origin; NULL: there is none */
 };
@@ -283,6 +285,50 @@ SHALE_API int shale_upload_begin(struct shale_store *s, const char *name, struct
 SHALE_API int shale_upload_write(struct shale_upload *u, struct shale_slice data);
 SHALE_API int shale_upload_finish(struct shale_upload *u);
 SHALE_API void shale_upload_abort(struct shale_upload *u); /* NULL is fine */
+
+/* What shale_store_probe finds out. */
+enum shale_probe_check {
+    SHALE_PROBE_CONDITIONAL, /* create-if-absent creates, is refused where there is an object, and leaves that as it is */
+    SHALE_PROBE_RACE,        /* of several at once exactly one creates */
+    SHALE_PROBE_READ,        /* objects are read as they were written */
+    SHALE_PROBE_RANGE,       /* exactly the range that was asked for */
+    SHALE_PROBE_NAMES,       /* names as long as the longest of a database under the path */
+    SHALE_PROBE_LIST,        /* a listing shows what was just written, and begins where it is told to */
+    SHALE_PROBE_UPLOAD,      /* uploads in parts */
+    SHALE_PROBE_DELETE,      /* what was deleted is gone, and deleting it again succeeds */
+    SHALE_PROBE_PUT_ID,      /* put ids are kept; only warned of */
+    SHALE_PROBE_CLOCK,       /* its clock and ours agree within a minute; only warned of */
+    SHALE_PROBE_N_CHECKS,
+};
+
+enum shale_probe_state {
+    SHALE_PROBE_NOT_TRIED,
+    SHALE_PROBE_GOOD,
+    SHALE_PROBE_WARNS,  /* a database is possible, at a price that the text names */
+    SHALE_PROBE_LACKS,  /* no database can be there */
+    SHALE_PROBE_FAILED, /* could not be found out */
+};
+
+struct shale_probe_result {
+    const char *name;  /* "conditional put" */
+    enum shale_probe_state state;
+    int rc;            /* 0; -EOPNOTSUPP when it lacks; what came back when it failed */
+    char text[640];    /* what was found; when it is not good, what that means and what to do */
+};
+
+struct shale_probe_report {
+    struct shale_probe_result checks[SHALE_PROBE_N_CHECKS];
+};
+
+/*
+ * Find out whether a store can hold a database at path, with objects of its own there, called probe-ULID-..., which are
+ * removed again in any case; so are those that a prober left who was killed more than an hour ago. Any number may
+ * probe at once, also beside a database in use. It takes about ten round trips; put a retrying store in front of one
+ * that may answer SHALE_ETRANSIENT. report may be NULL.
+ * 0 when it can, perhaps with warnings; -EOPNOTSUPP when something is missing, with a sentence that names all of
+ * that; another error when that could not be found out. report is filled in any case.
+ */
+SHALE_API int shale_store_probe(struct shale_store *s, const char *path, struct shale_probe_report *report);
 
 #ifdef __cplusplus
 }

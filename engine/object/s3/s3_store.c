@@ -200,6 +200,7 @@ static const struct shale_store_ops s3_ops = {
     .upload_write = part_upload_write,
     .upload_finish = part_upload_finish,
     .upload_abort = part_upload_abort,
+    .upload_in_parts = part_upload_in_parts,
     .close = s3_close,
     .origin = s3_origin,
 };
