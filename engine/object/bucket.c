@@ -26,11 +26,15 @@ int64_t bucket_retry_after(const struct http_exchange *x)
     return s <= 0 ? 0 : s > 60 ? 60000 : s * 1000;
 }
 
+/* Swift says text/html of its XML, too, and of answers without a body. */
 bool bucket_is_web_page(const struct http_exchange *x)
 {
     const char *type = http_response_header(x, "content-type");
 
-    return type && strncasecmp(type, "text/html", 9) == 0;
+    if (!type || strncasecmp(type, "text/html", 9) != 0)
+        return false;
+    return x->method == HTTP_HEAD ||
+           (x->response.len > 0 && !slice_has_prefix(slice_of_buf(&x->response), slice_str("<?xml")));
 }
 
 int64_t bucket_clock_ahead(const struct http_exchange *x)

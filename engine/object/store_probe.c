@@ -336,8 +336,8 @@ static void judge_clock(struct probe *p)
         ahead = p->meta.mtime_ms - p->began_ms;
     if (ahead > CLOCK_BOUND_MS || ahead < -CLOCK_BOUND_MS)
         probe_warns(p->checks, SHALE_PROBE_CLOCK,
-                    "the store's clock is %" PRId64 " s %s ours; the ages by which garbage is collected would be wrong; set "
-                    "the clock of this host, or of the store",
+                    "the store's clock is %" PRId64 " s %s ours; the ages by which garbage is collected would be "
+                    "wrong; set this host's clock, or the store's",
                     (ahead < 0 ? -ahead : ahead) / 1000, ahead < 0 ? "behind" : "ahead of");
     else
         probe_good(p->checks, SHALE_PROBE_CLOCK);
@@ -518,11 +518,13 @@ static void try_delete(struct probe *p)
         return;
     }
     run_together(p, jobs, ARRAY_SIZE(jobs));
+    if (jobs[3].rc == -ENOENT)
+        probe_lacks(p->checks, SHALE_PROBE_DELETE,
+                    "deleting what is gone fails, as a delete that is repeated after a lost answer would; use another "
+                    "store");
     for (size_t i = 0; i < ARRAY_SIZE(jobs); i++)
         if (jobs[i].rc < 0)
-            probe_failed(p->checks, SHALE_PROBE_DELETE, jobs[i].rc, jobs[i].why,
-                         jobs[i].rc == -ENOENT ? "deleting what is gone fails, as a delete repeated after a lost answer "
-                                                 "would; use another store" : "");
+            probe_failed(p->checks, SHALE_PROBE_DELETE, jobs[i].rc, jobs[i].why, "");
     probe_good(p->checks, SHALE_PROBE_DELETE);
 }
 

@@ -3,14 +3,14 @@
 # a store and its server, and what tests behind it have in common.
 chaos_pid=
 
-# A port that is free, and the next one, too.
+# free_port [N]: a port that is free, and so are the N - 1 (1) behind it
 free_port() {
-	python3 - <<'X'
-import random, socket
+	python3 - "${1:-2}" <<'X'
+import random, socket, sys
 while True:
     p = random.randrange(10000, 32000, 2) # below those that connections take
     try:
-        for q in (p, p + 1):
+        for q in range(p, p + int(sys.argv[1])):
             with socket.socket() as s:
                 s.bind(("127.0.0.1", q))
         print(p)

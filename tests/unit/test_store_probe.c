@@ -201,7 +201,7 @@ static const struct lame_case {
     { "uploads are cut", LAME_CUT_UPLOAD, -EOPNOTSUPP, NONE, SHALE_PROBE_LACKS, "other bytes", false },
     { "deletes do nothing", LAME_KEEPS, -EOPNOTSUPP, SHALE_PROBE_DELETE, SHALE_PROBE_LACKS, "still there", true },
     { "a second delete fails", LAME_DELETE_404, -EOPNOTSUPP, SHALE_PROBE_DELETE, SHALE_PROBE_LACKS,
-      "repeated after a lost answer", false },
+      "repeated after a lost", false },
     { "nothing can be written", LAME_READ_ONLY, -EACCES, NONE, SHALE_PROBE_NOT_TRIED, "permission refused", false },
     { "nothing can be deleted", LAME_NO_DELETE, -EACCES, SHALE_PROBE_DELETE, SHALE_PROBE_FAILED,
       "db/probe- are left", true },

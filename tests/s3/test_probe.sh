@@ -1,0 +1,95 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The probe against real servers: Ceph's radosgw, which can hold a volume, also behind a proxy that refuses, drops and loses
+# answers; Swift, which answers 501 to conditional puts; s3rver, which ignores the condition.
+. "${SRCDIR:-.}/tests/s3/lib.sh"
+probe_stop() {
+	for m in $(awk -v dir="$s3_dir/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo); do
+		timeout 60 "$BUILDDIR/shalefs" umount --force "$m" >/dev/null 2>&1 || umount -l "$m" || true
+	done
+	"$SRCDIR/tests/s3/swift-s3.sh" stop "$s3_dir/swift" || true
+	"$SRCDIR/tests/s3/s3rver.sh" stop "$s3_dir/s3rver" || true
+	s3_stop
+}
+trap probe_stop EXIT
+command -v swift-proxy-server >/dev/null || { echo "skipped: Swift is not installed"; exit 77; }
+
+fail() {
+	echo "FAILED: $*"
+	exit 1
+}
+
+# fails STATUS PATTERN COMMAND...: it ends with that status and says something that matches
+fails() {
+	local want=$1 pattern=$2 status=0
+	shift 2
+	timeout 120 "$@" >"$s3_dir/said" 2>&1 || status=$?
+	[ "$status" = "$want" ] || fail "'$*' ended with $status, wanted $want: $(cat "$s3_dir/said")"
+	grep -q -e "$pattern" "$s3_dir/said" || fail "'$*' said '$(cat "$s3_dir/said")', wanted '$pattern'"
+}
+
+# Every name in the bucket, one a line.
+names() {
+	python3 "$SRCDIR/tests/s3/s3probe.py" ls --bucket "$S3_BUCKET"
+}
+
+# use SETTINGS: NAME=VALUE words, as the server's script printed them; makes the bucket
+use() {
+	export "$@"
+	export AWS_ENDPOINT_URL_S3=$S3_ENDPOINT
+	python3 "$SRCDIR/tests/s3/s3probe.py" mkbucket --bucket "$S3_BUCKET" >/dev/null
+}
+
+# The volume is refused for lack of conditional puts, whoever asks, and nothing is left.
+refused() {
+	fails 1 "$1.*two mounts would overwrite each other's work" "$BUILDDIR/shalefs" format "s3://$S3_BUCKET/vol"
+	fails 1 '^conditional put  *lacking ' "$BUILDDIR/shale" probe "s3://$S3_BUCKET/vol"
+	fails 1 '"usable": false' "$BUILDDIR/shale" probe --json "s3://$S3_BUCKET/vol"
+	[ -z "$(names)" ] || fail "left behind: $(names)"
+}
+
+# ---- Ceph ----
+s3_start
+"$BUILDDIR/shale" probe "s3://$S3_BUCKET/vol" >"$s3_dir/said" || fail "probe: $(cat "$s3_dir/said")"
+[ "$(grep -c '^.................good' "$s3_dir/said")" = 10 ] || fail "not all is good: $(cat "$s3_dir/said")"
+[ -z "$(names)" ] || fail "left behind: $(names)"
+
+chaos_start seed=$$ p503=0.05 p500=0.05 pdrop=0.05 plost=0.05 pcut=0.05
+echo "seed of the faults: $$"
+for _ in 1 2 3 4 5; do
+	"$BUILDDIR/shale" probe "s3://$S3_BUCKET/vol" >"$s3_dir/said" || fail "probe: $(cat "$s3_dir/said")"
+	[ "$(grep -c '^.................good' "$s3_dir/said")" = 10 ] || fail "not all is good: $(cat "$s3_dir/said")"
+done
+chaos p503=0 p500=0 pdrop=0 plost=0 pcut=0 >"$s3_dir/said"
+[ "$(sed -n 's/.* faults=\([0-9]*\).*/\1/p' "$s3_dir/said")" -gt 5 ] || fail "no faults: $(cat "$s3_dir/said")"
+[ -z "$(names)" ] || fail "left behind: $(names)"
+
+"$BUILDDIR/shalefs" format "s3://$S3_BUCKET/vol" >/dev/null
+! names | grep probe || fail "the probe of format left something"
+
+# What only looks writes nothing: neither the commands nor a mount that only reads.
+written() {
+	chaos seed=1 | sed -n 's/.* \(put=[^ ]* post=[^ ]* delete=[^ ]*\).*/\1/p'
+}
+before=$(written)
+[ -n "$before" ] || fail "the proxy does not count"
+"$BUILDDIR/shalefs" status "s3://$S3_BUCKET/vol" >/dev/null
+"$BUILDDIR/shalefs" check "s3://$S3_BUCKET/vol" >/dev/null
+if [ -c /dev/fuse ] && [ "$(id -u)" = 0 ]; then
+	mkdir "$s3_dir/mnt"
+	"$BUILDDIR/shalefs" mount -o "ro,log=$s3_dir/log" "s3://$S3_BUCKET/vol" "$s3_dir/mnt" >/dev/null
+	ls -la "$s3_dir/mnt" >/dev/null
+	"$BUILDDIR/shalefs" umount "$s3_dir/mnt" >/dev/null
+fi
+[ "$(written)" = "$before" ] || fail "something was written: $before, then $(written)"
+
+# ---- Swift ----
+use $("$SRCDIR/tests/s3/swift-s3.sh" start "$s3_dir/swift" "$(free_port 4)")
+refused '501 NotImplemented'
+
+# ---- s3rver ----
+export S3RVER_NPM=${S3RVER_NPM:-$BUILDDIR/tests/s3/npm}
+"$SRCDIR/tests/s3/s3rver.sh" install "$s3_dir/s3rver" ||
+	{ echo "skipped: s3rver could not be had from npm; the rest is good"; exit 77; }
+use $("$SRCDIR/tests/s3/s3rver.sh" start "$s3_dir/s3rver" "$(free_port)")
+refused 'overwrites an object that it was told to create only if there is none'
