@@ -12,7 +12,12 @@
 #include <stdio.h>
 #include <time.h>
 
-#define ALGORITHM "AWS4-HMAC-SHA256"
+static const struct {
+    const char *algorithm, *key_prefix, *terminator;
+} families[] = {
+    [SIGV4_AWS] = { "AWS4-HMAC-SHA256", "AWS4", "aws4_request" },
+    [SIGV4_GOOG] = { "GOOG4-HMAC-SHA256", "GOOG4", "goog4_request" },
+};
 
 void sigv4_time(int64_t now_s, char out[SIGV4_TIME_LEN + 1])
 {
@@ -92,12 +97,13 @@ static int signing_key(const struct sigv4_request *r, const char *secret, uint8_
 {
     struct shale_buf first = SHALE_BUF_INIT;
     char day[9];
-    int rc = secret_buf_reserve(&first, strlen(secret) + 5);
+    const char *prefix = families[r->family].key_prefix;
+    int rc = secret_buf_reserve(&first, strlen(prefix) + strlen(secret) + 1);
 
     memcpy(day, r->time, 8);
     day[8] = '\0';
     if (rc == 0)
-        rc = buf_printf(&first, "AWS4%s", secret);
+        rc = buf_printf(&first, "%s%s", prefix, secret);
     if (rc == 0)
         rc = hmac(first.data, first.len, day, key);
     secret_buf_fini(&first);
@@ -105,7 +111,7 @@ static int signing_key(const struct sigv4_request *r, const char *secret, uint8_
         rc = hmac(key, CANONICAL_DIGEST_LEN, r->region, key);
     if (rc == 0)
         rc = hmac(key, CANONICAL_DIGEST_LEN, r->service, key);
-    return rc == 0 ? hmac(key, CANONICAL_DIGEST_LEN, "aws4_request", key) : rc;
+    return rc == 0 ? hmac(key, CANONICAL_DIGEST_LEN, families[r->family].terminator, key) : rc;
 }
 
 static int sign(const struct sigv4_request *r, struct shale_slice request, const char *scope, const char *secret,
@@ -117,7 +123,7 @@ static int sign(const struct sigv4_request *r, struct shale_slice request, const
     int rc = sigv4_hash(request, hash);
 
     if (rc == 0)
-        rc = buf_printf(&text, ALGORITHM "\n%s\n%s\n%s", r->time, scope, hash);
+        rc = buf_printf(&text, "%s\n%s\n%s\n%s", families[r->family].algorithm, r->time, scope, hash);
     if (rc == 0)
         rc = signing_key(r, secret, key);
     if (rc == 0)
@@ -144,11 +150,12 @@ int sigv4_authorize(const struct sigv4_request *r, const char *access_key, const
         rc = canonical(r, h, &request);
     }
     if (rc == 0)
-        rc = buf_printf(&scope, "%.8s/%s/%s/aws4_request", r->time, r->region, r->service);
+        rc = buf_printf(&scope, "%.8s/%s/%s/%s", r->time, r->region, r->service, families[r->family].terminator);
     if (rc == 0)
         rc = sign(r, slice_of_buf(&request), (const char *)scope.data, secret_key, signature);
     if (rc == 0)
-        rc = buf_printf(out, ALGORITHM " Credential=%s/%s, SignedHeaders=", access_key, (const char *)scope.data);
+        rc = buf_printf(out, "%s Credential=%s/%s, SignedHeaders=", families[r->family].algorithm, access_key,
+                        (const char *)scope.data);
     if (rc == 0)
         rc = put_names(out, h, r->n_headers);
     if (rc == 0)

@@ -14,7 +14,17 @@
 #define SIGV4_UNSIGNED "UNSIGNED-PAYLOAD"       /* in place of the hash: TLS keeps the body whole */
 #define SIGV4_TIME_LEN 16                       /* "20130524T000000Z" */
 
+/*
+ * Google Cloud Storage signs in the same way under other names ("Signatures" in its documentation). Which of them is
+ * used says which extension headers a request has; it refuses requests with both x-amz- and x-goog-.
+ */
+enum sigv4_family {
+    SIGV4_AWS,  /* AWS4-HMAC-SHA256 */
+    SIGV4_GOOG, /* GOOG4-HMAC-SHA256 */
+};
+
 struct sigv4_request {
+    enum sigv4_family family;
     const char *method;
     const char *path;      /* encoded as it is sent, from the slash on */
     const char *query;     /* encoded, sorted by name, each with a '='; "" when there is none */
@@ -22,7 +32,7 @@ struct sigv4_request {
     size_t n_headers;
     const char *payload;   /* hash of the body in hex, or SIGV4_UNSIGNED */
     const char *region, *service;
-    const char *time;      /* as sigv4_time writes it; also in the header x-amz-date */
+    const char *time;      /* as sigv4_time writes it; also in the header x-amz-date, or x-goog-date */
 };
 
 /* now_s: Unix time in seconds. */

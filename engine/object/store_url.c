@@ -144,6 +144,20 @@ static int open_s3(const char *bucket, const struct shale_store_options *opt, st
     return shale_store_s3(bucket, &s3, out);
 }
 
+static int open_google(const char *bucket, const struct shale_store_options *opt, struct shale_store **out)
+{
+    struct shale_s3_options google = { .watch = NULL };
+    struct shale_store_options with = *opt;
+
+    if (opt->s3)
+        google = *opt->s3;
+    google.dialect = SHALE_S3_GCS;
+    if (!google.endpoint || !google.endpoint[0])
+        google.endpoint = "https://storage.googleapis.com";
+    with.s3 = &google;
+    return open_s3(bucket, &with, out);
+}
+
 static int open_azure(const char *container, const struct shale_store_options *opt, struct shale_store **out)
 {
     struct shale_azure_options azure = { .watch = NULL };
@@ -196,11 +210,13 @@ int shale_store_open_with(const char *url, bool create, const struct shale_store
         return open_memory(url, rest, out, path);
     if (strncmp(url, "s3://", 5) == 0)
         return open_bucket(url, rest, open_s3, opt ? opt : &none, out, path);
+    if (strncmp(url, "gs://", 5) == 0)
+        return open_bucket(url, rest, open_google, opt ? opt : &none, out, path);
     if (strncmp(url, "az://", 5) == 0)
         return open_bucket(url, rest, open_azure, opt ? opt : &none, out, path);
     if (strncmp(url, "file://", 7) != 0)
-        return err_set(-EINVAL, "%s: s3://, az://, file:// and memory:// stores are known, not %.*s://", url, (int)(sep - url),
-                       url);
+        return err_set(-EINVAL, "%s: s3://, gs://, az://, file:// and memory:// stores are known, not %.*s://", url,
+                       (int)(sep - url), url);
     if (rest[0] != '/')
         return err_set(-EINVAL, "%s: three slashes and an absolute path are expected, as in file:///DIRECTORY/NAME",
                        url);

@@ -79,7 +79,7 @@ static const struct {
     const char *url, *says;
 } bad_urls[] = {
     { "", "empty" },
-    { "gs://bucket/prefix", "file:// and memory:// stores are known, not gs://" },
+    { "ftp://bucket/prefix", "file:// and memory:// stores are known, not ftp://" },
     { "s3://bucket", "the prefix is missing" },
     { "s3://bucket//", "the prefix is missing" },
     { "s3://bucket/a b", "the prefix has a character" },

@@ -154,7 +154,7 @@ struct shale_request_watch {
 /* Whose form of the protocol a store speaks. */
 enum shale_s3_dialect {
     SHALE_S3_AWS, /* If-None-Match: *; and all that imitate it */
-    SHALE_S3_GCS, /* Google Cloud Storage by its XML API: x-goog-if-generation-match: 0 */
+    SHALE_S3_GCS, /* Google Cloud Storage by its XML API, with HMAC keys: x-goog-if-generation-match: 0 */
 };
 
 /*
@@ -204,7 +204,7 @@ struct shale_azure_options {
 
 /* What a URL does not say of the store it names. All zero, or NULL, is what the environment says. */
 struct shale_store_options {
-    const struct shale_s3_options *s3;       /* for s3:// */
+    const struct shale_s3_options *s3;       /* for s3:// and gs:// */
     const struct shale_azure_options *azure; /* for az:// */
     const struct shale_request_watch *watch; /* of any store over a network, before what the two say; as there */
 };
@@ -216,6 +216,8 @@ struct shale_store_options {
  *   dir/path             the same; relative to the working directory
  *   s3://bucket/prefix   a bucket, with what the environment says of it
  *   az://container/prefix  a container of Azure Blob Storage, likewise
+ *   gs://bucket/prefix   a bucket of Google Cloud Storage, whatever endpoint the environment names; its HMAC keys are
+ *                        where those of AWS would be (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, a profile)
  * Slashes at the end and doubled ones do not matter; percent-encoding is not understood. create makes missing
  * directories up to the store (a bucket has to exist). *path is owned by the caller (free). -EINVAL for a URL that is
  * none of these.

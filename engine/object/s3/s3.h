@@ -7,6 +7,8 @@
 #include "net/sigv4.h"
 #include "object/store.h"
 
+#include <stdatomic.h>
+
 /*
  * A bucket of S3, or of something that speaks its protocol. What the files of this directory share:
  *   s3_store.c    options, the operations
@@ -21,6 +23,7 @@ struct s3_store {
     struct aws_credentials *credentials; /* owned */
     enum shale_s3_dialect dialect;
     bool tls;
+    _Atomic bool deletes_singly; /* relaxed: once it did not understand a request to delete many */
     char *bucket, *region; /* owned */
     char *ca_file;         /* owned; NULL: the system's */
     char *origin;          /* "https://host:port"; owned */

@@ -153,7 +153,7 @@ static int on_refusal(void *arg, const char *name, int depth, const char *text)
     struct refusal *r = arg;
 
     if (depth == 1 && strcmp(name, "Error") == 0)
-        r->any = true;
+        r->any = strcmp(r->code, "NoSuchKey") != 0; /* of AWS it is none */
     if (depth == 2 && strcmp(name, "Code") == 0)
         snprintf(r->code, sizeof(r->code), "%s", text);
     if (depth == 2 && strcmp(name, "Key") == 0)
@@ -200,6 +200,7 @@ static int read_refusals(struct s3_call *c)
     return rc < 0 ? s3_call_error(c, SHALE_ETRANSIENT, "the store's answer is not understood") : 0;
 }
 
+/* -EOPNOTSUPP when the store does not understand it: some have no such request, Google Cloud Storage only since 2026. */
 static int delete_together(struct s3_store *s, const char *const *names, size_t n)
 {
     struct shale_buf body = SHALE_BUF_INIT;
@@ -216,8 +217,13 @@ static int delete_together(struct s3_store *s, const char *const *names, size_t 
         rc = s3_call_body(&c, slice_of_buf(&body));
     if (rc == 0)
         rc = add_md5(&c, slice_of_buf(&body));
-    if (rc == 0)
+    if (rc == 0) {
         rc = s3_call_run(&c);
+        if (rc == -EIO || rc == -EOPNOTSUPP) {
+            atomic_store_explicit(&s->deletes_singly, true, memory_order_relaxed);
+            rc = -EOPNOTSUPP;
+        }
+    }
     if (rc == 0)
         rc = read_refusals(&c);
     s3_call_fini(&c);
@@ -237,6 +243,15 @@ static int delete_singly(struct s3_store *s, const char *const *names, size_t n)
     return first;
 }
 
+static int delete_some(struct s3_store *s, const char *const *names, size_t n)
+{
+    int rc = -EOPNOTSUPP;
+
+    if (n > 1 && !atomic_load_explicit(&s->deletes_singly, memory_order_relaxed))
+        rc = delete_together(s, names, n);
+    return rc == -EOPNOTSUPP ? delete_singly(s, names, n) : rc;
+}
+
 int s3_remove_many(struct shale_store *store, const char *const *names, size_t n)
 {
     struct s3_store *s = container_of(store, struct s3_store, base);
@@ -244,8 +259,7 @@ int s3_remove_many(struct shale_store *store, const char *const *names, size_t n
 
     for (size_t i = 0; i < n; i += DELETE_MAX) {
         size_t some = n - i < DELETE_MAX ? n - i : DELETE_MAX;
-        int rc = s->dialect == SHALE_S3_GCS || some == 1 ? delete_singly(s, names + i, some)
-                                                         : delete_together(s, names + i, some);
+        int rc = delete_some(s, names + i, some);
 
         first = first ? first : rc;
     }
