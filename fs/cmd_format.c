@@ -12,8 +12,9 @@
 static const char help[] =
     "usage: shalefs format [OPTIONS] VOLUME\n"
     "\n"
-    "Make an empty file system. VOLUME is a URL (s3://bucket/prefix, file:///directory) or the name of a directory,\n"
-    "which need not exist. Refused when there is a volume or database already.\n"
+    "Make an empty file system. VOLUME is a URL (s3:// or gs://bucket/prefix, file:///directory) or the name of a\n"
+    "directory, which need not exist. Refused when there is a volume or database already, and where the store cannot\n"
+    "hold one; 'shale probe VOLUME' says more of that.\n"
     "\n"
     "  --name NAME        a name to tell volumes apart\n"
     "  --owner UID[:GID]  who owns the root directory (default: who runs this)\n"
@@ -89,6 +90,11 @@ static int take(int c, char *value, struct fs_format_options *opt)
     }
 }
 
+static void warn(const char *name, const char *text)
+{
+    (void)cmd_say(CMD_OK, "warning: %s: %s", name, text);
+}
+
 /* Who runs this owns the root directory: otherwise a person could make a volume and not write to it. */
 int cmd_format(int argc, char **argv)
 {
@@ -112,8 +118,11 @@ int cmd_format(int argc, char **argv)
     if (argc - optind != 1)
         return cmd_usage("format", "give one VOLUME");
     rc = cmd_volume_url(argv[optind], &url);
-    if (rc == 0)
+    if (rc == 0) {
+        /* A directory loses no answers and has our clock. */
+        opt.warn = strncmp(url, "file://", 7) == 0 ? NULL : warn;
         rc = fs_format(url, &opt);
+    }
     if (rc < 0)
         rc = cmd_say(CMD_FAILED, "cannot format %s: %s", argv[optind], cmd_reason(rc));
     else

@@ -9,7 +9,7 @@
  *   4  delete; delete again, head
  */
 
-#include "object/paths.h"
+#include "object/probe_objects.h"
 #include "object/probe_report.h"
 #include "object/store.h"
 
@@ -30,17 +30,6 @@
 #define RANGE_OFFSET 129u
 #define RANGE_LEN 64u
 #define CLOCK_BOUND_MS 60000
-#define STALE_MS 3600000 /* no probe lasts so long */
-#define STALE_MAX 32u
-
-/* Objects of a probe, in the order of their names. */
-enum object { RACED, LONG_NAMED, UPLOADED, N_OBJECTS };
-
-static const char *const suffixes[N_OBJECTS] = {
-    [RACED] = "-1",
-    [LONG_NAMED] = "-2-00000000000000000001.probe", /* the whole is longer than compactions/<20 digits>.compactions */
-    [UPLOADED] = "-3",
-};
 
 /* Bodies and put ids by who wrote them: the racers, then these. */
 enum { LATECOMER = RACERS, OTHER, N_WRITERS };
@@ -48,20 +37,16 @@ enum { LATECOMER = RACERS, OTHER, N_WRITERS };
 struct probe {
     struct shale_store *store;
     struct shale_probe_result *checks;
-    struct shale_ulid id;
-    char prefix[PATH_NAME_MAX]; /* of what any probe makes under the path */
-    char names[N_OBJECTS][PATH_NAME_MAX];
+    struct probe_objects objects;
     uint8_t bodies[N_WRITERS][BODY_LEN];
     char put_ids[N_WRITERS][SHALE_PUT_ID_LEN + 1];
     unsigned winner;           /* of the race */
     int64_t began_ms, done_ms; /* around the race, by our clock */
-    struct shale_object_meta meta;     /* of RACED; set by its job */
-    struct shale_buf read[N_OBJECTS];  /* set each by its job */
+    struct shale_object_meta meta;     /* of PROBE_RACED; set by its job */
+    struct shale_buf read[PROBE_N_OBJECTS];  /* set each by its job */
     struct shale_buf range;            /* set by its job */
-    bool listed[N_OBJECTS], behind[N_OBJECTS];
+    bool listed[PROBE_N_OBJECTS], behind[PROBE_N_OBJECTS];
     bool disordered, wrong_size;
-    char stale[STALE_MAX][SHALE_ULID_TEXT_LEN + 1]; /* of probers that were killed */
-    size_t n_stale;
 };
 
 /* A step that runs beside others. */
@@ -106,26 +91,26 @@ static struct shale_slice body_of(const struct probe *p, unsigned writer)
     return slice_of(p->bodies[writer], BODY_LEN);
 }
 
-static int put(struct probe *p, enum object o, unsigned writer, enum shale_put_mode mode)
+static int put(struct probe *p, enum probe_object o, unsigned writer, enum shale_put_mode mode)
 {
-    return store_put_with_id(p->store, p->names[o], body_of(p, writer), mode, p->put_ids[writer]);
+    return store_put_with_id(p->store, p->objects.names[o], body_of(p, writer), mode, p->put_ids[writer]);
 }
 
 static int job_race(struct probe *p, unsigned i)
 {
-    return put(p, RACED, i, SHALE_PUT_IF_ABSENT);
+    return put(p, PROBE_RACED, i, SHALE_PUT_IF_ABSENT);
 }
 
 static int job_long_name(struct probe *p, unsigned i)
 {
     (void)i;
-    return put(p, LONG_NAMED, OTHER, SHALE_PUT_OVERWRITE);
+    return put(p, PROBE_LONG_NAMED, OTHER, SHALE_PUT_OVERWRITE);
 }
 
 static int job_upload(struct probe *p, unsigned i)
 {
     struct shale_upload *u = NULL;
-    int rc = shale_upload_begin(p->store, p->names[UPLOADED], &u);
+    int rc = shale_upload_begin(p->store, p->objects.names[PROBE_UPLOADED], &u);
 
     (void)i;
     if (rc < 0)
@@ -151,7 +136,7 @@ static int job_upload(struct probe *p, unsigned i)
  */
 static int explain_no_winner(struct probe *p, const struct job *refused, bool some_exist)
 {
-    int rc = put(p, RACED, 0, SHALE_PUT_OVERWRITE);
+    int rc = put(p, PROBE_RACED, 0, SHALE_PUT_OVERWRITE);
 
     if (rc < 0)
         return rc;
@@ -220,47 +205,25 @@ static int write_objects(struct probe *p)
 static int job_put_again(struct probe *p, unsigned i)
 {
     (void)i;
-    return put(p, RACED, LATECOMER, SHALE_PUT_IF_ABSENT);
+    return put(p, PROBE_RACED, LATECOMER, SHALE_PUT_IF_ABSENT);
 }
 
 static int job_head(struct probe *p, unsigned i)
 {
     (void)i;
-    return shale_store_head(p->store, p->names[RACED], &p->meta);
-}
-
-static int object_of(const struct probe *p, const char *name)
-{
-    for (int o = 0; o < N_OBJECTS; o++)
-        if (strcmp(name, p->names[o]) == 0)
-            return o;
-    return N_OBJECTS;
-}
-
-/* Of another prober: what it left behind goes with ours, when it is so old that it must have died. */
-static void note_stranger(struct probe *p, const char *name)
-{
-    const char *text = name + strlen(p->prefix);
-    struct shale_ulid id;
-
-    if (strlen(text) < SHALE_ULID_TEXT_LEN || ulid_parse(text, SHALE_ULID_TEXT_LEN, &id) < 0 ||
-        ulid_time_ms(id) > ulid_time_ms(p->id) - STALE_MS || p->n_stale == STALE_MAX)
-        return;
-    ulid_format(id, p->stale[p->n_stale]);
-    if (p->n_stale == 0 || strcmp(p->stale[p->n_stale - 1], p->stale[p->n_stale]) != 0)
-        p->n_stale++;
+    return shale_store_head(p->store, p->objects.names[PROBE_RACED], &p->meta);
 }
 
 static int see(void *arg, const char *name, const struct shale_object_meta *meta)
 {
     struct probe *p = arg;
-    int o = object_of(p, name);
+    int o = probe_objects_find(&p->objects, name);
 
-    if (o == N_OBJECTS) {
-        note_stranger(p, name);
+    if (o == PROBE_N_OBJECTS) {
+        probe_objects_note_stranger(&p->objects, name);
         return 0;
     }
-    for (int later = o; later < N_OBJECTS; later++)
+    for (int later = o; later < PROBE_N_OBJECTS; later++)
         p->disordered |= p->listed[later];
     p->wrong_size |= meta->size != BODY_LEN;
     p->listed[o] = true;
@@ -270,16 +233,16 @@ static int see(void *arg, const char *name, const struct shale_object_meta *meta
 static int job_list(struct probe *p, unsigned i)
 {
     (void)i;
-    return shale_store_list(p->store, p->prefix, NULL, see, p);
+    return shale_store_list(p->store, p->objects.prefix, NULL, see, p);
 }
 
 static int see_behind(void *arg, const char *name, const struct shale_object_meta *meta)
 {
     struct probe *p = arg;
-    int o = object_of(p, name);
+    int o = probe_objects_find(&p->objects, name);
 
     (void)meta;
-    if (o < N_OBJECTS)
+    if (o < PROBE_N_OBJECTS)
         p->behind[o] = true;
     return 0;
 }
@@ -287,7 +250,7 @@ static int see_behind(void *arg, const char *name, const struct shale_object_met
 static int job_list_behind(struct probe *p, unsigned i)
 {
     (void)i;
-    return shale_store_list(p->store, p->prefix, p->names[RACED], see_behind, p);
+    return shale_store_list(p->store, p->objects.prefix, p->objects.names[PROBE_RACED], see_behind, p);
 }
 
 static void judge_list(struct probe *p, const struct job *list, const struct job *behind)
@@ -298,14 +261,15 @@ static void judge_list(struct probe *p, const struct job *list, const struct job
         probe_failed(p->checks, SHALE_PROBE_LIST, list->rc, list->why, "");
     else if (behind->rc < 0)
         probe_failed(p->checks, SHALE_PROBE_LIST, behind->rc, behind->why, "");
-    else if (!p->listed[RACED] || (named && !p->listed[LONG_NAMED]) || (uploaded && !p->listed[UPLOADED]))
+    else if (!p->listed[PROBE_RACED] || (named && !p->listed[PROBE_LONG_NAMED]) ||
+             (uploaded && !p->listed[PROBE_UPLOADED]))
         probe_lacks(p->checks, SHALE_PROBE_LIST,
                     "a listing does not show an object that was just written; what a crash left would be missed; use a "
                     "store whose listings are up to date");
     else if (p->disordered || p->wrong_size)
         probe_lacks(p->checks, SHALE_PROBE_LIST,
                     "a listing is not in the order of names, or tells wrong sizes; " ANOTHER);
-    else if (p->behind[RACED] || (named && !p->behind[LONG_NAMED]))
+    else if (p->behind[PROBE_RACED] || (named && !p->behind[PROBE_LONG_NAMED]))
         probe_lacks(p->checks, SHALE_PROBE_LIST,
                     "a listing that is to begin behind a name (start-after) does not; use another store");
     else
@@ -383,13 +347,13 @@ static void look(struct probe *p)
 
 static int job_read(struct probe *p, unsigned o)
 {
-    return shale_store_get(p->store, p->names[o], &p->read[o]);
+    return shale_store_get(p->store, p->objects.names[o], &p->read[o]);
 }
 
 static int job_range(struct probe *p, unsigned i)
 {
     (void)i;
-    return shale_store_get_range(p->store, p->names[RACED], RANGE_OFFSET, RANGE_LEN, &p->range);
+    return shale_store_get_range(p->store, p->objects.names[PROBE_RACED], RANGE_OFFSET, RANGE_LEN, &p->range);
 }
 
 /* Who wrote what was read; N_WRITERS: nobody. */
@@ -404,7 +368,7 @@ static unsigned writer_of(const struct probe *p, const struct shale_buf *b)
 
 static void judge_raced(struct probe *p, const struct job *read, const struct job *range)
 {
-    unsigned w = read->rc < 0 ? N_WRITERS : writer_of(p, &p->read[RACED]);
+    unsigned w = read->rc < 0 ? N_WRITERS : writer_of(p, &p->read[PROBE_RACED]);
 
     if (read->rc < 0)
         probe_failed(p->checks, SHALE_PROBE_READ, read->rc, read->why, ANOTHER);
@@ -423,7 +387,7 @@ static void judge_raced(struct probe *p, const struct job *read, const struct jo
                     "it sends other bytes than those of the range that was asked for; " ANOTHER);
 }
 
-static void judge_other(struct probe *p, enum object o, enum shale_probe_check c, const struct job *read)
+static void judge_other(struct probe *p, enum probe_object o, enum shale_probe_check c, const struct job *read)
 {
     if (read->rc < 0)
         probe_failed(p->checks, c, read->rc, read->why, ANOTHER);
@@ -433,15 +397,15 @@ static void judge_other(struct probe *p, enum object o, enum shale_probe_check c
 
 static void read_back(struct probe *p)
 {
-    struct job jobs[] = { { .run = job_read, .i = RACED },
+    struct job jobs[] = { { .run = job_read, .i = PROBE_RACED },
                           { .run = job_range },
-                          { .run = job_read, .i = LONG_NAMED },
-                          { .run = job_read, .i = UPLOADED } };
+                          { .run = job_read, .i = PROBE_LONG_NAMED },
+                          { .run = job_read, .i = PROBE_UPLOADED } };
 
     run_together(p, jobs, ARRAY_SIZE(jobs));
     judge_raced(p, &jobs[0], &jobs[1]);
-    judge_other(p, LONG_NAMED, SHALE_PROBE_NAMES, &jobs[2]);
-    judge_other(p, UPLOADED, SHALE_PROBE_UPLOAD, &jobs[3]);
+    judge_other(p, PROBE_LONG_NAMED, SHALE_PROBE_NAMES, &jobs[2]);
+    judge_other(p, PROBE_UPLOADED, SHALE_PROBE_UPLOAD, &jobs[3]);
     probe_good(p->checks, SHALE_PROBE_CONDITIONAL);
     probe_good(p->checks, SHALE_PROBE_READ);
     probe_good(p->checks, SHALE_PROBE_RANGE);
@@ -451,52 +415,15 @@ static void read_back(struct probe *p)
 
 /* ---- 4: removing ---- */
 
-/* What might be there of a probe, whatever we were told of its writing; once more when that failed. */
-static int remove_objects(struct probe *p, const char names[N_OBJECTS][PATH_NAME_MAX])
-{
-    const char *list[N_OBJECTS];
-    int rc;
-
-    for (int o = 0; o < N_OBJECTS; o++)
-        list[o] = names[o];
-    rc = shale_store_delete_many(p->store, list, N_OBJECTS);
-    if (rc < 0) {
-        rc = 0;
-        for (int o = 0; o < N_OBJECTS; o++) {
-            int one = shale_store_delete(p->store, list[o]);
-
-            rc = rc ? rc : one;
-        }
-    }
-    return rc;
-}
-
-static int name_objects(struct probe *p, const char *id, char names[N_OBJECTS][PATH_NAME_MAX])
-{
-    for (int o = 0; o < N_OBJECTS; o++)
-        if (snprintf(names[o], PATH_NAME_MAX, "%s%s%s", p->prefix, id, suffixes[o]) >= PATH_NAME_MAX)
-            return err_set(-ENAMETOOLONG, "the path of the database is too long");
-    return 0;
-}
-
-static void remove_stale(struct probe *p)
-{
-    char names[N_OBJECTS][PATH_NAME_MAX];
-
-    for (size_t i = 0; i < p->n_stale; i++)
-        if (name_objects(p, p->stale[i], names) == 0)
-            (void)remove_objects(p, names); /* the next probe finds it again */
-}
-
 static int job_delete(struct probe *p, unsigned o)
 {
-    return shale_store_delete(p->store, p->names[o]);
+    return shale_store_delete(p->store, p->objects.names[o]);
 }
 
 static int job_is_gone(struct probe *p, unsigned o)
 {
     struct shale_object_meta meta;
-    int rc = shale_store_head(p->store, p->names[o], &meta);
+    int rc = shale_store_head(p->store, p->objects.names[o], &meta);
 
     if (rc < 0)
         return rc == -ENOENT ? 0 : rc;
@@ -506,15 +433,15 @@ static int job_is_gone(struct probe *p, unsigned o)
 
 static void try_delete(struct probe *p)
 {
-    struct job jobs[] = { { .run = job_is_gone, .i = RACED },
-                          { .run = job_is_gone, .i = LONG_NAMED },
-                          { .run = job_is_gone, .i = UPLOADED },
-                          { .run = job_delete, .i = UPLOADED } };
-    int rc = remove_objects(p, p->names);
+    struct job jobs[] = { { .run = job_is_gone, .i = PROBE_RACED },
+                          { .run = job_is_gone, .i = PROBE_LONG_NAMED },
+                          { .run = job_is_gone, .i = PROBE_UPLOADED },
+                          { .run = job_delete, .i = PROBE_UPLOADED } };
+    int rc = probe_objects_remove(&p->objects);
 
     if (rc < 0) {
         probe_note(p->checks, SHALE_PROBE_DELETE, SHALE_PROBE_FAILED, rc,
-                   "%s; objects that begin with %s are left behind", shale_errmsg(), p->prefix);
+                   "%s; objects that begin with %s are left behind", shale_errmsg(), p->objects.prefix);
         return;
     }
     run_together(p, jobs, ARRAY_SIZE(jobs));
@@ -530,22 +457,13 @@ static void try_delete(struct probe *p)
 
 /* ---- the whole ---- */
 
-static int prepare(struct probe *p, const char *path)
+static void fill(struct probe *p)
 {
-    char id[SHALE_ULID_TEXT_LEN + 1];
-    int rc = path_check_root(path);
-
-    if (rc < 0)
-        return rc;
-    p->id = ulid_new(clock_wall_ms(), NULL);
-    ulid_format(p->id, id);
     for (unsigned w = 0; w < N_WRITERS; w++) {
         ulid_format(ulid_new(clock_wall_ms(), NULL), p->put_ids[w]);
         for (unsigned k = 0; k < BODY_LEN; k++)
             p->bodies[w][k] = (uint8_t)(k * 31 + (k >> 8) + 61 * w);
     }
-    snprintf(p->prefix, sizeof(p->prefix), "%s%sprobe-", path, path[0] ? "/" : "");
-    return name_objects(p, id, p->names);
 }
 
 static int run(struct probe *p)
@@ -557,7 +475,7 @@ static int run(struct probe *p)
 
         /* Something may have got through, in spite of what we were told. */
         (void)buf_printf(&why, "%s", shale_errmsg());
-        (void)remove_objects(p, p->names);
+        (void)probe_objects_remove(&p->objects);
         rc = err_set(rc, "%s", why.len ? (const char *)why.data : shale_strerror(rc));
         shale_buf_fini(&why);
         return rc;
@@ -565,7 +483,7 @@ static int run(struct probe *p)
     look(p);
     read_back(p);
     try_delete(p);
-    remove_stale(p);
+    probe_objects_remove_stale(&p->objects);
     return 0;
 }
 
@@ -580,12 +498,13 @@ int shale_store_probe(struct shale_store *s, const char *path, struct shale_prob
     p->store = s;
     p->checks = report ? report->checks : own.checks;
     probe_report_init(p->checks);
-    rc = prepare(p, path);
+    fill(p);
+    rc = probe_objects_init(&p->objects, s, path);
     if (rc == 0)
         rc = run(p);
     if (rc == 0)
         rc = probe_verdict(p->checks);
-    for (int o = 0; o < N_OBJECTS; o++)
+    for (int o = 0; o < PROBE_N_OBJECTS; o++)
         shale_buf_fini(&p->read[o]);
     shale_buf_fini(&p->range);
     mem_free(p);

@@ -79,6 +79,7 @@ struct fs_format_options {
     uid_t uid;            /* owner of the root directory */
     gid_t gid;
     mode_t mode;          /* of the root directory, 0755 */
+    void (*warn)(const char *name, const char *text); /* told of what the store could do better; may be NULL */
 };
 
 void fs_format_options_init(struct fs_format_options *opt);

@@ -6,7 +6,6 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/log.h"
 #include "base/ulid.h"
 #include "fs/core/txn.h"
 #include "fs/core/volume_open.h"
@@ -104,20 +103,15 @@ static int check_empty(struct fs *fs, const char *url)
     return rc;
 }
 
-static void warn_of(const struct shale_probe_report *report)
-{
-    for (int c = 0; c < SHALE_PROBE_N_CHECKS; c++)
-        if (report->checks[c].state == SHALE_PROBE_WARNS)
-            log_warn("%s: %s", report->checks[c].name, report->checks[c].text);
-}
-
 /* Before anything is written that stays. */
-static int check_store(struct fs *fs)
+static int check_store(struct fs *fs, const struct fs_format_options *opt)
 {
     struct shale_probe_report report;
     int rc = shale_store_probe(fs->patient, fs->path, &report);
 
-    warn_of(&report);
+    for (int c = 0; c < SHALE_PROBE_N_CHECKS && opt->warn; c++)
+        if (report.checks[c].state == SHALE_PROBE_WARNS)
+            opt->warn(report.checks[c].name, report.checks[c].text);
     return rc;
 }
 
@@ -151,7 +145,7 @@ int fs_format(const char *url, const struct fs_format_options *opt)
     if (rc == 0)
         rc = check_empty(fs, url);
     if (rc == 0)
-        rc = check_store(fs);
+        rc = check_store(fs, opt);
     /* The volume object comes last: without it there is no volume to mount. */
     if (rc == 0)
         rc = make_database(fs, opt);

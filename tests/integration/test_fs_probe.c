@@ -83,11 +83,21 @@ static unsigned n_objects(void)
     return n;
 }
 
+static unsigned n_warnings;
+
+static void warn(const char *name, const char *text)
+{
+    print_message("%s: %s\n", name, text);
+    n_warnings++;
+}
+
 static int format(void)
 {
     struct fs_format_options opt;
 
     fs_format_options_init(&opt);
+    n_warnings = 0;
+    opt.warn = warn;
     return fs_format(URL, &opt);
 }
 
@@ -132,6 +142,7 @@ static void a_store_that_only_warns_is_taken(void **state)
     (void)state;
     way = LAME_NO_PUT_ID;
     assert_int_equal(format(), 0);
+    assert_int_equal(n_warnings, 1);
     assert_int_equal(mount(false, &fs), 0);
     assert_int_equal(fs_close(fs), 0);
 }
@@ -176,8 +187,8 @@ static void a_mount_that_only_reads_writes_nothing(void **state)
 static void what_a_killed_probe_left_is_no_volume(void **state)
 {
     (void)state;
-    assert_int_equal(shale_store_put(keep, "volume/probe-01ARZ3NDEKTSV4RRFFQ69G5FAV-1", slice_str("x"), SHALE_PUT_IF_ABSENT),
-                     0);
+    assert_int_equal(shale_store_put(keep, "volume/probe-01ARZ3NDEKTSV4RRFFQ69G5FAV-1", slice_str("x"),
+                                     SHALE_PUT_IF_ABSENT), 0);
     assert_int_equal(format(), 0);
     assert_int_equal(format(), -EEXIST);
 }

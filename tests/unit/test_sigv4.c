@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Signatures against the vectors that AWS publishes (the examples of the S3 API reference, and its test suite); and Google's. */
+/* Signatures: the vectors that AWS publishes (in the S3 API reference and its test suite), and Google's dialect. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

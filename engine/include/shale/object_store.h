@@ -290,7 +290,7 @@ SHALE_API void shale_upload_abort(struct shale_upload *u); /* NULL is fine */
 
 /* What shale_store_probe finds out. */
 enum shale_probe_check {
-    SHALE_PROBE_CONDITIONAL, /* create-if-absent creates, is refused where there is an object, and leaves that as it is */
+    SHALE_PROBE_CONDITIONAL, /* create-if-absent creates, is refused where an object is, and leaves that as it is */
     SHALE_PROBE_RACE,        /* of several at once exactly one creates */
     SHALE_PROBE_READ,        /* objects are read as they were written */
     SHALE_PROBE_RANGE,       /* exactly the range that was asked for */

@@ -166,8 +166,8 @@ int s3_call_submit(struct s3_call *c)
     if (rc < 0)
         rc = err_add(rc, "cannot %s s3://%s/%s", c->verb, s->bucket, c->name ? c->name : "");
     else if (is_gcs(s) && c->keys && c->keys->token)
-        rc = s3_call_error(c, -EACCES, "the keys from %s have a session token, as those of AWS do; Google Cloud Storage "
-                           "takes HMAC keys alone", c->keys->source);
+        rc = s3_call_error(c, -EACCES, "the keys from %s have a session token, as those of AWS may; Google Cloud "
+                           "Storage takes HMAC keys alone", c->keys->source);
     else if (buf_printf(&c->x.url, "%s%s%s%s", s->origin, (const char *)c->path.data, c->query.len ? "?" : "",
                         c->query.len ? (const char *)c->query.data : "") < 0)
         rc = s3_call_error(c, -ENOMEM, "out of memory");

@@ -200,7 +200,7 @@ static int read_refusals(struct s3_call *c)
     return rc < 0 ? s3_call_error(c, SHALE_ETRANSIENT, "the store's answer is not understood") : 0;
 }
 
-/* -EOPNOTSUPP when the store does not understand it: some have no such request, Google Cloud Storage only since 2026. */
+/* -EOPNOTSUPP when the store does not understand it: some have no such request, and Google's long had none. */
 static int delete_together(struct s3_store *s, const char *const *names, size_t n)
 {
     struct shale_buf body = SHALE_BUF_INIT;
