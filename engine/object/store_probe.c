@@ -40,11 +40,11 @@ struct probe {
     struct probe_objects objects;
     uint8_t bodies[N_WRITERS][BODY_LEN];
     char put_ids[N_WRITERS][SHALE_PUT_ID_LEN + 1];
-    unsigned winner;           /* of the race */
-    int64_t began_ms, done_ms; /* around the race, by our clock */
-    struct shale_object_meta meta;     /* of PROBE_RACED; set by its job */
-    struct shale_buf read[PROBE_N_OBJECTS];  /* set each by its job */
-    struct shale_buf range;            /* set by its job */
+    unsigned winner;                        /* of the race */
+    int64_t began_ms, done_ms;              /* around the race, by our clock */
+    struct shale_object_meta meta;          /* of PROBE_RACED; set by its job */
+    struct shale_buf read[PROBE_N_OBJECTS]; /* set each by its job */
+    struct shale_buf range;                 /* set by its job */
     bool listed[PROBE_N_OBJECTS], behind[PROBE_N_OBJECTS];
     bool disordered, wrong_size;
 };
