@@ -26,6 +26,12 @@ static int count(void *arg, const char *name, const struct shale_object_meta *me
     return 0;
 }
 
+/* With its threads; what it wrote is gone whatever failed. */
+static int step_probe(struct shale_store *s)
+{
+    return shale_store_probe(s, "p", NULL);
+}
+
 static int step_put(struct shale_store *s)
 {
     return shale_store_put(s, "d/new", slice_str("x"), SHALE_PUT_OVERWRITE);
@@ -129,7 +135,7 @@ static const struct {
     { "ranges", step_ranges }, { "list", step_list },
     { "put", step_put },       { "upload", step_upload },
     { "wrap", step_wrap },     { "open memory", step_open_memory },
-    { "open directory", step_open_directory },
+    { "open directory", step_open_directory }, { "probe", step_probe },
 };
 
 static void each_allocation_fails(struct shale_store *s)
@@ -141,7 +147,7 @@ static void each_allocation_fails(struct shale_store *s)
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         unsigned n = 0;
         bool failed;
-        int rc;
+        int rc, n_left;
 
         do {
             heap_fault_after(++n);
@@ -153,6 +159,9 @@ static void each_allocation_fails(struct shale_store *s)
             } else {
                 assert_int_equal(rc, 0);
             }
+            n_left = 0;
+            assert_int_equal(shale_store_list(s, "p/", NULL, count, &n_left), 0);
+            assert_int_equal(n_left, 0);
         } while (failed);
         print_message("%s: %u allocations\n", steps[i].name, n - 1);
     }
