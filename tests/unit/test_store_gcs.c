@@ -235,7 +235,7 @@ static void refusals_have_sentences(void **state)
         int rc;
         const char *says;
     } cases[] = {
-        { "forbidden", -EACCES, "AccessDenied" },
+        { "forbidden", -EACCES, "cannot read gs://shale-bucket/db/object: permission refused (403 AccessDenied)" },
         { "wrong-secret", -EACCES, "the secret key is not the one of access key GOOGTESTKEY" },
         { "unknown-key", -EACCES, "does not know access key GOOGTESTKEY" },
         { "no-bucket", -EIO, "there is no such bucket" },

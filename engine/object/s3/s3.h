@@ -19,6 +19,7 @@
  */
 struct s3_store {
     struct shale_store base;
+    struct shale_store_ops ops;         /* with the scheme by which sentences name it */
     struct http_client *http;           /* owned */
     struct aws_credentials *credentials; /* owned */
     enum shale_s3_dialect dialect;

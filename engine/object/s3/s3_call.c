@@ -96,8 +96,8 @@ int s3_call_error(const struct s3_call *c, int rc, const char *fmt, ...)
     (void)vsnprintf(why, sizeof(why), fmt, ap);
     va_end(ap);
     if (c->name)
-        return err_set(rc, "cannot %s s3://%s/%s: %s", c->verb, c->s->bucket, c->name, why);
-    return err_set(rc, "cannot %s s3://%s: %s", c->verb, c->s->bucket, why);
+        return err_set(rc, "cannot %s %s://%s/%s: %s", c->verb, c->s->base.ops->scheme, c->s->bucket, c->name, why);
+    return err_set(rc, "cannot %s %s://%s: %s", c->verb, c->s->base.ops->scheme, c->s->bucket, why);
 }
 
 /* All that changes what the request means, and the host. */
@@ -164,7 +164,7 @@ int s3_call_submit(struct s3_call *c)
     int rc = aws_credentials_get(s->credentials, &c->keys);
 
     if (rc < 0)
-        rc = err_add(rc, "cannot %s s3://%s/%s", c->verb, s->bucket, c->name ? c->name : "");
+        rc = err_add(rc, "cannot %s %s://%s/%s", c->verb, s->base.ops->scheme, s->bucket, c->name ? c->name : "");
     else if (is_gcs(s) && c->keys && c->keys->token)
         rc = s3_call_error(c, -EACCES, "the keys from %s have a session token, as those of AWS may; Google Cloud "
                            "Storage takes HMAC keys alone", c->keys->source);

@@ -367,7 +367,10 @@ int shale_store_s3(const char *bucket, const struct shale_s3_options *opt, struc
             s3_close(&s->base);
         return rc == -ENOMEM ? err_set(rc, "out of memory for the store s3://%s", bucket) : rc;
     }
-    s->base.ops = &s3_ops;
+    s->ops = s3_ops;
+    if (s->dialect == SHALE_S3_GCS)
+        s->ops.scheme = "gs";
+    s->base.ops = &s->ops;
     *out = &s->base;
     return 0;
 }
