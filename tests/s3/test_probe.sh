@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # The probe against real servers: Ceph's radosgw, which can hold a volume, also behind a proxy that refuses, drops and loses
 # answers; Swift, which answers 501 to conditional puts; s3rver, which ignores the condition.
+set -eu
 . "${SRCDIR:-.}/tests/s3/lib.sh"
+mnt=${s3_dir:?}/mnt
 probe_stop() {
-	for m in $(awk -v dir="$s3_dir/" 'index($5, dir) == 1 { print $5 }' /proc/self/mountinfo); do
-		timeout 60 "$BUILDDIR/shalefs" umount --force "$m" >/dev/null 2>&1 || umount -l "$m" || true
-	done
+	if mountpoint -q "$mnt"; then
+		timeout 60 "$BUILDDIR/shalefs" umount --force "$mnt" >/dev/null 2>&1 || umount -l "$mnt" || true
+	fi
 	"$SRCDIR/tests/s3/swift-s3.sh" stop "$s3_dir/swift" || true
 	"$SRCDIR/tests/s3/s3rver.sh" stop "$s3_dir/s3rver" || true
 	s3_stop
@@ -48,11 +50,23 @@ refused() {
 	[ -z "$(names)" ] || fail "left behind: $(names)"
 }
 
+# They take seconds.
+"$SRCDIR/tests/s3/swift-s3.sh" start "$s3_dir/swift" "$(free_port 4)" >"$s3_dir/swift.env" &
+swift=$!
+export S3RVER_NPM=${S3RVER_NPM:-$BUILDDIR/tests/s3/npm}
+"$SRCDIR/tests/s3/s3rver.sh" install "$s3_dir/s3rver" &
+s3rver=$!
+
 # ---- Ceph ----
 s3_start
 "$BUILDDIR/shale" probe "s3://$S3_BUCKET/vol" >"$s3_dir/said" || fail "probe: $(cat "$s3_dir/said")"
 [ "$(grep -c '^.................good' "$s3_dir/said")" = 10 ] || fail "not all is good: $(cat "$s3_dir/said")"
 [ -z "$(names)" ] || fail "left behind: $(names)"
+"$BUILDDIR/shale" probe --json "s3://$S3_BUCKET/vol" | python3 -c 'import json, sys
+r = json.load(sys.stdin)
+assert r["usable"] and r["error"] is None and len(r["checks"]) == 10, r'
+fails 2 'there is no such bucket' "$BUILDDIR/shale" probe s3://no-such-bucket-here/vol
+fails 2 'the prefix is missing' "$BUILDDIR/shale" probe "s3://$S3_BUCKET"
 
 chaos_start seed=$$ p503=0.05 p500=0.05 pdrop=0.05 plost=0.05 pcut=0.05
 echo "seed of the faults: $$"
@@ -76,20 +90,19 @@ before=$(written)
 "$BUILDDIR/shalefs" status "s3://$S3_BUCKET/vol" >/dev/null
 "$BUILDDIR/shalefs" check "s3://$S3_BUCKET/vol" >/dev/null
 if [ -c /dev/fuse ] && [ "$(id -u)" = 0 ]; then
-	mkdir "$s3_dir/mnt"
-	"$BUILDDIR/shalefs" mount -o "ro,log=$s3_dir/log" "s3://$S3_BUCKET/vol" "$s3_dir/mnt" >/dev/null
-	ls -la "$s3_dir/mnt" >/dev/null
-	"$BUILDDIR/shalefs" umount "$s3_dir/mnt" >/dev/null
+	mkdir "$mnt"
+	"$BUILDDIR/shalefs" mount -o "ro,log=$s3_dir/log" "s3://$S3_BUCKET/vol" "$mnt" >/dev/null
+	ls -la "$mnt" >/dev/null
+	"$BUILDDIR/shalefs" umount "$mnt" >/dev/null
 fi
 [ "$(written)" = "$before" ] || fail "something was written: $before, then $(written)"
 
 # ---- Swift ----
-use $("$SRCDIR/tests/s3/swift-s3.sh" start "$s3_dir/swift" "$(free_port 4)")
+wait $swift || fail "Swift does not start"
+use $(cat "$s3_dir/swift.env")
 refused '501 NotImplemented'
 
 # ---- s3rver ----
-export S3RVER_NPM=${S3RVER_NPM:-$BUILDDIR/tests/s3/npm}
-"$SRCDIR/tests/s3/s3rver.sh" install "$s3_dir/s3rver" ||
-	{ echo "skipped: s3rver could not be had from npm; the rest is good"; exit 77; }
+wait $s3rver || { echo "skipped: s3rver could not be had from npm; the rest is good"; exit 77; }
 use $("$SRCDIR/tests/s3/s3rver.sh" start "$s3_dir/s3rver" "$(free_port)")
 refused 'overwrites an object that it was told to create only if there is none'
