@@ -20,6 +20,7 @@
 #include "base/pool.h"
 #include "base/ulid.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -75,6 +76,7 @@ static void run_together(struct probe *p, struct job *jobs, size_t n)
 {
     struct worker workers[JOBS_MAX] = { 0 };
 
+    assert(n <= JOBS_MAX);
     for (size_t i = 0; i < n; i++) {
         jobs[i].p = p;
         if (worker_start(&workers[i], "probe", run_job, &jobs[i]) < 0)

@@ -724,6 +724,20 @@ static void one_of_fifty_racing_threads_wins(void **state)
     assert_listing(s, "", NULL, "race/goal,");
 }
 
+/* What the contract promises is what a probe looks for. */
+static void a_probe_finds_nothing_wanting(void **state)
+{
+    struct shale_store *s = ((struct fixture *)*state)->s;
+    struct shale_probe_report report;
+
+    if (shale_store_probe(s, "db", &report) != 0)
+        fail_msg("%s", shale_errmsg());
+    for (int c = 0; c < SHALE_PROBE_N_CHECKS; c++)
+        if (c != SHALE_PROBE_PUT_ID) /* not every file system keeps it */
+            assert_int_equal(report.checks[c].state, SHALE_PROBE_GOOD);
+    assert_listing(s, "", NULL, "");
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, CONTRACT_SETUP, teardown)
 #define CONTRACT                                                                                                    \
     T(what_is_put_comes_back), T(get_replaces_what_was_in_the_buffer), T(a_failed_read_leaves_the_buffer_alone),    \
@@ -733,7 +747,7 @@ static void one_of_fifty_racing_threads_wins(void **state)
         T(what_vanishes_during_a_listing_is_skipped), T(random_listings_agree_with_a_sorted_array),                 \
         T(an_upload_is_visible_when_finished), T(uploads_overwrite_and_may_be_empty_or_aborted),                    \
         T(a_large_upload_comes_back_whole), T(large_uploads_may_be_aborted_or_race),                             \
-        T(one_of_fifty_racing_threads_wins)
+        T(one_of_fifty_racing_threads_wins), T(a_probe_finds_nothing_wanting)
 
 int main(void)
 {
