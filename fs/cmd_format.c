@@ -12,9 +12,9 @@
 static const char help[] =
     "usage: shalefs format [OPTIONS] VOLUME\n"
     "\n"
-    "Make an empty file system. VOLUME is a URL (s3:// or gs://bucket/prefix, file:///directory) or the name of a\n"
-    "directory, which need not exist. Refused when there is a volume or database already, and where the store cannot\n"
-    "hold one; 'shale probe VOLUME' says more of that.\n"
+    "Make an empty file system. VOLUME is a URL (s3://bucket/prefix, file:///directory) or the name of a directory,\n"
+    "which need not exist. Refused when there is a volume or database already, and where the store cannot hold one;\n"
+    "'shale probe VOLUME' says more of that.\n"
     "\n"
     "  --name NAME        a name to tell volumes apart\n"
     "  --owner UID[:GID]  who owns the root directory (default: who runs this)\n"

@@ -43,8 +43,8 @@ static void print_help(FILE *out)
         snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].arguments);
         fprintf(out, "  %-20s %s\n", left, commands[i].help);
     }
-    fputs("\nVOLUME is a URL (s3://bucket/prefix, az://container/prefix, file:///directory) or a directory. Each command\n"
-          "has --help.\n"
+    fputs("\nVOLUME is a URL (s3:// or gs://bucket/prefix, az://container/prefix, file:///directory) or a directory.\n"
+          "Each command has --help.\n"
           "mount -t fuse.shalefs VOLUME DIR and lines of type fuse.shalefs in /etc/fstab work too.\n",
           out);
 }

@@ -6,10 +6,7 @@ build="build-essential autoconf automake libtool pkg-config zlib1g-dev libzstd-d
 libcurl4-openssl-dev libexpat1-dev libjansson-dev libfuse3-dev fuse3"
 tests="libcmocka-dev clang libclang-rt-14-dev git sqlite3 rsync attr acl tar xz-utils python3 procps util-linux
 curl ceph-mon ceph-osd radosgw swift-proxy swift-account swift-container swift-object"
-# One from elsewhere will do.
-command -v npm >/dev/null || tests="$tests nodejs npm"
-
-# Azurite, which stands for Azure Blob Storage; other packages of node have their own npm.
+# Azurite, which stands for Azure Blob Storage, and s3rver; other packages of node have their own npm.
 command -v npm >/dev/null || tests="$tests nodejs npm"
 
 want=$build

@@ -119,8 +119,8 @@ static const struct option long_options[] = {
 };
 
 static const char usage_options[] =
-    "URL is s3://bucket/database, gs://bucket/database, file:///dir/database or memory://name/database; a plain path\n"
-    "means file://.\n"
+    "URL is s3://bucket/database, gs://bucket/database, az://container/database, file:///dir/database or\n"
+    "memory://name/database; a plain path means file://.\n"
     "Keys and values are hex, - for an empty one, *COUNT:HH for COUNT times the byte HH.\n"
     "\n"
     "Options of every command\n"

@@ -127,7 +127,7 @@ static int job_upload(struct probe *p, unsigned i)
 
 #define NEED_CONDITIONAL \
     "two mounts would overwrite each other's work; use a store with conditional writes (Amazon S3, Google Cloud " \
-    "Storage, Ceph's gateway, MinIO), or a newer version of this one"
+    "Storage, Azure, Ceph's gateway, MinIO), or a newer version of this one"
 
 #define ANOTHER "see what is in between (a proxy, a cache), or use another store"
 
