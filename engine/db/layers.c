@@ -13,7 +13,10 @@
 #include <errno.h>
 #include <inttypes.h>
 
-/* What the compactor and the collector ask of a store is told apart from what the handle itself does (R179). */
+/*
+ * What the compactor and the collector ask of a store is told apart from what the handle itself does (R179). They begin
+ * when opening has found that the store is there, and wait for it from then on.
+ */
 static int open_stores(struct shale_db *db, struct shale_store *store, const char *component)
 {
     const struct {
@@ -26,13 +29,15 @@ static int open_stores(struct shale_db *db, struct shale_store *store, const cha
         [DB_STORE_GC] = { db->opt.read_only ? NULL : store, "gc", "main" },
         [DB_STORE_GC_WAL] = { db->opt.read_only ? NULL : db->opt.wal_store, "gc", "wal" },
     };
-    const struct store_retry_options retry = { .limit_ms = db->opt.store_limit_ms };
+    struct store_retry_options retry = { .limit_ms = db->opt.store_limit_ms };
     int rc = 0;
 
-    for (int i = 0; rc == 0 && i < DB_N_STORES; i++)
+    for (int i = 0; rc == 0 && i < DB_N_STORES; i++) {
+        retry.contact_ms = i == DB_STORE_MAIN || i == DB_STORE_WAL ? 0 : -1;
         if (of[i].inner)
             rc = counted_store_open(&db->stores[i], of[i].inner, &retry, db->metrics.registry, of[i].component,
                                     of[i].type);
+    }
     db->store = db->stores[DB_STORE_MAIN].retry;
     db->wal_store = db->stores[DB_STORE_WAL].retry;
     return rc;

@@ -23,8 +23,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
+
 #define WARN_EVERY_MS 60000
+#define CONTACT_MS 30000
 
 struct retry_store {
     struct shale_store base;
@@ -34,6 +37,7 @@ struct retry_store {
     struct mutex mu;                /* rank STORE_RANK_RETRY */
     struct cond wake;
     bool stopped;                   /* GUARDED_BY(mu) */
+    atomic_bool answered;           /* relaxed; a call had an answer: never false again */
     struct rng rng;                 /* GUARDED_BY(mu) */
     int64_t down_since_ms;          /* GUARDED_BY(mu); 0: the store answers, as far as we know */
     int64_t last_warned_ms;         /* GUARDED_BY(mu) */
@@ -110,13 +114,17 @@ static int64_t note_failure(struct attempts *a, bool *warn)
     return asked > wait ? asked : wait;
 }
 
-/* A call that had failed before has its answer: so the store is back. */
+/* A call has its answer; if it had failed before, the store is back. */
 static void note_answer(struct attempts *a)
 {
     struct retry_store *r = a->r;
     int64_t since;
     unsigned n;
 
+    if (!atomic_load_explicit(&r->answered, memory_order_relaxed))
+        atomic_store_explicit(&r->answered, true, memory_order_relaxed);
+    if (!a->failed)
+        return;
     mutex_lock(&r->mu);
     since = r->down_since_ms;
     n = r->n_failed;
@@ -124,6 +132,16 @@ static void note_answer(struct attempts *a)
     mutex_unlock(&r->mu);
     if (since)
         log_info("object store: it answers again, after %" PRId64 " ms and %u failed attempts", clock_mono_ms() - since, n);
+}
+
+/* How long a call may last, 0: as long as it takes. */
+static int64_t limit_of(const struct retry_store *r)
+{
+    int64_t limit = r->opt.limit_ms, contact = r->opt.contact_ms;
+
+    if (contact < 0 || atomic_load_explicit(&r->answered, memory_order_relaxed))
+        return limit;
+    return limit && limit < contact ? limit : contact;
 }
 
 /*
@@ -134,16 +152,16 @@ static void note_answer(struct attempts *a)
 static bool wait_for_next(struct attempts *a, int *rc)
 {
     const struct store_retry_options *opt = &a->r->opt;
-    int64_t now = clock_mono_ms(), wait;
+    int64_t now = clock_mono_ms(), wait, limit;
     bool warn = false;
 
     if (*rc != SHALE_ETRANSIENT) {
-        if (a->failed)
-            note_answer(a);
+        note_answer(a);
         return false;
     }
     wait = note_failure(a, &warn);
-    if (opt->limit_ms && now + wait - a->start_ms > opt->limit_ms) {
+    limit = limit_of(a->r);
+    if (limit && now + wait - a->start_ms > limit) {
         *rc = err_add(*rc, "gave up after %" PRId64 " ms", now - a->start_ms);
         return false;
     }
@@ -505,6 +523,8 @@ int store_retry_new(struct shale_store *inner, const struct store_retry_options 
         r->opt.base_ms = 100;
     if (!r->opt.cap_ms)
         r->opt.cap_ms = 1000;
+    if (!r->opt.contact_ms)
+        r->opt.contact_ms = CONTACT_MS;
     rc = r->opt.metrics ? add_metrics(r) : 0;
     if (rc < 0) {
         mem_free(r);

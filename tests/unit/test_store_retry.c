@@ -52,7 +52,8 @@ static int setup_with(void **state, bool directory, const struct store_retry_opt
 
 static const struct store_retry_options quick = { .base_ms = 1, .cap_ms = 4 };
 static const struct store_retry_options limited = { .base_ms = 1, .cap_ms = 4, .limit_ms = 20 };
-static const struct store_retry_options slow = { .base_ms = 600000, .cap_ms = 600000 };
+static const struct store_retry_options slow = { .base_ms = 600000, .cap_ms = 600000, .contact_ms = -1 };
+static const struct store_retry_options wary = { .base_ms = 1, .cap_ms = 4, .contact_ms = 20 };
 
 static int setup(void **state)
 {
@@ -531,6 +532,31 @@ static void the_limit_ends_it(void **state)
     shale_buf_fini(&r[0].out);
 }
 
+static int setup_wary(void **state)
+{
+    return setup_with(state, false, &wary);
+}
+
+/* A wrong address is told about; a store that went away is waited for. */
+static void only_the_first_contact_is_bounded(void **state)
+{
+    struct fixture *f = *state;
+    const struct fault_rule down = { .cls = FAULT_HEAD, .times = FAULT_ALWAYS };
+    const struct fault_rule outage = { .cls = FAULT_HEAD, .times = 200 };
+    struct shale_object_meta meta;
+    int64_t start;
+
+    store_fault_add(f->fault, &down);
+    assert_int_equal(shale_store_head(f->s, "a", &meta), SHALE_ETRANSIENT);
+    assert_non_null(strstr(shale_errmsg(), "gave up after"));
+    store_fault_clear(f->fault);
+    assert_int_equal(shale_store_head(f->s, "a", &meta), -ENOENT);
+    store_fault_add(f->fault, &outage);
+    start = clock_mono_ms();
+    assert_int_equal(shale_store_head(f->s, "a", &meta), -ENOENT);
+    assert_true(clock_mono_ms() - start > 20);
+}
+
 struct sleeper {
     struct fixture *f;
     struct shale_upload *u;
@@ -663,6 +689,7 @@ int main(void)
         T(only_ranges_that_failed_are_asked_for_again, setup),
         T(delays_double_up_to_the_cap, setup),
         T(an_outage_has_a_line_at_its_start_and_end, setup),
+        T(only_the_first_contact_is_bounded, setup_wary),
         T(the_store_may_ask_for_more_patience, setup),
         T(the_limit_ends_it, setup_limited),
         T(stopping_wakes_those_who_wait, setup_slow),
