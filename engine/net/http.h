@@ -24,11 +24,24 @@ struct http_client;
 struct http_options {
     const char *ca_file;    /* certificates to trust instead of the system's; NULL: those */
     int64_t connect_ms;     /* to connect, with name look-up and TLS; 0: 10 s */
-    int64_t first_byte_ms;  /* from the end of the request to the first byte of the answer; 0: 30 s */
-    int64_t stall_ms;       /* without a byte moving in either direction; 0: 20 s */
+    int64_t first_byte_ms;  /* from the end of the request to the first byte of the answer; 0: by class */
+    int64_t stall_ms;       /* for min_rate bytes a second on the average of it; 0: by class */
+    int64_t min_rate;       /* of bodies, in both directions; 0: by class; below 0: only silence ends an exchange */
     const struct shale_request_watch *watch; /* NULL: nobody is told of requests; borrowed */
-    uint32_t limit[IO_CLASSES]; /* on the wire at once; 0: 64, 4, 16, 16, 4 in the order of the classes */
+    uint32_t limit[IO_CLASSES]; /* on the wire at once; 0: as in the table */
 };
+
+/*
+ * The defaults by class. So an exchange with n bytes of bodies lasts no longer than about the sum of connect_ms,
+ * first_byte_ms, n / min_rate and twice stall_ms, whatever the other side does.
+ *
+ *                 on the wire   first byte   stall   bytes a second
+ *   foreground         64          30 s       20 s        1024
+ *   wal                 4          30 s       20 s        1024
+ *   upload             16          60 s       30 s         512
+ *   compaction         16          60 s       30 s         512
+ *   gc                  4          60 s       30 s         512
+ */
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_PUT, HTTP_POST, HTTP_DELETE };
 
@@ -42,6 +55,7 @@ struct http_exchange {
     uint64_t expected;         /* bytes of the body, to make room for at once; 0: unknown */
     int64_t total_ms;          /* for the whole exchange once it is on the wire; 0: no bound but stall_ms */
     enum io_class cls;
+    bool drips;                /* the answer may come byte by byte, so that min_rate does not count */
     /* What is told of the request (base/requests.h). All zero: what the method says, the first attempt. */
     enum shale_request_op op;
     const char *object;                 /* borrowed until http_wait returns; NULL: it is about none */

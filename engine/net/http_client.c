@@ -15,6 +15,7 @@
 #include "base/pool.h"
 #include "base/requests.h"
 #include "base/sync.h"
+#include "net/http_pace.h"
 #include "net/http_transfer.h"
 
 #include <errno.h>
@@ -26,7 +27,7 @@
 #define IDLE_MS 60000
 
 struct http_client {
-    struct http_options opt; /* without zeros; read-only */
+    struct http_options opt; /* read-only */
     CURLM *multi;            /* the thread's, but for curl_multi_wakeup */
     struct worker thread;
     struct requests *requests; /* owned; NULL: nobody is told */
@@ -228,21 +229,13 @@ static void client_main(void *arg)
         ;
 }
 
+/* Times by class stay as they are: http_pace.c knows what a 0 means. */
 static void fill_options(struct http_options *o)
 {
-    static const uint32_t limits[IO_CLASSES] = {
-        [IO_FOREGROUND] = 64, [IO_WAL] = 4, [IO_UPLOAD] = 16, [IO_COMPACTION] = 16, [IO_GC] = 4,
-    };
-
     if (!o->connect_ms)
         o->connect_ms = 10000;
-    if (!o->first_byte_ms)
-        o->first_byte_ms = 30000;
-    if (!o->stall_ms)
-        o->stall_ms = 20000;
     for (int i = 0; i < IO_CLASSES; i++)
-        if (!o->limit[i])
-            o->limit[i] = limits[i];
+        o->limit[i] = http_pace_limit_of(o, (enum io_class)i);
 }
 
 static void init_libcurl(void)

@@ -15,6 +15,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/x509_vfy.h>
 #include <stdio.h>
 
 #define RESPONSE_DEFAULT 65536u
@@ -86,24 +87,13 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
 static int on_progress(void *arg, curl_off_t all_in, curl_off_t in, curl_off_t all_out, curl_off_t out)
 {
     struct http_transfer *t = arg;
-    struct http_exchange *x = t->x;
-    int64_t now = clock_mono_ms(), limit;
-    bool asked = out >= (curl_off_t)x->body.len && x->response_head.len == 0;
+    bool waiting = out >= (curl_off_t)t->x->body.len && t->x->response_head.len == 0;
+    int rc = http_pace_check(&t->pace, t->x, (uint64_t)in + (uint64_t)out, waiting, clock_mono_ms());
 
     (void)all_in, (void)all_out;
-    if (in != t->moved_in || out != t->moved_out) {
-        t->moved_in = in;
-        t->moved_out = out;
-        t->moved_ms = now;
-        return 0;
-    }
-    limit = asked ? t->opt->first_byte_ms : t->opt->stall_ms;
-    if (now - t->moved_ms < limit)
-        return 0;
-    t->rc = SHALE_ETRANSIENT;
-    snprintf(x->why, sizeof(x->why), asked ? "no answer within %" PRId64 " ms" : "nothing moved for %" PRId64 " ms",
-             limit);
-    return 1;
+    if (rc < 0)
+        t->rc = rc;
+    return rc < 0;
 }
 
 /* The lines that libcurl has are copies of those of the exchange. */
@@ -209,8 +199,7 @@ int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
 
     t->x = x;
     t->rc = 0;
-    t->moved_in = t->moved_out = 0;
-    t->moved_ms = clock_mono_ms();
+    http_pace_begin(&t->pace, t->opt, x, clock_mono_ms());
     t->begun_ns = clock_mono_ns();
     t->complaint[0] = '\0';
     buf_clear(&x->response);
@@ -231,38 +220,118 @@ int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
     return 0;
 }
 
-/* What a code of libcurl means to us, and what to say of it if there is more to say than libcurl's own words. */
-static int meaning_of(CURLcode code, const char **hint)
+/* What OpenSSL found wrong with a certificate. Unspecified is where libcurl begins, and stays when only the name differs. */
+static const char *certificate_hint(CURL *e)
+{
+    long verdict = 0;
+
+    curl_easy_getinfo(e, CURLINFO_SSL_VERIFYRESULT, &verdict);
+    switch (verdict) {
+    case X509_V_OK:
+    case X509_V_ERR_UNSPECIFIED:
+        return "; the certificate is another host's: check the endpoint's name";
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+        return "; check this host's clock, then the server's certificate";
+    default:
+        return "; if you trust the server, give the certificate of its authority as the CA file (AWS_CA_BUNDLE)";
+    }
+}
+
+static bool begins(const struct http_exchange *x, const char *scheme)
+{
+    return x->url.len && strncmp((const char *)x->url.data, scheme, strlen(scheme)) == 0;
+}
+
+/* The proxy's answer to CONNECT; 0: there was none, or it let us through. */
+static long proxy_refusal(CURL *e)
+{
+    long status = 0;
+
+    curl_easy_getinfo(e, CURLINFO_HTTP_CONNECTCODE, &status);
+    return status >= 300 ? status : 0;
+}
+
+/* A server that answers in another protocol: only then libcurl had a connection. */
+static bool was_connected(CURL *e)
+{
+    curl_off_t us = 0;
+
+    curl_easy_getinfo(e, CURLINFO_CONNECT_TIME_T, &us);
+    return us > 0;
+}
+
+/* What a code of libcurl means to us, and what to do about it that libcurl's own words do not say. */
+static int meaning_of(const struct http_transfer *t, CURLcode code, const char **hint)
 {
     switch (code) {
     case CURLE_OUT_OF_MEMORY:
         return -ENOMEM;
-    case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
+        if (!was_connected(t->easy))
+            return -EINVAL;
+        break;
+    case CURLE_URL_MALFORMAT:
         return -EINVAL;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_ISSUER_ERROR:
-        *hint = "; check the endpoint's name, or give the certificate of its authority as the CA file";
+        *hint = certificate_hint(t->easy);
         return -EIO;
     case CURLE_SSL_CACERT_BADFILE:
         *hint = "; the CA file cannot be read";
         return -EINVAL;
     case CURLE_SSL_CONNECT_ERROR:
-        *hint = "; does the endpoint speak TLS?";
+        *hint = "; if the server speaks no TLS, the endpoint begins with http://";
         return SHALE_ETRANSIENT;
+    case CURLE_COULDNT_RESOLVE_HOST:
+        *hint = "; check the endpoint's name and this host's DNS";
+        return SHALE_ETRANSIENT;
+    case CURLE_COULDNT_CONNECT:
+        *hint = "; check the endpoint's name and port, and whether the server runs";
+        return SHALE_ETRANSIENT;
+    case CURLE_GOT_NOTHING:
+    case CURLE_WEIRD_SERVER_REPLY:
+        break;
     default:
         return SHALE_ETRANSIENT;
     }
+    *hint = begins(t->x, "http:") ? "; if the server speaks TLS, the endpoint begins with https://" : "";
+    return SHALE_ETRANSIENT;
+}
+
+static bool explain_proxy(struct http_transfer *t, CURLcode code)
+{
+    struct http_exchange *x = t->x;
+    long status = proxy_refusal(t->easy);
+
+    if (code != CURLE_COULDNT_RESOLVE_PROXY && code != CURLE_PROXY && !status)
+        return false;
+    x->rc = SHALE_ETRANSIENT;
+    if (status)
+        snprintf(x->why, sizeof(x->why), "the proxy answers %ld%s", status,
+                 status == 407 ? "; give its URL a login, as in https_proxy=http://USER:PASSWORD@HOST:PORT"
+                               : " instead of connecting to the store; check https_proxy, or set no_proxy");
+    else
+        snprintf(x->why, sizeof(x->why), "the proxy cannot be used (%s); check http_proxy and https_proxy, or set "
+                 "no_proxy", curl_easy_strerror(code));
+    return true;
 }
 
 static void explain(struct http_transfer *t, CURLcode code)
 {
-    const char *hint = "";
+    const char *hint = "", *words = t->complaint;
     struct http_exchange *x = t->x;
+    size_t n = strlen(words);
 
-    x->rc = meaning_of(code, &hint);
-    snprintf(x->why, sizeof(x->why), "%s%s", t->complaint[0] ? t->complaint : curl_easy_strerror(code), hint);
+    if (explain_proxy(t, code))
+        return;
+    if (!words[0] || strchr(words, '@')) /* may be a URL with a password */
+        n = strlen(words = curl_easy_strerror(code));
+    while (n > 0 && words[n - 1] == ' ')
+        n--;
+    x->rc = meaning_of(t, code, &hint);
+    snprintf(x->why, sizeof(x->why), "%.*s%s", (int)n, words, hint);
 }
 
 void http_transfer_end(struct http_transfer *t, CURLcode code)

@@ -2,7 +2,7 @@
 #ifndef NET_HTTP_TRANSFER_H
 #define NET_HTTP_TRANSFER_H
 
-#include "net/http.h"
+#include "net/http_pace.h"
 
 #include <curl/curl.h>
 
@@ -12,11 +12,10 @@
  */
 struct http_transfer {
     CURL *easy;                     /* owned */
-    const struct http_options *opt; /* borrowed, without zeros */
+    const struct http_options *opt; /* borrowed */
     struct http_exchange *x;        /* NULL: idle */
     struct curl_slist *headers;
-    curl_off_t moved_in, moved_out; /* as last told */
-    int64_t moved_ms;               /* when that changed */
+    struct http_pace pace;
     int64_t begun_ns;
     int rc;                         /* why a callback ended it; 0: none did */
     char complaint[CURL_ERROR_SIZE];

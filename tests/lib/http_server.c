@@ -15,6 +15,7 @@
 
 #define HEAD_MAX 65536u
 #define BODY_MAX ((size_t)64 << 20)
+#define TLS_HANDSHAKE 0x16 /* how a client begins that takes us for a server with TLS */
 
 /* One connection, and its thread. The list only grows: the test is short. */
 struct connection {
@@ -22,6 +23,7 @@ struct connection {
     struct connection *next;
     pthread_t thread;
     int fd;
+    void *tls; /* NULL: there is none */
     unsigned number;
 };
 
@@ -34,6 +36,8 @@ struct kept {
 struct http_server {
     char url[40];
     int fd;
+    struct http_tls *tls; /* borrowed; NULL: none */
+    bool proxy;           /* TLS comes after CONNECT */
     pthread_t thread;
     pthread_mutex_t mu;
     pthread_cond_t changed;
@@ -55,6 +59,16 @@ static void *must(void *p)
     return p;
 }
 
+static ssize_t wire_read(struct connection *c, void *buf, size_t n)
+{
+    return c->tls ? c->server->tls->read(c->tls, buf, n) : recv(c->fd, buf, n, 0);
+}
+
+static ssize_t wire_write(struct connection *c, const void *buf, size_t n)
+{
+    return c->tls ? c->server->tls->write(c->tls, buf, n) : send(c->fd, buf, n, MSG_NOSIGNAL);
+}
+
 /* ---- a request ---- */
 
 struct input {
@@ -63,7 +77,7 @@ struct input {
 };
 
 /* false: the peer is gone. */
-static bool read_more(int fd, struct input *in)
+static bool read_more(struct connection *c, struct input *in)
 {
     ssize_t n;
 
@@ -71,7 +85,7 @@ static bool read_more(int fd, struct input *in)
         in->cap = (in->len + 4096) * 2;
         in->data = must(realloc(in->data, in->cap));
     }
-    n = recv(fd, in->data + in->len, in->cap - in->len - 1, 0);
+    n = wire_read(c, in->data + in->len, in->cap - in->len - 1);
     if (n <= 0)
         return false;
     in->len += (size_t)n;
@@ -80,14 +94,14 @@ static bool read_more(int fd, struct input *in)
 }
 
 /* Bytes of the head with its empty line, or 0 when none comes. */
-static size_t read_head(int fd, struct input *in)
+static size_t read_head(struct connection *c, struct input *in)
 {
     for (;;) {
         char *end = in->len ? memmem(in->data, in->len, "\r\n\r\n", 4) : NULL;
 
         if (end)
             return (size_t)(end - in->data) + 4;
-        if (in->len > HEAD_MAX || !read_more(fd, in))
+        if (in->len > HEAD_MAX || (in->len && in->data[0] == TLS_HANDSHAKE) || !read_more(c, in))
             return 0;
     }
 }
@@ -135,7 +149,7 @@ static struct kept *parse(const char *data, size_t head_len)
     return k;
 }
 
-static bool read_body(int fd, struct input *in, size_t head_len, struct kept *k)
+static bool read_body(struct connection *c, struct input *in, size_t head_len, struct kept *k)
 {
     char length[32];
     size_t len = http_request_value(&k->r, "content-length", length, sizeof(length)) ? strtoul(length, NULL, 10) : 0;
@@ -143,7 +157,7 @@ static bool read_body(int fd, struct input *in, size_t head_len, struct kept *k)
     if (len > BODY_MAX)
         return false;
     while (in->len < head_len + len)
-        if (!read_more(fd, in))
+        if (!read_more(c, in))
             return false;
     k->body = must(calloc(1, len + 1));
     memcpy(k->body, in->data + head_len, len);
@@ -155,12 +169,12 @@ static bool read_body(int fd, struct input *in, size_t head_len, struct kept *k)
 }
 
 /* NULL: the peer is gone, or talks nonsense. */
-static struct kept *read_request(int fd, struct input *in)
+static struct kept *read_request(struct connection *c, struct input *in)
 {
-    size_t head_len = read_head(fd, in);
+    size_t head_len = read_head(c, in);
     struct kept *k = head_len ? parse(in->data, head_len) : NULL;
 
-    if (k && !read_body(fd, in, head_len, k)) {
+    if (k && !read_body(c, in, head_len, k)) {
         free(k->text);
         free(k);
         return NULL;
@@ -228,10 +242,10 @@ static struct http_rule keep_and_choose(struct http_server *s, struct kept *k)
     return rule;
 }
 
-static bool send_all(int fd, const char *p, size_t n)
+static bool send_all(struct connection *c, const char *p, size_t n)
 {
     while (n > 0) {
-        ssize_t sent = send(fd, p, n, MSG_NOSIGNAL);
+        ssize_t sent = wire_write(c, p, n);
 
         if (sent <= 0)
             return false;
@@ -241,22 +255,60 @@ static bool send_all(int fd, const char *p, size_t n)
     return true;
 }
 
+static bool pause_ms(struct http_server *s, int64_t ms)
+{
+    const struct http_rule rule = { .delay_ms = ms };
+    bool stopped;
+
+    pthread_mutex_lock(&s->mu);
+    wait_locked(s, &rule);
+    stopped = s->stopped;
+    pthread_mutex_unlock(&s->mu);
+    return !stopped;
+}
+
+/* n bytes of the body, as the rule has them sent. false: the peer is gone. */
+static bool send_body(struct connection *c, const struct http_rule *rule, size_t n)
+{
+    bool ok = true;
+
+    do {
+        if (!rule->drip_ms)
+            ok = send_all(c, rule->body, n);
+        for (size_t i = 0; rule->drip_ms && i < n && ok; i++)
+            ok = send_all(c, rule->body + i, 1) && pause_ms(c->server, rule->drip_ms);
+    } while (ok && rule->endless);
+    return ok;
+}
+
 /* false: the connection is to be closed. */
-static bool answer(int fd, const struct http_request *r, const struct http_rule *rule)
+static bool answer(struct connection *c, const struct http_request *r, const struct http_rule *rule)
 {
     size_t len = rule->body_len ? rule->body_len : rule->body ? strlen(rule->body) : 0;
-    size_t sent = strcmp(r->method, "HEAD") == 0 ? 0 : rule->cut && rule->cut < len ? rule->cut : len;
+    size_t sent = strcmp(r->method, "HEAD") == 0 && !rule->raw ? 0 : rule->cut && rule->cut < len ? rule->cut : len;
     char *head;
     bool ok;
 
     if (rule->drop)
         return false;
+    if (rule->raw)
+        return send_body(c, rule, sent) && !rule->close;
     if (asprintf(&head, "HTTP/1.1 %d Status\r\nContent-Length: %zu\r\n%s\r\n", rule->status ? rule->status : 200, len,
                  rule->headers ? rule->headers : "") < 0)
         abort();
-    ok = send_all(fd, head, strlen(head)) && send_all(fd, rule->body, sent);
+    ok = send_all(c, head, strlen(head)) && send_body(c, rule, sent);
     free(head);
-    return ok && !rule->cut;
+    return ok && !rule->cut && !rule->close;
+}
+
+static bool tunnel(struct connection *c)
+{
+    static const char go_on[] = "HTTP/1.1 200 OK\r\n\r\n";
+
+    if (!send_all(c, go_on, sizeof(go_on) - 1))
+        return false;
+    c->tls = c->server->tls->accept(c->server->tls, c->fd);
+    return c->tls != NULL;
 }
 
 /* ---- threads ---- */
@@ -266,16 +318,23 @@ static void *serve(void *arg)
     struct connection *c = arg;
     struct input in = { 0 };
     struct kept *k;
+    bool ok = true;
 
-    while ((k = read_request(c->fd, &in)) != NULL) {
+    if (c->server->tls && !c->server->proxy)
+        ok = (c->tls = c->server->tls->accept(c->server->tls, c->fd)) != NULL;
+    while (ok && (k = read_request(c, &in)) != NULL) {
         struct http_rule rule;
 
         k->r.connection = c->number;
         rule = keep_and_choose(c->server, k);
-        if (!answer(c->fd, &k->r, &rule))
-            break;
+        if (strcmp(k->r.method, "CONNECT") == 0 && (rule.status == 0 || rule.status == 200))
+            ok = tunnel(c);
+        else
+            ok = answer(c, &k->r, &rule);
     }
     shutdown(c->fd, SHUT_RDWR);
+    if (c->tls)
+        c->server->tls->close(c->tls);
     free(in.data);
     return NULL;
 }
@@ -303,7 +362,7 @@ static void *listen_main(void *arg)
     return NULL;
 }
 
-struct http_server *http_server_start(void)
+static struct http_server *start(struct http_tls *tls, bool proxy)
 {
     struct http_server *s = must(calloc(1, sizeof(*s)));
     struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -313,12 +372,29 @@ struct http_server *http_server_start(void)
     if (s->fd < 0 || bind(s->fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(s->fd, 64) < 0 ||
         getsockname(s->fd, (struct sockaddr *)&a, &len) < 0)
         abort();
-    snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", ntohs(a.sin_port));
+    s->tls = tls;
+    s->proxy = proxy;
+    snprintf(s->url, sizeof(s->url), "http%s://127.0.0.1:%d", tls && !proxy ? "s" : "", ntohs(a.sin_port));
     pthread_mutex_init(&s->mu, NULL);
     pthread_cond_init(&s->changed, NULL);
     if (pthread_create(&s->thread, NULL, listen_main, s) != 0)
         abort();
     return s;
+}
+
+struct http_server *http_server_start(void)
+{
+    return start(NULL, false);
+}
+
+struct http_server *http_server_start_tls(struct http_tls *tls)
+{
+    return start(tls, false);
+}
+
+struct http_server *http_server_start_proxy(struct http_tls *tls)
+{
+    return start(tls, true);
 }
 
 static void free_requests(struct http_server *s)

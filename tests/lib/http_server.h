@@ -2,6 +2,8 @@
 #ifndef TESTS_HTTP_SERVER_H
 #define TESTS_HTTP_SERVER_H
 
+#include "lib/http_tls.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +29,10 @@ struct http_rule {
     int64_t delay_ms;    /* before the answer; ended early by http_server_stop */
     bool hold;           /* answer only after http_server_release */
     bool drop;           /* close the connection instead */
+    bool raw;            /* body is all that is sent, status line and header with it */
+    bool endless;        /* the body again and again, until the peer goes or http_server_stop */
+    bool close;          /* close the connection after the answer */
+    int64_t drip_ms;     /* between two bytes of the body */
 };
 
 /* As it came. Borrowed until http_server_stop. */
@@ -39,9 +45,16 @@ struct http_request {
 };
 
 struct http_server *http_server_start(void);
+/* The same with TLS. tls: borrowed until http_server_stop. */
+struct http_server *http_server_start_tls(struct http_tls *tls);
+/*
+ * A proxy, which is also the server behind it: what comes after an answer of 200 to CONNECT is TLS. Requests that are
+ * to be forwarded have targets that begin with "http://".
+ */
+struct http_server *http_server_start_proxy(struct http_tls *tls);
 /* Ends all connections. NULL is fine. */
 void http_server_stop(struct http_server *s);
-/* "http://127.0.0.1:PORT" */
+/* "http://127.0.0.1:PORT", or "https://..." */
 const char *http_server_url(const struct http_server *s);
 void http_server_add(struct http_server *s, const struct http_rule *rule);
 /* Forget all rules, and let go what is held. */
