@@ -12,7 +12,8 @@
 /*
  * A bucket of S3, or of something that speaks its protocol. What the files of this directory share:
  *   s3_store.c    options, the operations
- *   s3_call.c     one request: address, signature, sending, and what came back as an error with a sentence
+ *   s3_call.c     one request: address, signature, sending
+ *   s3_error.c    what came back, as an error with a sentence
  *   s3_list.c     listings and deletion of many, which speak XML
  *   s3_upload.c   multipart uploads
  * Errors that may pass are SHALE_ETRANSIENT; the retrying store asks again.
@@ -30,6 +31,7 @@ struct s3_store {
     char *origin;          /* "https://host:port"; owned */
     char *host;            /* as in the header Host; owned */
     char *root;            /* path of the bucket, without a slash behind: "" or "/bucket"; owned */
+    atomic_bool known;     /* the store has answered as a store does; relaxed, it only chooses between codes */
 };
 
 /* One request to a store. All zero, then s3_call_init. */
@@ -62,6 +64,18 @@ int s3_call_submit(struct s3_call *c);
 int s3_call_wait(struct s3_call *c);
 /* Submit and wait. */
 int s3_call_run(struct s3_call *c);
+
+/* What an answer with a status other than success means: a code, with a sentence. Sets keys_refused. */
+int s3_call_meaning(struct s3_call *c);
+/* Whether an answer of success is one of a store, and the error if it is not. */
+bool s3_call_is_of_store(const struct s3_call *c);
+int s3_call_no_store(const struct s3_call *c);
+/* The answer to a HEAD that does not say why: that to a GET would. */
+bool s3_call_is_unexplained(const struct s3_call *c);
+/* The store has answered as a store does. */
+void s3_call_set_known(const struct s3_call *c);
+/* rc as long as it has not, then SHALE_ETRANSIENT: something is in between for a while. */
+int s3_until_known(const struct s3_call *c, int rc);
 
 /* err_set(rc, "cannot read NAME: why") */
 int s3_call_error(const struct s3_call *c, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

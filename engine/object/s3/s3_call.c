@@ -11,27 +11,13 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "net/uri.h"
-#include "net/xml.h"
-#include "object/bucket.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <strings.h>
 
 #define SIGNED_MAX 16 /* headers that are signed */
-#define CODE_MAX 64
-#define MESSAGE_MAX 300
-
-/* What the body of an error says. */
-struct complaint {
-    char code[CODE_MAX];
-    char message[MESSAGE_MAX];
-    char region[CODE_MAX];
-};
-
 static bool is_gcs(const struct s3_store *s)
 {
     return s->dialect == SHALE_S3_GCS;
@@ -180,173 +166,31 @@ int s3_call_submit(struct s3_call *c)
     return rc;
 }
 
-static int on_complaint(void *arg, const char *name, int depth, const char *text)
+/*
+ * The answer to a HEAD has no body. So the same is asked with a GET of one byte; its answer, if it is an error, takes
+ * the place of the other.
+ */
+static void fetch_reason(struct s3_call *c)
 {
-    struct complaint *c = arg;
+    struct s3_call g;
+    int rc = s3_call_init(&g, c->s, HTTP_GET, c->verb, c->name);
 
-    if (depth != 1)
-        return 0;
-    if (strcmp(name, "Code") == 0)
-        snprintf(c->code, sizeof(c->code), "%s", text);
-    else if (strcmp(name, "Message") == 0)
-        snprintf(c->message, sizeof(c->message), "%s", text);
-    else if (strcmp(name, "Region") == 0)
-        snprintf(c->region, sizeof(c->region), "%s", text);
-    return 0;
-}
-
-static void read_complaint(const struct s3_call *c, struct complaint *out)
-{
-    const struct xml_visitor v = { .end = on_complaint, .arg = out };
-    const char *region = http_response_header(&c->x, "x-amz-bucket-region");
-
-    memset(out, 0, sizeof(*out));
-    if (c->x.response.len)
-        (void)xml_walk(slice_of_buf(&c->x.response), &v); /* what it gives up on is described by the status alone */
-    if (!out->region[0] && region)
-        snprintf(out->region, sizeof(out->region), "%s", region);
-}
-
-static bool has_code(const struct complaint *m, const char *const *codes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(m->code, codes[i]) == 0)
-            return true;
-    return false;
-}
-
-static int wrong_clock(const struct s3_call *c)
-{
-    int64_t d = bucket_clock_ahead(&c->x);
-
-    return s3_call_error(c, -EACCES, "this host's clock is %" PRId64 " s %s the store's, which accepts 15 minutes; set "
-                                     "the clock", d < 0 ? -d : d, d < 0 ? "ahead of" : "behind");
-}
-
-static int refused(const struct s3_call *c, const struct complaint *m)
-{
-    const char *source = c->keys ? c->keys->source : "nowhere (anonymous)";
-
-    if (strcmp(m->code, "RequestTimeTooSkewed") == 0)
-        return wrong_clock(c);
-    if (strcmp(m->code, "SignatureDoesNotMatch") == 0)
-        return s3_call_error(c, -EACCES, "the secret key is not the one of access key %s; both are from %s",
-                             c->keys ? c->keys->access_key : "?", source);
-    if (strcmp(m->code, "InvalidAccessKeyId") == 0 || strcmp(m->code, "InvalidSecurity") == 0)
-        return s3_call_error(c, -EACCES, "the store does not know access key %s, which is from %s",
-                             c->keys ? c->keys->access_key : "?", source);
-    if (strcmp(m->code, "QuotaExceeded") == 0)
-        return s3_call_error(c, -ENOSPC, "the quota is used up");
-    return s3_call_error(c, -EACCES, "permission refused (%d %s) to the credentials from %s%s%s", c->x.status,
-                         m->code[0] ? m->code : "Forbidden", source, m->message[0] ? ": " : "", m->message);
-}
-
-static int expired(const struct s3_call *c)
-{
-    return s3_call_error(c, -EACCES, "the session token from %s has expired; get a new one",
-                         c->keys ? c->keys->source : "nowhere");
-}
-
-static int elsewhere(const struct s3_call *c, const struct complaint *m)
-{
-    if (m->region[0] && strcmp(m->region, c->s->region) != 0)
-        return s3_call_error(c, -EINVAL, "the bucket is in region %s, not %s; set AWS_REGION=%s or the option region",
-                             m->region, c->s->region, m->region);
-    return s3_call_error(c, -EINVAL, "the bucket is not at %s (%d %s); check the endpoint and the region %s",
-                         c->s->origin, c->x.status, m->code, c->s->region);
-}
-
-static int not_now(const struct s3_call *c, const struct complaint *m)
-{
-    store_retry_after(bucket_retry_after(&c->x));
-    return s3_call_error(c, SHALE_ETRANSIENT, "the store answers %d %s%s%s", c->x.status, m->code,
-                         m->message[0] ? ": " : "", m->message);
-}
-
-static int bad_request(const struct s3_call *c, const struct complaint *m)
-{
-    static const char *const passing[] = { "RequestTimeout", "IncompleteBody", "BadDigest" };
-    static const char *const region[] = { "AuthorizationHeaderMalformed", "IllegalLocationConstraintException" };
-    static const char *const token[] = { "ExpiredToken", "TokenRefreshRequired" };
-
-    if (has_code(m, passing, ARRAY_SIZE(passing)))
-        return not_now(c, m);
-    if (has_code(m, token, ARRAY_SIZE(token)))
-        return expired(c);
-    if (has_code(m, region, ARRAY_SIZE(region)) || m->region[0])
-        return elsewhere(c, m);
-    if (strcmp(m->code, "InvalidToken") == 0)
-        return refused(c, m);
-    return s3_call_error(c, -EIO, "the store answers %d %s%s%s", c->x.status, m->code, m->message[0] ? ": " : "",
-                         m->message);
-}
-
-static int no_store(const struct s3_call *c)
-{
-    const char *server = http_response_header(&c->x, "server");
-
-    return s3_call_error(c, SHALE_ETRANSIENT, "%s answers %d with a web page%s%s, not as an S3 store does; check the "
-                         "endpoint, and whether a proxy is in between", c->s->origin, c->x.status,
-                         server ? ", by " : "", server ? server : "");
-}
-
-/* An answer to HEAD has no body that would say why. */
-static bool is_about_keys(const struct s3_call *c, const struct complaint *m)
-{
-    static const char *const codes[] = { "ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId",
-                                         "InvalidTokenId" };
-
-    return has_code(m, codes, ARRAY_SIZE(codes)) ||
-           (c->x.method == HTTP_HEAD && (c->x.status == 400 || c->x.status == 403));
-}
-
-static int meaning_of_status(struct s3_call *c)
-{
-    struct complaint m;
-
-    read_complaint(c, &m);
-    c->keys_refused = c->keys && is_about_keys(c, &m);
-    if (!m.code[0] && bucket_is_web_page(&c->x))
-        return no_store(c);
-    switch (c->x.status) {
-    case 400:
-        return bad_request(c, &m);
-    case 401:
-    case 403:
-        return strcmp(m.code, "ExpiredToken") == 0 ? expired(c) : refused(c, &m);
-    case 404:
-        if (strcmp(m.code, "NoSuchBucket") == 0)
-            return s3_call_error(c, -EIO, "there is no such bucket at %s; create it, or check the name and the region",
-                                 c->s->origin);
-        return s3_call_error(c, -ENOENT, "there is no such object");
-    case 301:
-    case 302:
-    case 307:
-    case 308:
-        return elsewhere(c, &m);
-    case 408:
-    case 425:
-    case 429:
-        return not_now(c, &m);
-    case 409:
-        if (c->conditional && strcmp(m.code, "PreconditionFailed") == 0)
-            return s3_call_error(c, -EEXIST, "the object exists");
-        return not_now(c, &m);
-    case 412:
-        return s3_call_error(c, -EEXIST, "the object exists");
-    case 416:
-        return s3_call_error(c, -ERANGE, "the object is shorter");
-    case 501:
-        return s3_call_error(c, -EOPNOTSUPP, "the store cannot do that (501 %s)%s", m.code,
-                             c->conditional ? "; without conditional puts it cannot hold a database" : "");
-    case 507:
-        return s3_call_error(c, -ENOSPC, "the store is full");
-    default:
-        if (c->x.status >= 500)
-            return not_now(c, &m);
-        return s3_call_error(c, -EIO, "the store answers %d %s%s%s", c->x.status, m.code, m.message[0] ? ": " : "",
-                             m.message);
+    if (rc == 0)
+        rc = http_add_header(&g.x, "Range: bytes=0-0");
+    if (rc == 0)
+        rc = s3_call_submit(&g);
+    if (rc == 0) {
+        http_wait(c->s->http, &g.x);
+        if (g.x.rc == 0 && g.x.status >= 300 && g.x.status != 404) {
+            shale_buf_fini(&c->x.response);
+            shale_buf_fini(&c->x.response_head);
+            c->x.status = g.x.status;
+            c->x.response = g.x.response;
+            c->x.response_head = g.x.response_head;
+            g.x.response = g.x.response_head = (struct shale_buf)SHALE_BUF_INIT;
+        }
     }
+    s3_call_fini(&g);
 }
 
 static int outcome(struct s3_call *c)
@@ -355,11 +199,15 @@ static int outcome(struct s3_call *c)
         return c->failed; /* it was never submitted; the sentence is there */
     http_wait(c->s->http, &c->x);
     if (c->x.rc < 0)
-        return s3_call_error(c, c->x.rc, "%s", c->x.why);
-    if (c->x.status < 200 || c->x.status > 299)
-        return meaning_of_status(c);
-    if (bucket_is_web_page(&c->x) && !http_response_header(&c->x, "etag"))
-        return no_store(c);
+        return s3_call_error(c, c->x.rc == -EIO && !c->x.status ? s3_until_known(c, -EIO) : c->x.rc, "%s", c->x.why);
+    if (c->x.status < 200 || c->x.status > 299) {
+        if (s3_call_is_unexplained(c))
+            fetch_reason(c);
+        return s3_call_meaning(c);
+    }
+    if (!s3_call_is_of_store(c))
+        return s3_call_no_store(c);
+    s3_call_set_known(c);
     return 0;
 }
 

@@ -339,7 +339,7 @@ static int connect_by(struct s3_store *s, const struct shale_s3_options *opt)
                                                  .region = s->region, .anonymous = opt->anonymous };
     const struct http_options http = { .ca_file = s->ca_file, .connect_ms = opt->connect_ms,
                                        .first_byte_ms = opt->first_byte_ms, .stall_ms = opt->stall_ms,
-                                       .watch = opt->watch };
+                                       .min_rate = opt->min_rate, .watch = opt->watch };
     int rc = http_client_new(&http, &s->http);
 
     return rc == 0 ? aws_credentials_new(&keys, s->http, &s->credentials) : rc;

@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #define PARTS_MAX 10000u /* says S3; 78 GiB */
+#define COMPLETE_MS (15 * 60 * 1000) /* to put them together */
 
 struct s3_upload {
     struct part_upload base;
@@ -144,12 +145,18 @@ static int write_tags(const struct s3_upload *u, struct shale_buf *out)
     return rc == 0 ? buf_printf(out, "</CompleteMultipartUpload>") : rc;
 }
 
+#define IS_ERROR 1
+
 static int on_result(void *arg, const char *name, int depth)
 {
     (void)arg;
-    return depth == 0 && strcmp(name, "Error") == 0 ? 1 : 0;
+    return depth == 0 && strcmp(name, "Error") == 0 ? IS_ERROR : 0;
 }
 
+/*
+ * Stores answer when they begin, keep the connection alive by blanks, for minutes, and then tell whether they could: so
+ * a status of success may come with an error in the body.
+ */
 static int complete(struct part_upload *base)
 {
     struct s3_upload *u = upload_of(base);
@@ -165,10 +172,16 @@ static int complete(struct part_upload *base)
         rc = s3_call_query(&c, "uploadId", u->id);
     if (rc == 0)
         rc = s3_call_body(&c, slice_of_buf(&body));
+    c.x.drips = true;
+    c.x.total_ms = COMPLETE_MS;
     if (rc == 0)
         rc = s3_call_run(&c);
-    if (rc == 0 && xml_walk(slice_of_buf(&c.x.response), &v) != 0) /* an error may come after the status was sent */
-        rc = s3_call_error(&c, SHALE_ETRANSIENT, "the store could not put the parts together");
+    if (rc == 0)
+        rc = xml_walk(slice_of_buf(&c.x.response), &v);
+    if (rc == IS_ERROR)
+        rc = s3_call_meaning(&c);
+    else if (rc == -EBADMSG)
+        rc = s3_call_error(&c, SHALE_ETRANSIENT, "the store's answer is not understood");
     s3_call_fini(&c);
     shale_buf_fini(&body);
     return rc == -ENOENT ? part_upload_look(base, u->s->bucket) : rc;
