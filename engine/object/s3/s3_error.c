@@ -168,7 +168,9 @@ static int wrong_time(struct s3_call *c, const struct complaint *m)
 {
     int64_t d = clock_difference(c), off = d < 0 ? -d : d;
 
-    if (off < CLOCK_NEAR_S && http_response_header(&c->x, "date"))
+    if (!http_response_header(&c->x, "date"))
+        return s3_call_error(c, s3_until_known(c, -EACCES), "this host's clock is too far from the store's; set the clock");
+    if (off < CLOCK_NEAR_S)
         return not_now(c, m);
     return s3_call_error(c, s3_until_known(c, -EACCES), "this host's clock is %" PRId64 " s %s the store's, which accepts "
                          "15 minutes; set the clock", off, d < 0 ? "ahead of" : "behind");
