@@ -5,7 +5,7 @@ set -eu
 build="build-essential autoconf automake libtool pkg-config zlib1g-dev libzstd-dev liblz4-dev libsnappy-dev libssl-dev
 libcurl4-openssl-dev libexpat1-dev libjansson-dev libfuse3-dev fuse3"
 tests="libcmocka-dev clang libclang-rt-14-dev git sqlite3 rsync attr acl tar xz-utils python3 procps util-linux
-curl ceph-mon ceph-osd radosgw swift-proxy swift-account swift-container swift-object"
+curl ceph-mon ceph-osd radosgw openssl faketime swift-proxy swift-account swift-container swift-object"
 # Azurite, which stands for Azure Blob Storage, and s3rver; other packages of node have their own npm.
 command -v npm >/dev/null || tests="$tests nodejs npm"
 

@@ -292,7 +292,7 @@ static void an_error_may_follow_a_success(void **state)
 /* Blanks keep the connection alive while the store works; at the rate that counts elsewhere it would be given up. */
 static void a_store_may_take_its_time(void **state)
 {
-    const struct http_rule slow = { .method = "POST", .drip_ms = 60,
+    const struct http_rule slow = { .method = "POST", .drip_ms = 40,
                                     .body = "<?xml version=\"1.0\"?>     <CompleteMultipartUploadResult/>" };
 
     (void)state;
