@@ -25,7 +25,8 @@ static _Thread_local int64_t asked_delay_ms;
 
 void store_retry_after(int64_t ms)
 {
-    asked_delay_ms = ms;
+    if (ms > asked_delay_ms)
+        asked_delay_ms = ms;
 }
 
 int64_t store_retry_after_taken(void)

@@ -37,7 +37,8 @@ void store_upload_in_parts(struct shale_upload *u);
 
 /*
  * How long the store asked this thread to wait before it tries again (Retry-After), with the SHALE_ETRANSIENT that the
- * thread is about to return. taken: the value is 0 from then on.
+ * thread is about to return; the longest, when several requests were made for one call. taken: the value is 0 from then
+ * on.
  */
 void store_retry_after(int64_t ms);
 int64_t store_retry_after_taken(void);

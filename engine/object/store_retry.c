@@ -156,6 +156,7 @@ static bool wait_for_next(struct attempts *a, int *rc)
     bool warn = false;
 
     if (*rc != SHALE_ETRANSIENT) {
+        (void)store_retry_after_taken(); /* of a request that did not decide */
         note_answer(a);
         return false;
     }

@@ -26,7 +26,7 @@
 #define PAGE "Content-Type: text/html; charset=utf-8\r\nServer: squid\r\n"
 #define MESSAGE(text) "<Message>" text "</Message>"
 
-enum op { GET, HEAD, PUT, CREATE, LIST, REMOVE };
+enum op { GET, HEAD, PUT, CREATE, LIST, REMOVE, REMOVE_TWO };
 
 static struct http_server *server;
 static struct shale_store *store;
@@ -90,6 +90,9 @@ static int run(struct shale_store *s, enum op op)
         break;
     case REMOVE:
         rc = shale_store_delete(s, "p/a");
+        break;
+    case REMOVE_TWO:
+        rc = shale_store_delete_many(s, (const char *const[]){ "p/a", "p/b" }, 2);
         break;
     }
     shale_buf_fini(&out);
@@ -209,6 +212,15 @@ static const struct {
       READ "@ answers 302, which sends us to https://login.test" NOT_A_STORE },
     { GET, 302, PAGE "Location: https://login.test?" TOKEN "\r\n", "<html>moved</html>", -EIO,
       READ "@ answers 302 with a web page, by squid, which sends us to https://login.test" NOT_A_STORE },
+    { PUT, 200, "Content-Type: text/plain\r\n", "ok", -EIO, "cannot write s3://bucket/p/a: @ answers 200" NOT_A_STORE },
+    { LIST, 200, "Content-Type: text/xml\r\n", "<html xmlns=\"http://www.w3.org/1999/xhtml\"/>", -EIO,
+      "cannot list s3://bucket: @ answers 200" NOT_A_STORE },
+    { REMOVE_TWO, 200, NULL, "<DeleteResult><Error><Key>p/b</Key><Code>AccessDenied</Code></Error></DeleteResult>", -EACCES,
+      "cannot delete objects of s3://bucket: permission refused (AccessDenied) for p/b; it needs s3:DeleteObject" },
+    { REMOVE_TWO, 200, NULL, "<DeleteResult><Error><Key>p/b</Key><Code>SlowDown</Code></Error></DeleteResult>",
+      SHALE_ETRANSIENT, "cannot delete objects of s3://bucket: the store did not delete p/b: SlowDown" },
+    { REMOVE_TWO, 200, NULL, "<ok/>", SHALE_ETRANSIENT,
+      "cannot delete objects of s3://bucket: the store's answer is not understood" },
     { GET, 511, NULL, NULL, -EIO, READ "@ answers 511" NOT_A_STORE },
     { GET, 400, "Content-Type: text/plain\r\n", "Client sent an HTTP request to an HTTPS server.\n", -EIO,
       READ "@ answers 400" NOT_A_STORE },
@@ -347,7 +359,7 @@ static void what_comes_between_later_passes(void **state)
         { 307, NULL, XML("TemporaryRedirect", "<Endpoint>bucket.s3.test</Endpoint>") },
         { 511, NULL, NULL },                  { 403, "x-skewed: 1\r\n", XML("RequestTimeTooSkewed", "") },
     };
-    const struct http_rule rule = { .body = "hello" };
+    const struct http_rule rule = { .body = "hello", .headers = "ETag: \"e\"\r\n" };
 
     (void)state;
     http_server_add(server, &rule);
@@ -379,7 +391,7 @@ static void each_that_passes_is_tried_again(void **state)
         { 409, XML("OperationAborted", "") },
     };
     const struct store_retry_options quick = { .base_ms = 1, .cap_ms = 4 };
-    const struct http_rule rule = { .body = "hello" };
+    const struct http_rule rule = { .body = "hello", .headers = "ETag: \"e\"\r\n" };
     struct shale_store *s;
 
     (void)state;
@@ -449,6 +461,22 @@ static void the_store_says_when(void **state)
     assert_in_range(asked_for(both), 15000, 31000);
 }
 
+/* Of many requests for one call, the longest counts. */
+static void the_longest_wait_counts(void **state)
+{
+    const struct http_rule a = { .path = "/bucket/a", .status = 503, .headers = "Retry-After: 9\r\n" };
+    const struct http_rule b = { .path = "/bucket/b", .status = 503 };
+    struct shale_range_get r[2] = { { .name = "a", .len = 3 }, { .name = "b", .len = 3 } };
+
+    (void)state;
+    http_server_add(server, &a);
+    http_server_add(server, &b);
+    assert_int_equal(shale_store_get_ranges(store, r, 2), 0);
+    assert_int_equal(r[0].rc, SHALE_ETRANSIENT);
+    assert_int_equal(r[1].rc, SHALE_ETRANSIENT);
+    assert_int_equal(store_retry_after_taken(), 9000);
+}
+
 /* ---- through the layers ---- */
 
 static void a_server_that_is_another_by_tls_is_told(void **state)
@@ -515,6 +543,7 @@ int main(void)
         T(each_that_passes_is_tried_again),
         T(permanent_errors_are_asked_once),
         T(the_store_says_when),
+        T(the_longest_wait_counts),
         cmocka_unit_test_setup(a_server_that_is_another_by_tls_is_told, setup),
         T(a_proxy_may_answer_for_the_store),
         cmocka_unit_test(no_secret_was_logged),

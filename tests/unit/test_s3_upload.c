@@ -209,6 +209,42 @@ static void an_aborted_upload_leaves_nothing(void **state)
     assert_string_equal(http_server_request(server, http_server_count(server) - 1)->method, "DELETE"); /* after the part */
 }
 
+/* The keys are asked for anew, and the parts go on; the upload stays what it is. */
+static void keys_may_expire_on_the_way(void **state)
+{
+    static const char first[] = "{\"AccessKeyId\":\"ONE\",\"SecretAccessKey\":\"s\",\"Token\":\"t\","
+                                "\"Expiration\":\"2999-01-01T00:00:00Z\"}";
+    static const char second[] = "{\"AccessKeyId\":\"TWO\",\"SecretAccessKey\":\"s\",\"Token\":\"t\","
+                                 "\"Expiration\":\"2999-01-01T00:00:00Z\"}";
+    const struct http_rule keys[] = { { .path = "/creds", .times = 1, .body = first }, { .path = "/creds", .body = second } };
+    const struct http_rule part = { .method = "PUT", .times = 1, .headers = "ETag: \"e\"\r\n" };
+    const struct http_rule expired = { .method = "PUT", .times = 1, .status = 400, .body = XML("ExpiredToken") };
+    const struct shale_s3_options opt = { .endpoint = http_server_url(server), .region = "eu-west-3" };
+    const struct http_request *r = NULL;
+    struct shale_upload *u;
+    char url[100], value[300];
+
+    (void)state;
+    snprintf(url, sizeof(url), "%s/creds", http_server_url(server));
+    setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1);
+    shale_store_close(store);
+    assert_int_equal(shale_store_s3("bucket", &opt, &store), 0);
+    http_server_add(server, &keys[0]);
+    http_server_add(server, &keys[1]);
+    http_server_add(server, &part);
+    http_server_add(server, &expired);
+    add_rules(server);
+    u = begin(store);
+    assert_int_equal(write_blocks(u, 9), 0);
+    assert_int_equal(shale_upload_finish(u), 0);
+    unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+    assert_int_equal(count("GET", "", NULL), 2);
+    assert_int_equal(count("POST", "uploads=", NULL), 1);
+    assert_int_equal(count("POST", "uploadId=the-id", &r), 1);
+    assert_true(http_request_value(r, "authorization", value, sizeof(value)));
+    assert_non_null(strstr(value, "Credential=TWO/"));
+}
+
 /* ---- putting together ---- */
 
 /* Begins, with the answers to "complete" that the test wants; then the object is as the store has it. */
@@ -357,6 +393,7 @@ int main(void)
         T(parts_go_out_and_are_put_together),
         T(what_fits_into_a_part_is_one_put),
         T(parts_that_fail_are_sent_again),
+        T(keys_may_expire_on_the_way),
         T(a_failed_upload_leaves_nothing),
         T(an_aborted_upload_leaves_nothing),
         T(a_lost_reply_is_looked_for),

@@ -70,6 +70,8 @@ int s3_call_meaning(struct s3_call *c);
 /* Whether an answer of success is one of a store, and the error if it is not. */
 bool s3_call_is_of_store(const struct s3_call *c);
 int s3_call_no_store(const struct s3_call *c);
+/* Whether an error with this code, of one object among several, may pass. */
+bool s3_code_may_pass(const char *code);
 /* The answer to a HEAD that does not say why: that to a GET would. */
 bool s3_call_is_unexplained(const struct s3_call *c);
 /* The store has answered as a store does. */

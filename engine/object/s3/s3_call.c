@@ -207,7 +207,8 @@ static int outcome(struct s3_call *c)
     }
     if (!s3_call_is_of_store(c))
         return s3_call_no_store(c);
-    s3_call_set_known(c);
+    if (http_response_header(&c->x, "etag"))
+        s3_call_set_known(c);
     return 0;
 }
 

@@ -24,6 +24,7 @@
 struct page {
     struct bucket_listing l;
     bool truncated;
+    bool foreign; /* it is something else than a listing */
 };
 
 /* "2024-05-01T12:34:56.789Z", in whole seconds, as the header of a single object tells it. */
@@ -53,6 +54,10 @@ static int on_begin(void *arg, const char *name, int depth)
 {
     struct page *p = arg;
 
+    if (depth == 0 && strcmp(name, "ListBucketResult") != 0) {
+        p->foreign = true;
+        return -EBADMSG;
+    }
     if (depth == 1 && strcmp(name, "Contents") == 0) {
         buf_clear(&p->l.name);
         p->l.meta = (struct shale_object_meta){ 0 };
@@ -118,6 +123,10 @@ static int list_page(struct s3_store *s, struct page *p, const char *prefix, con
     p->truncated = false;
     if (rc == 0) {
         rc = xml_walk(slice_of_buf(&c.x.response), &v);
+        if (p->foreign)
+            rc = s3_call_no_store(&c);
+        else if (rc != -EBADMSG)
+            s3_call_set_known(&c);
         rc = bucket_listing_outcome(&p->l, rc, &why);
         if (why)
             rc = s3_call_error(&c, rc, "%s", why);
@@ -147,6 +156,13 @@ struct refusal {
     char code[64], name[200];
     bool any;
 };
+
+/* Anything else would mean that nothing was refused. */
+static int on_root(void *arg, const char *name, int depth)
+{
+    (void)arg;
+    return depth == 0 && strcmp(name, "DeleteResult") != 0 ? -EBADMSG : 0;
+}
 
 static int on_refusal(void *arg, const char *name, int depth, const char *text)
 {
@@ -188,15 +204,14 @@ static int add_md5(struct s3_call *c, struct shale_slice body)
 static int read_refusals(struct s3_call *c)
 {
     struct refusal r = { 0 };
-    const struct xml_visitor v = { .end = on_refusal, .arg = &r };
+    const struct xml_visitor v = { .begin = on_root, .end = on_refusal, .arg = &r };
     int rc = xml_walk(slice_of_buf(&c->x.response), &v);
 
-    if (r.any) {
-        bool passes = strcmp(r.code, "InternalError") == 0 || strcmp(r.code, "SlowDown") == 0;
-
-        return s3_call_error(c, passes ? SHALE_ETRANSIENT : strcmp(r.code, "AccessDenied") == 0 ? -EACCES : -EIO,
-                             "the store did not delete %s: %s", r.name, r.code);
-    }
+    if (r.any && strcmp(r.code, "AccessDenied") == 0)
+        return s3_call_error(c, -EACCES, "permission refused (AccessDenied) for %s; it needs s3:DeleteObject", r.name);
+    if (r.any)
+        return s3_call_error(c, s3_code_may_pass(r.code) ? SHALE_ETRANSIENT : -EIO, "the store did not delete %s: %s",
+                             r.name, r.code);
     return rc < 0 ? s3_call_error(c, SHALE_ETRANSIENT, "the store's answer is not understood") : 0;
 }
 

@@ -150,7 +150,9 @@ static int write_tags(const struct s3_upload *u, struct shale_buf *out)
 static int on_result(void *arg, const char *name, int depth)
 {
     (void)arg;
-    return depth == 0 && strcmp(name, "Error") == 0 ? IS_ERROR : 0;
+    if (depth > 0 || strcmp(name, "CompleteMultipartUploadResult") == 0)
+        return 0;
+    return strcmp(name, "Error") == 0 ? IS_ERROR : -EBADMSG;
 }
 
 /*
