@@ -19,6 +19,7 @@ fail() {
 }
 
 stop_all() {
+	umount -l "$work/live" 2>/dev/null || true
 	for p in $pids; do
 		kill "$p" 2>/dev/null || true
 	done
@@ -88,10 +89,71 @@ X
 	port=$(cat "$out")
 }
 
+# Keys in the life of a mount. From a file: others take their place unnoticed, and until there are some they are waited
+# for. From the environment, which never has others: the read that meets them fails, and no other.
+admin() {
+	radosgw-admin -c "$s3_dir/rgw/ceph.conf" key "$@" >/dev/null 2>"$work/admin" || { cat "$work/admin"; fail "radosgw-admin"; }
+}
+
+# credentials ACCESS SECRET: what the mount finds when it looks again
+credentials() {
+	printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$1" "$2" >"$work/credentials.new"
+	mv "$work/credentials.new" "$work/credentials"
+}
+
+# until_ok COMMAND...: for half a minute
+until_ok() {
+	for _ in $(seq 300); do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.1
+	done
+	fail "for half a minute: $*"
+}
+
+key_tests() {
+	local shalefs=$BUILDDIR/shalefs live=$work/live vol=s3://$S3_BUCKET/keys reader
+	"$shalefs" format "$vol" >/dev/null
+	unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+	export AWS_SHARED_CREDENTIALS_FILE=$work/credentials
+	mkdir "$live"
+	admin create --uid=test --access-key=first --secret=firstHUSH
+	admin create --uid=test --access-key=second --secret=secondHUSH
+	credentials first firstHUSH
+	"$shalefs" mount -o "l0_sst_size_bytes=64K,log=$work/log-keys" "$vol" "$live" >/dev/null || fail "mount"
+	head -c 3000000 /dev/urandom >"$work/data"
+	cp "$work/data" "$live/a"
+	timeout 60 "$shalefs" sync "$live" || fail "sync"
+	credentials second secondHUSH
+	admin rm --access-key=first
+	cp "$work/data" "$live/b" # in SSTs, as the memtables are small; what is in the WAL a mount reads at once
+	timeout 60 "$shalefs" sync "$live" || fail "sync with other keys"
+	timeout 60 "$shalefs" umount "$live" || fail "umount"
+	"$shalefs" mount -o "ro,log=$work/log-file" "$vol" "$live" >/dev/null || fail "mount"
+	admin rm --access-key=second
+	cmp "$work/data" "$live/a" &
+	reader=$!
+	until_ok grep "does not know access key second, .* trying again until it answers" "$work/log-file"
+	kill -0 $reader || fail "a read did not wait for keys"
+	admin create --uid=test --access-key=third --secret=thirdHUSH
+	credentials third thirdHUSH
+	wait $reader || fail "a read with other keys"
+	timeout 60 "$shalefs" umount "$live" || fail "umount"
+	AWS_ACCESS_KEY_ID=third AWS_SECRET_ACCESS_KEY=thirdHUSH "$shalefs" mount -o "ro,log=$work/log-env" "$vol" "$live" \
+		>/dev/null || fail "mount"
+	admin rm --access-key=third
+	! cat "$live/a" >/dev/null 2>"$work/said" || fail "a read without keys"
+	echo "keys are gone: $(cat "$work/said")"
+	admin create --uid=test --access-key=third --secret=thirdHUSH
+	until_ok cmp "$work/data" "$live/a"
+	until_ok cmp "$work/data" "$live/b"
+	timeout 60 "$shalefs" umount "$live" || fail "umount"
+}
+
 "$BUILDDIR/shalefs" format "$vol" >/dev/null
 new=s3://$S3_BUCKET/new
 
-# What may pass is waited for, half a minute at first contact: all of these at once, while the rest is tried.
+# What may pass is waited for, half a minute at first contact, and keys are asked for again as seldom: all of these at
+# once, while the rest is tried.
 free=$(free_port)
 slow_tests() {
 	(
@@ -119,6 +181,14 @@ slow_tests() {
 		kill $pids
 		exit $failed
 	) >"$work/slow4" &
+	(
+		if [ -c /dev/fuse ] && [ "$(id -u)" = 0 ]; then
+			key_tests
+		else
+			echo "no /dev/fuse, or not root: keys in the life of a mount are left out"
+		fi
+		exit $failed
+	) >"$work/slow5" 2>&1 &
 }
 slow_tests
 
@@ -151,10 +221,10 @@ export AWS_ENDPOINT_URL_S3=https://127.0.0.1:$port
 AWS_CA_BUNDLE=$work/cert.pem each "another's certificate" "the certificate is another host's: check the endpoint's name"
 each "unknown authority" "give the certificate of its authority as the CA file \(AWS_CA_BUNDLE\)"
 
-for i in 1 2 3 4; do
+for i in 1 2 3 4 5; do
 	wait -n || true
 done
-for i in 1 2 3 4; do
+for i in 1 2 3 4 5; do
 	cat "$work/slow$i"
 	! grep -q FAILED "$work/slow$i" || failed=1
 done

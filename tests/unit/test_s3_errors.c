@@ -377,6 +377,41 @@ static void what_comes_between_later_passes(void **state)
     assert_int_equal(run(store, GET), 0);
 }
 
+/* The source of keys that were good is waited for; where there cannot be others, it is told. */
+static void keys_that_were_good_may_be_replaced(void **state)
+{
+    static const char keys[] = "{\"AccessKeyId\":\"ONE\",\"SecretAccessKey\":\"s\",\"Token\":\"" TOKEN "\","
+                               "\"Expiration\":\"2999-01-01T00:00:00Z\"}";
+    static const char *const codes[] = { XML("InvalidAccessKeyId", ""), XML("SignatureDoesNotMatch", ""),
+                                         XML("ExpiredToken", ""), XML("InvalidToken", "") };
+    const struct shale_s3_options opt = { .endpoint = http_server_url(server), .region = "eu-west-3" };
+    const struct http_rule creds = { .path = "/creds", .body = keys };
+    const struct http_rule rule = { .body = "hello", .headers = "ETag: \"e\"\r\n" };
+    struct shale_store *renewed;
+    char url[100];
+
+    (void)state;
+    snprintf(url, sizeof(url), "%s/creds", http_server_url(server));
+    setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url, 1);
+    assert_int_equal(shale_store_s3("bucket", &opt, &renewed), 0);
+    http_server_add(server, &creds);
+    http_server_add(server, &rule);
+    assert_int_equal(run(store, GET), 0);
+    assert_int_equal(run(renewed, GET), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(codes); i++) {
+        const struct http_rule bad = { .status = 403, .body = codes[i] };
+
+        http_server_clear(server);
+        http_server_add(server, &creds);
+        http_server_add(server, &bad);
+        assert_int_equal(run(store, GET), -EACCES);
+        assert_int_equal(run(renewed, PUT), SHALE_ETRANSIENT);
+        print_message("  %s\n", shale_errmsg());
+    }
+    unsetenv("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+    shale_store_close(renewed);
+}
+
 /* ---- how often, and when again ---- */
 
 static void each_that_passes_is_tried_again(void **state)
@@ -540,6 +575,7 @@ int main(void)
         T(a_wrong_clock_is_told),
         T(a_request_that_slept_is_made_again),
         T(what_comes_between_later_passes),
+        T(keys_that_were_good_may_be_replaced),
         T(each_that_passes_is_tried_again),
         T(permanent_errors_are_asked_once),
         T(the_store_says_when),

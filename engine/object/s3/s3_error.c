@@ -161,6 +161,15 @@ static int not_at_all(struct s3_call *c, const struct complaint *m)
 }
 
 /*
+ * Of keys that were good: their source may have others soon, as when somebody changes them in the wrong order, or has to
+ * log in again. It is waited for, as when it has none that hold (aws_credentials.c).
+ */
+static int key_error(const struct s3_call *c)
+{
+    return c->keys && !c->keys->fixed ? s3_until_known(c, -EACCES) : -EACCES;
+}
+
+/*
  * Times are signed when a request goes out. One that is refused though the clocks agree was long on its way, since this
  * host slept, or its clock has just been set.
  */
@@ -179,27 +188,27 @@ static int wrong_time(struct s3_call *c, const struct complaint *m)
 static int wrong_secret(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
-    return s3_call_error(c, -EACCES, "the secret key is not the one of access key %s; both are from %s: correct them there",
+    return s3_call_error(c, key_error(c), "the secret key is not the one of access key %s; both are from %s: correct them there",
                          key_of(c), source_of(c));
 }
 
 static int unknown_key(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
-    return s3_call_error(c, -EACCES, "the store does not know access key %s, which is from %s; correct it there, or check "
+    return s3_call_error(c, key_error(c), "the store does not know access key %s, which is from %s; correct it there, or check "
                          "the endpoint %s", key_of(c), source_of(c), c->s->origin);
 }
 
 static int expired(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
-    return s3_call_error(c, -EACCES, "the session token from %s has expired; get a new one", source_of(c));
+    return s3_call_error(c, key_error(c), "the session token from %s has expired; get a new one", source_of(c));
 }
 
 static int wrong_token(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
-    return s3_call_error(c, -EACCES, "the store does not accept the session token from %s; get new keys with their token, "
+    return s3_call_error(c, key_error(c), "the store does not accept the session token from %s; get new keys with their token, "
                          "or keys that need none", source_of(c));
 }
 
