@@ -21,6 +21,20 @@ static const struct {
     [IO_GC]         = {  4, 60000, 30000,  512 },
 };
 
+/*
+ * The last bytes of a request are out for us when the kernel has them, which may hold megabytes for a thin line. As long
+ * as those may take, the answer is waited for in addition.
+ */
+#define SOCKET_BYTES ((uint64_t)4 << 20) /* tcp_wmem */
+#define SOCKET_RATE 32768                /* bytes a second */
+
+static int64_t drain_ms(const struct http_exchange *x)
+{
+    uint64_t n = x->body.len < SOCKET_BYTES ? x->body.len : SOCKET_BYTES;
+
+    return (int64_t)(n * 1000 / SOCKET_RATE);
+}
+
 uint32_t http_pace_limit_of(const struct http_options *o, enum io_class cls)
 {
     return o->limit[cls] ? o->limit[cls] : defaults[cls].limit;
@@ -47,6 +61,7 @@ static void set_mark(struct http_pace *p, uint64_t moved, int64_t now_ms)
 void http_pace_begin(struct http_pace *p, const struct http_options *o, const struct http_exchange *x, int64_t now_ms)
 {
     *p = (struct http_pace){ .rules = http_pace_rules_of(o, x->cls) };
+    p->rules.first_byte_ms += drain_ms(x);
     if (x->drips)
         p->rules.min_bytes = 1;
     set_mark(p, 0, now_ms);
