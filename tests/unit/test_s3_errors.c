@@ -243,6 +243,12 @@ static const struct {
     /* and the rest */
     { GET, 404, NULL, XML("NoSuchKey", ""), -ENOENT, READ "there is no such object" },
     { GET, 404, NULL, NULL, -ENOENT, READ "there is no such object" },
+    /* Swift's XML is text/html */
+    { GET, 404, PAGE, XML("NoSuchKey", ""), -ENOENT, READ "there is no such object" },
+    { HEAD, 404, PAGE, XML("NoSuchKey", ""), -ENOENT, "cannot look at s3://bucket/p/a: there is no such object" },
+    { GET, 404, PAGE, NULL, -ENOENT, READ "there is no such object" },
+    { HEAD, 404, PAGE, "<html>not here</html>", -EIO,
+      "cannot look at s3://bucket/p/a: @ answers 404 with a web page, by squid" NOT_A_STORE },
     { GET, 405, NULL, XML("MethodNotAllowed", ""), -EIO, READ "the store answers 405 MethodNotAllowed" },
     { GET, 418, NULL, NULL, -EIO, READ "the store answers 418" },
 };

@@ -181,7 +181,7 @@ static void fetch_reason(struct s3_call *c)
         rc = s3_call_submit(&g);
     if (rc == 0) {
         http_wait(c->s->http, &g.x);
-        if (g.x.rc == 0 && g.x.status >= 300 && g.x.status != 404) {
+        if (g.x.rc == 0 && g.x.status >= 300 && (g.x.status != 404 || c->x.status == 404)) {
             shale_buf_fini(&c->x.response);
             shale_buf_fini(&c->x.response_head);
             c->x.status = g.x.status;

@@ -309,11 +309,15 @@ static int proxy_login(struct s3_call *c, const struct complaint *m)
 
 /* ---- who says it ---- */
 
+/* OpenStack's Swift says text/html of its XML, too, and of answers without a body. */
 static bool is_a_web_page(const struct s3_call *c)
 {
     const char *type = http_response_header(&c->x, "content-type");
 
-    return type && strncasecmp(type, "text/html", 9) == 0;
+    if (!type || strncasecmp(type, "text/html", 9) != 0)
+        return false;
+    return c->x.method == HTTP_HEAD ||
+           (c->x.response.len > 0 && !slice_has_prefix(slice_of_buf(&c->x.response), slice_str("<?xml")));
 }
 
 /* Scheme and host of where a redirect leads: what follows may be a secret of a login. "" when it is none. */
@@ -390,6 +394,7 @@ static const struct {
     { "InvalidAccessKeyId", unknown_key },
     { "InvalidObjectState", archived },
     { "InvalidRegionName", elsewhere },
+    { "InvalidSecurity", unknown_key },
     { "InvalidToken", wrong_token },
     { "InvalidTokenId", wrong_token },
     { "NoSuchBucket", no_bucket },
@@ -451,7 +456,7 @@ static meaning_fn meaning(const struct s3_call *c, const struct complaint *m)
 static bool is_about_keys(const struct s3_call *c, const struct complaint *m)
 {
     static const char *const codes[] = { "ExpiredToken", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId",
-                                         "InvalidTokenId", "SignatureDoesNotMatch" };
+                                         "InvalidTokenId", "InvalidSecurity", "SignatureDoesNotMatch" };
 
     for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
         if (strcmp(m->code, codes[i]) == 0)
@@ -466,13 +471,13 @@ bool s3_call_is_unexplained(const struct s3_call *c)
     static const int statuses[] = { 301, 307, 400, 401, 403 };
     struct complaint m;
 
-    if (c->x.method != HTTP_HEAD || is_a_web_page(c))
+    if (c->x.method != HTTP_HEAD)
         return false;
     read_complaint(c, &m);
     for (size_t i = 0; i < ARRAY_SIZE(statuses) && !m.code[0]; i++)
         if (c->x.status == statuses[i])
             return true;
-    return false;
+    return is_a_web_page(c) && !m.code[0];
 }
 
 int s3_call_meaning(struct s3_call *c)
