@@ -24,8 +24,8 @@ struct http_client;
 struct http_options {
     const char *ca_file;    /* certificates to trust instead of the system's; NULL: those */
     int64_t connect_ms;     /* to connect, with name look-up and TLS; 0: 10 s */
-    int64_t first_byte_ms;  /* from the end of the request to the first byte of the answer, and longer behind a large body
-                               (up to two minutes), much of which is then still in the kernel; 0: by class */
+    int64_t first_byte_ms;  /* from the end of the request to the first byte of the answer, and longer behind a large
+                               body (up to two minutes), much of which is then still in the kernel; 0: by class */
     int64_t stall_ms;       /* for min_rate bytes a second on the average of it; 0: by class */
     int64_t min_rate;       /* of bodies, in both directions; 0: by class; below 0: only silence ends an exchange */
     const struct shale_request_watch *watch; /* NULL: nobody is told of requests; borrowed */

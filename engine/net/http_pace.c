@@ -6,7 +6,8 @@
 
 /*
  * What nobody waits for may take longer, and stores take their time to put parts together or to delete a thousand
- * objects. The rate is what a connection must have at least: low, since all that are open share a line that may be thin.
+ * objects. The rate is what a connection must have at least: low, since all that are open share a line, which may be
+ * thin.
  */
 static const struct {
     uint32_t limit;        /* on the wire at once */
@@ -22,8 +23,8 @@ static const struct {
 };
 
 /*
- * The last bytes of a request are out for us when the kernel has them, which may hold megabytes for a thin line. As long
- * as those may take, the answer is waited for in addition.
+ * The last bytes of a request are out for us when the kernel has them, which may hold megabytes for a thin line. As
+ * long as those may take, the answer is waited for in addition.
  */
 #define SOCKET_BYTES ((uint64_t)4 << 20) /* tcp_wmem */
 #define SOCKET_RATE 32768                /* bytes a second */

@@ -220,7 +220,7 @@ int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
     return 0;
 }
 
-/* What OpenSSL found wrong with a certificate. Unspecified is where libcurl begins, and stays when only the name differs. */
+/* What OpenSSL found wrong. Unspecified is where libcurl begins, and stays when nothing is wrong but the name. */
 static const char *certificate_hint(CURL *e)
 {
     long verdict = 0;

@@ -26,8 +26,8 @@ struct store_retry_options {
     int64_t cap_ms;   /* 0: 1000 */
     int64_t limit_ms; /* give up with SHALE_ETRANSIENT so long after the first attempt of a call; 0: never */
     /*
-     * The same for calls until one of this store has had an answer, so that a wrong address is told about and not waited
-     * for. 0: 30 s; below 0: as limit_ms. The shorter of the two counts.
+     * The same for calls until one of this store has had an answer, so that a wrong address is told about and not
+     * waited for. 0: 30 s; below 0: as limit_ms. The shorter of the two counts.
      */
     int64_t contact_ms;
     struct shale_metrics *metrics; /* NULL, or where attempts beyond the first count, as shale.object_store.retries */

@@ -129,7 +129,7 @@ static const struct {
     const char *sentence;
 } table[] = {
     /* keys */
-    { GET, 403, NULL, XML("SignatureDoesNotMatch", MESSAGE("The request signature we calculated does not match.")), -EACCES,
+    { GET, 403, NULL, XML("SignatureDoesNotMatch", MESSAGE("The signature we calculated does not match.")), -EACCES,
       READ "the secret key is not the one of access key AKTEST; both are from " FROM ": correct them there" },
     { HEAD, 403, NULL, XML("SignatureDoesNotMatch", ""), -EACCES,
       "cannot look at s3://bucket/p/a: the secret key is not the one of access key AKTEST; both are from " FROM
@@ -172,21 +172,21 @@ static const struct {
     { GET, 400, NULL, XML("AuthorizationHeaderMalformed", "<Region>us-west-2</Region>"), -EINVAL,
       READ "the bucket is in region us-west-2, not eu-west-3; set AWS_REGION=us-west-2 or the option region" },
     { HEAD, 400, "x-amz-bucket-region: us-west-2\r\n", NULL, -EINVAL,
-      "cannot look at s3://bucket/p/a: the bucket is in region us-west-2, not eu-west-3; set AWS_REGION=us-west-2 or the "
-      "option region" },
+      "cannot look at s3://bucket/p/a: the bucket is in region us-west-2, not eu-west-3; set AWS_REGION=us-west-2 or "
+      "the option region" },
     { HEAD, 301, "x-amz-bucket-region: us-west-2\r\n", NULL, -EINVAL,
-      "cannot look at s3://bucket/p/a: the bucket is in region us-west-2, not eu-west-3; set AWS_REGION=us-west-2 or the "
-      "option region" },
+      "cannot look at s3://bucket/p/a: the bucket is in region us-west-2, not eu-west-3; set AWS_REGION=us-west-2 or "
+      "the option region" },
     { GET, 301, NULL, XML("PermanentRedirect", "<Endpoint>bucket.s3.test</Endpoint>"), -EINVAL,
-      READ "the bucket is at bucket.s3.test, not at @ (301 PermanentRedirect); set the endpoint, or the region to that of "
-      "the bucket" },
+      READ "the bucket is at bucket.s3.test, not at @ (301 PermanentRedirect); set the endpoint, or the region to that "
+      "of the bucket" },
     { GET, 307, "Location: https://bucket.s3.test/p/a\r\n",
       XML("TemporaryRedirect", "<Endpoint>bucket.s3.test</Endpoint>"), -EINVAL,
-      READ "the bucket is at bucket.s3.test, not at @ (307 TemporaryRedirect); set the endpoint, or the region to that of "
-      "the bucket" },
+      READ "the bucket is at bucket.s3.test, not at @ (307 TemporaryRedirect); set the endpoint, or the region to that "
+      "of the bucket" },
     { GET, 400, NULL, XML("IllegalLocationConstraintException", ""), -EINVAL,
-      READ "the bucket is not at @ in region eu-west-3 (400 IllegalLocationConstraintException); check the endpoint and "
-      "the region" },
+      READ "the bucket is not at @ in region eu-west-3 (400 IllegalLocationConstraintException); check the endpoint "
+      "and the region" },
     /* room */
     { PUT, 403, NULL, XML("QuotaExceeded", ""), -ENOSPC,
       "cannot write s3://bucket/p/a: the quota is used up (403 QuotaExceeded); raise it, or delete something" },
@@ -215,7 +215,8 @@ static const struct {
     { PUT, 200, "Content-Type: text/plain\r\n", "ok", -EIO, "cannot write s3://bucket/p/a: @ answers 200" NOT_A_STORE },
     { LIST, 200, "Content-Type: text/xml\r\n", "<html xmlns=\"http://www.w3.org/1999/xhtml\"/>", -EIO,
       "cannot list s3://bucket: @ answers 200" NOT_A_STORE },
-    { REMOVE_TWO, 200, NULL, "<DeleteResult><Error><Key>p/b</Key><Code>AccessDenied</Code></Error></DeleteResult>", -EACCES,
+    { REMOVE_TWO, 200, NULL, "<DeleteResult><Error><Key>p/b</Key><Code>AccessDenied</Code></Error></DeleteResult>",
+      -EACCES,
       "cannot delete objects of s3://bucket: permission refused (AccessDenied) for p/b; it needs s3:DeleteObject" },
     { REMOVE_TWO, 200, NULL, "<DeleteResult><Error><Key>p/b</Key><Code>SlowDown</Code></Error></DeleteResult>",
       SHALE_ETRANSIENT, "cannot delete objects of s3://bucket: the store did not delete p/b: SlowDown" },
@@ -314,7 +315,8 @@ static void check_clock(int64_t seconds, const char *word)
 
 static void a_wrong_clock_is_told(void **state)
 {
-    struct http_rule rule = { .status = 403, .body = XML("RequestTimeTooSkewed", ""), .headers = date_header("Date", 1200) };
+    struct http_rule rule = { .status = 403, .body = XML("RequestTimeTooSkewed", ""),
+                              .headers = date_header("Date", 1200) };
 
     (void)state;
     http_server_add(server, &rule);
@@ -371,7 +373,8 @@ static void what_comes_between_later_passes(void **state)
     http_server_add(server, &rule);
     assert_int_equal(run(store, GET), 0);
     for (size_t i = 0; i < ARRAY_SIZE(between); i++) {
-        const struct http_rule bad = { .status = between[i].status, .headers = between[i].headers, .body = between[i].body };
+        const struct http_rule bad = { .status = between[i].status, .headers = between[i].headers,
+                                       .body = between[i].body };
 
         http_server_clear(server);
         http_server_add(server, &bad);
@@ -533,8 +536,8 @@ static void a_server_that_is_another_by_tls_is_told(void **state)
     server = http_server_start_tls(&tls);
     assert_int_equal(open_at(http_server_url(server), ca_file, TOKEN, false), 0);
     assert_int_equal(run(store, GET), -EIO);
-    check_sentence(READ "SSL: no alternative certificate subject name matches target host name '127.0.0.1'; the certificate "
-                   "is another host's: check the endpoint's name");
+    check_sentence(READ "SSL: no alternative certificate subject name matches target host name '127.0.0.1'; the "
+                   "certificate is another host's: check the endpoint's name");
     teardown(state);
     http_tls_fini(&tls);
     temp_dir_remove(dir);

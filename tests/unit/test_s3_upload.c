@@ -128,7 +128,8 @@ static void parts_go_out_and_are_put_together(void **state)
     assert_int_equal(count("PUT", "partNumber=3&uploadId=the-id", &r), 1);
     assert_int_equal(r->body_len, 3 * MIB);
     assert_int_equal(count("POST", "uploadId=the-id", &r), 1);
-    assert_non_null(strstr(r->body, "<Part><PartNumber>3</PartNumber><ETag>&quot;tag&lt;&amp;&gt;&quot;</ETag></Part></Comp"));
+    assert_non_null(strstr(r->body, "<Part><PartNumber>3</PartNumber>"
+                                    "<ETag>&quot;tag&lt;&amp;&gt;&quot;</ETag></Part></Comp"));
     assert_int_equal(count("DELETE", "uploadId=the-id", NULL), 0);
     assert_int_equal(http_server_count(server), 5);
 }
@@ -206,7 +207,8 @@ static void an_aborted_upload_leaves_nothing(void **state)
     u = begin(store);
     shale_upload_abort(u);
     assert_int_equal(count("DELETE", "uploadId=the-id", NULL), 1);
-    assert_string_equal(http_server_request(server, http_server_count(server) - 1)->method, "DELETE"); /* after the part */
+    /* after the part */
+    assert_string_equal(http_server_request(server, http_server_count(server) - 1)->method, "DELETE");
 }
 
 /* The keys are asked for anew, and the parts go on; the upload stays what it is. */
@@ -216,7 +218,8 @@ static void keys_may_expire_on_the_way(void **state)
                                 "\"Expiration\":\"2999-01-01T00:00:00Z\"}";
     static const char second[] = "{\"AccessKeyId\":\"TWO\",\"SecretAccessKey\":\"s\",\"Token\":\"t\","
                                  "\"Expiration\":\"2999-01-01T00:00:00Z\"}";
-    const struct http_rule keys[] = { { .path = "/creds", .times = 1, .body = first }, { .path = "/creds", .body = second } };
+    const struct http_rule keys[] = { { .path = "/creds", .times = 1, .body = first },
+                                      { .path = "/creds", .body = second } };
     const struct http_rule part = { .method = "PUT", .times = 1, .headers = "ETag: \"e\"\r\n" };
     const struct http_rule expired = { .method = "PUT", .times = 1, .status = 400, .body = XML("ExpiredToken") };
     const struct shale_s3_options opt = { .endpoint = http_server_url(server), .region = "eu-west-3" };
@@ -275,7 +278,8 @@ static void check_lost_reply(bool ours)
 
     assert_true(http_request_value(http_server_request(server, 0), "x-amz-meta-slatedbputid", id, sizeof(id)));
     assert_int_equal(strlen(id), SHALE_PUT_ID_LEN);
-    snprintf(headers, sizeof(headers), "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nx-amz-meta-slatedbputid: %s\r\n",
+    snprintf(headers, sizeof(headers),
+             "Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\nx-amz-meta-slatedbputid: %s\r\n",
              ours ? id : "01ARZ3NDEKTSV4RRFFQ69G5FAV");
     http_server_add(server, &down);
     http_server_add(server, &head);

@@ -174,8 +174,9 @@ struct shale_s3_options {
     enum shale_s3_dialect dialect; /* storage.googleapis.com as endpoint implies SHALE_S3_GCS */
     /*
      * Patience with one attempt, before it is made again. connect_ms: name look-up, connection and TLS. first_byte_ms:
-     * from the end of the request to the answer. stall_ms: so long the bytes of request and answer may move at less than
-     * min_rate a second (below 0: not at all), so that a connection that trickles is given up, too. 0 is the default:
+     * from the end of the request to the answer. stall_ms: so long the bytes of request and answer may move at less
+     * than min_rate a second (below 0: not at all), so that a connection that trickles is given up, too. 0 is the
+     * default:
      *
      *                                            connect   first byte   stall   bytes a second
      *   reads and the WAL, which somebody waits for   10 s        30 s    20 s            1024
@@ -249,8 +250,8 @@ SHALE_API int shale_store_azure(const char *container, const struct shale_azure_
 
 /*
  * A store that asks inner again after SHALE_ETRANSIENT, for limit_ms from the first attempt of a call (0: for ever), as
- * database handles do by themselves. Until inner has answered once, it is given up after 30 seconds in any case: perhaps
- * it is not there at all. inner is borrowed and outlives it.
+ * database handles do by themselves. Until inner has answered once, it is given up after 30 seconds in any case:
+ * perhaps it is not there at all. inner is borrowed and outlives it.
  */
 SHALE_API int shale_store_retrying(struct shale_store *inner, int64_t limit_ms, struct shale_store **out);
 

@@ -161,8 +161,8 @@ static int not_at_all(struct s3_call *c, const struct complaint *m)
 }
 
 /*
- * Of keys that were good: their source may have others soon, as when somebody changes them in the wrong order, or has to
- * log in again. It is waited for, as when it has none that hold (aws_credentials.c).
+ * Of keys that were good: their source may have others soon, as when somebody changes them in the wrong order, or has
+ * to log in again. It is waited for, as when it has none that hold (aws_credentials.c).
  */
 static int key_error(const struct s3_call *c)
 {
@@ -176,27 +176,28 @@ static int key_error(const struct s3_call *c)
 static int wrong_time(struct s3_call *c, const struct complaint *m)
 {
     int64_t d = clock_difference(c), off = d < 0 ? -d : d;
+    int rc = s3_until_known(c, -EACCES);
 
     if (!http_response_header(&c->x, "date"))
-        return s3_call_error(c, s3_until_known(c, -EACCES), "this host's clock is too far from the store's; set the clock");
+        return s3_call_error(c, rc, "this host's clock is too far from the store's; set the clock");
     if (off < CLOCK_NEAR_S)
         return not_now(c, m);
-    return s3_call_error(c, s3_until_known(c, -EACCES), "this host's clock is %" PRId64 " s %s the store's, which accepts "
-                         "15 minutes; set the clock", off, d < 0 ? "ahead of" : "behind");
+    return s3_call_error(c, rc, "this host's clock is %" PRId64 " s %s the store's, which accepts 15 minutes; set the "
+                         "clock", off, d < 0 ? "ahead of" : "behind");
 }
 
 static int wrong_secret(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
-    return s3_call_error(c, key_error(c), "the secret key is not the one of access key %s; both are from %s: correct them there",
-                         key_of(c), source_of(c));
+    return s3_call_error(c, key_error(c), "the secret key is not the one of access key %s; both are from %s: correct "
+                         "them there", key_of(c), source_of(c));
 }
 
 static int unknown_key(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
-    return s3_call_error(c, key_error(c), "the store does not know access key %s, which is from %s; correct it there, or check "
-                         "the endpoint %s", key_of(c), source_of(c), c->s->origin);
+    return s3_call_error(c, key_error(c), "the store does not know access key %s, which is from %s; correct it there, "
+                         "or check the endpoint %s", key_of(c), source_of(c), c->s->origin);
 }
 
 static int expired(struct s3_call *c, const struct complaint *m)
@@ -208,19 +209,20 @@ static int expired(struct s3_call *c, const struct complaint *m)
 static int wrong_token(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
-    return s3_call_error(c, key_error(c), "the store does not accept the session token from %s; get new keys with their token, "
-                         "or keys that need none", source_of(c));
+    return s3_call_error(c, key_error(c), "the store does not accept the session token from %s; get new keys with "
+                         "their token, or keys that need none", source_of(c));
 }
 
 static int quota(struct s3_call *c, const struct complaint *m)
 {
-    return s3_call_error(c, -ENOSPC, "the quota is used up (%d %s); raise it, or delete something", c->x.status, m->code);
+    return s3_call_error(c, -ENOSPC, "the quota is used up (%d %s); raise it, or delete something", c->x.status,
+                         m->code);
 }
 
 static int archived(struct s3_call *c, const struct complaint *m)
 {
-    return s3_call_error(c, -EIO, "the object is in an archive (%d %s); restore it there, and take the volume out of the "
-                         "bucket's life-cycle rules", c->x.status, m->code);
+    return s3_call_error(c, -EIO, "the object is in an archive (%d %s); restore it there, and take the volume out of "
+                         "the bucket's life-cycle rules", c->x.status, m->code);
 }
 
 static int no_bucket(struct s3_call *c, const struct complaint *m)
@@ -250,10 +252,10 @@ static int refused(struct s3_call *c, const struct complaint *m)
     const char *code = m->code[0] ? m->code : "Forbidden";
 
     if (!c->keys)
-        return s3_call_error(c, -EACCES, "the store refuses anonymous access (%d %s); give keys, as by AWS_ACCESS_KEY_ID "
-                             "and AWS_SECRET_ACCESS_KEY", c->x.status, code);
-    return s3_call_error(c, -EACCES, "permission refused (%d %s) to access key %s from %s%s%s; it needs %s", c->x.status,
-                         code, key_of(c), source_of(c), m->message[0] ? ": " : "", m->message, needed(c));
+        return s3_call_error(c, -EACCES, "the store refuses anonymous access (%d %s); give keys, as by "
+                             "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", c->x.status, code);
+    return s3_call_error(c, -EACCES, "permission refused (%d %s) to access key %s from %s%s%s; it needs %s",
+                         c->x.status, code, key_of(c), source_of(c), m->message[0] ? ": " : "", m->message, needed(c));
 }
 
 static int elsewhere(struct s3_call *c, const struct complaint *m)
@@ -261,11 +263,11 @@ static int elsewhere(struct s3_call *c, const struct complaint *m)
     int rc = s3_until_known(c, -EINVAL);
 
     if (m->region[0] && strcmp(m->region, c->s->region) != 0)
-        return s3_call_error(c, rc, "the bucket is in region %s, not %s; set AWS_REGION=%s or the option region", m->region,
-                             c->s->region, m->region);
+        return s3_call_error(c, rc, "the bucket is in region %s, not %s; set AWS_REGION=%s or the option region",
+                             m->region, c->s->region, m->region);
     if (m->endpoint[0])
-        return s3_call_error(c, rc, "the bucket is at %s, not at %s (%d %s); set the endpoint, or the region to that of "
-                             "the bucket", m->endpoint, c->s->origin, c->x.status, m->code);
+        return s3_call_error(c, rc, "the bucket is at %s, not at %s (%d %s); set the endpoint, or the region to that "
+                             "of the bucket", m->endpoint, c->s->origin, c->x.status, m->code);
     return s3_call_error(c, rc, "the bucket is not at %s in region %s (%d %s); check the endpoint and the region",
                          c->s->origin, c->s->region, c->x.status, m->code);
 }
@@ -351,13 +353,13 @@ int s3_call_no_store(const struct s3_call *c)
     redirect_host(c, to, sizeof(to));
     if (may_pass(c->x.status))
         store_retry_after(asked_delay(c));
-    return s3_call_error(c, may_pass(c->x.status) ? SHALE_ETRANSIENT : s3_until_known(c, -EIO), "%s answers %d%s%s%s%s, not "
-                         "as an S3 store does; check the endpoint, and whether a proxy or a login page is in between",
-                         c->s->origin, c->x.status, is_a_web_page(c) ? " with a web page" : "", by[0] ? ", by " : "", by,
-                         to);
+    return s3_call_error(c, may_pass(c->x.status) ? SHALE_ETRANSIENT : s3_until_known(c, -EIO),
+                         "%s answers %d%s%s%s%s, not as an S3 store does; check the endpoint, and whether a proxy or a "
+                         "login page is in between", c->s->origin, c->x.status,
+                         is_a_web_page(c) ? " with a web page" : "", by[0] ? ", by " : "", by, to);
 }
 
-/* An error of a store has a code, or no body at all. Nothing of the body is told: it may be our request, with a token. */
+/* An error of a store has a code, or no body at all. Nothing of it is told: it may be our request, with a token. */
 static bool is_of_no_store(const struct s3_call *c, const struct complaint *m)
 {
     char to[PLACE_MAX + 32];
@@ -463,7 +465,8 @@ static bool is_about_keys(const struct s3_call *c, const struct complaint *m)
             return true;
     if (c->keys->token && strcmp(m->code, "AccessDenied") == 0)
         return true;
-    return !m->code[0] && (c->x.status == 401 || c->x.status == 403 || (c->x.method == HTTP_HEAD && c->x.status == 400));
+    return !m->code[0] &&
+           (c->x.status == 401 || c->x.status == 403 || (c->x.method == HTTP_HEAD && c->x.status == 400));
 }
 
 bool s3_call_is_unexplained(const struct s3_call *c)
