@@ -6,6 +6,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -76,10 +77,14 @@ static void tls_close(void *session)
 void http_tls_init(struct http_tls *t, const char *name, int days, const char *ca_file)
 {
     EVP_PKEY *ca_key = EVP_EC_gen("P-256"), *key = EVP_EC_gen("P-256");
-    X509 *ca = make("an authority for tests", ca_key, 400, NULL, ca_key);
-    X509 *leaf = make(name, key, days, ca, ca_key);
+    static atomic_uint n; /* each has a name of its own */
+    char ca_name[40];
+    X509 *ca, *leaf;
     FILE *f = ca_file ? fopen(ca_file, "w") : NULL;
 
+    snprintf(ca_name, sizeof(ca_name), "authority %u for tests", atomic_fetch_add(&n, 1));
+    ca = make(ca_name, ca_key, 400, NULL, ca_key);
+    leaf = make(name, key, days, ca, ca_key);
     (void)signal(SIGPIPE, SIG_IGN); /* OpenSSL has no other way to keep it off */
     *t = (struct http_tls){ .accept = tls_accept, .read = tls_read, .write = tls_write, .close = tls_close };
     t->ctx = SSL_CTX_new(TLS_server_method());

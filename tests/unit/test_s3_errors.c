@@ -543,6 +543,43 @@ static void a_server_that_is_another_by_tls_is_told(void **state)
     temp_dir_remove(dir);
 }
 
+/* A network that ends TLS by itself for a while, as login pages do. Each proxy is also the server behind it. */
+static void a_foreign_certificate_later_passes(void **state)
+{
+    const struct http_rule connect = { .method = "CONNECT" };
+    const struct http_rule rule = { .body = "hello", .headers = "ETag: \"e\"\r\n" };
+    struct http_tls ours, foreign;
+    char *dir = temp_dir_new(), ca_file[200];
+    struct http_server *other;
+
+    (void)state;
+    snprintf(ca_file, sizeof(ca_file), "%s/ca.pem", dir);
+    http_tls_init(&ours, "DNS:store.invalid", 100, ca_file);
+    http_tls_init(&foreign, "DNS:store.invalid", 100, NULL);
+    http_server_stop(server);
+    shale_store_close(store);
+    server = http_server_start_proxy(&ours);
+    other = http_server_start_proxy(&foreign);
+    http_server_add(server, &connect);
+    http_server_add(server, &rule);
+    http_server_add(other, &connect);
+    setenv("https_proxy", http_server_url(server), 1);
+    assert_int_equal(open_at("https://store.invalid", ca_file, TOKEN, false), 0);
+    assert_int_equal(run(store, GET), 0);
+    setenv("https_proxy", http_server_url(other), 1);
+    assert_int_equal(run(store, GET), SHALE_ETRANSIENT);
+    print_message("  %s\n", shale_errmsg());
+    shale_store_close(store);
+    assert_int_equal(open_at("https://store.invalid", ca_file, TOKEN, false), 0);
+    assert_int_equal(run(store, GET), -EIO);
+    unsetenv("https_proxy");
+    http_server_stop(other);
+    teardown(state);
+    http_tls_fini(&ours);
+    http_tls_fini(&foreign);
+    temp_dir_remove(dir);
+}
+
 /* The proxy of the environment answers in the store's place. */
 static void a_proxy_may_answer_for_the_store(void **state)
 {
@@ -590,6 +627,7 @@ int main(void)
         T(the_store_says_when),
         T(the_longest_wait_counts),
         cmocka_unit_test_setup(a_server_that_is_another_by_tls_is_told, setup),
+        cmocka_unit_test_setup(a_foreign_certificate_later_passes, setup),
         T(a_proxy_may_answer_for_the_store),
         cmocka_unit_test(no_secret_was_logged),
     };

@@ -193,13 +193,19 @@ static void fetch_reason(struct s3_call *c)
     s3_call_fini(&g);
 }
 
+/* By TLS, before there was an answer; or the certificates to trust cannot be read, as while they are replaced. */
+static bool is_distrusted(const struct http_exchange *x)
+{
+    return (x->rc == -EIO || x->rc == -EINVAL) && !x->status;
+}
+
 static int outcome(struct s3_call *c)
 {
     if (c->failed)
         return c->failed; /* it was never submitted; the sentence is there */
     http_wait(c->s->http, &c->x);
     if (c->x.rc < 0)
-        return s3_call_error(c, c->x.rc == -EIO && !c->x.status ? s3_until_known(c, -EIO) : c->x.rc, "%s", c->x.why);
+        return s3_call_error(c, is_distrusted(&c->x) ? s3_until_known(c, c->x.rc) : c->x.rc, "%s", c->x.why);
     if (c->x.status < 200 || c->x.status > 299) {
         if (s3_call_is_unexplained(c))
             fetch_reason(c);
