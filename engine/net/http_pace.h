@@ -25,7 +25,7 @@ struct http_pace {
 struct http_pace_rules http_pace_rules_of(const struct http_options *o, enum io_class cls);
 uint32_t http_pace_limit_of(const struct http_options *o, enum io_class cls);
 
-/* x goes out at now_ms. */
+/* The request of x begins to go out at now_ms. */
 void http_pace_begin(struct http_pace *p, const struct http_options *o, const struct http_exchange *x, int64_t now_ms);
 /*
  * moved: bytes of bodies so far; waiting: the request is out and nothing of the answer is there. 0, or SHALE_ETRANSIENT

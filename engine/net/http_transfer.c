@@ -83,14 +83,27 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
     return n;
 }
 
+/* There is a connection; before, CURLOPT_CONNECTTIMEOUT counts. Again when libcurl makes the request once more. */
+static int on_connected(void *arg, char *ip, char *local_ip, int port, int local_port)
+{
+    struct http_transfer *t = arg;
+
+    (void)ip, (void)local_ip, (void)port, (void)local_port;
+    t->asking = true;
+    http_pace_begin(&t->pace, t->opt, t->x, clock_mono_ms());
+    return CURL_PREREQFUNC_OK;
+}
+
 /* Called by libcurl whenever something moves, and whenever the client looks after its transfers. */
 static int on_progress(void *arg, curl_off_t all_in, curl_off_t in, curl_off_t all_out, curl_off_t out)
 {
     struct http_transfer *t = arg;
     bool waiting = out >= (curl_off_t)t->x->body.len && t->x->response_head.len == 0;
-    int rc = http_pace_check(&t->pace, t->x, (uint64_t)in + (uint64_t)out, waiting, clock_mono_ms());
+    int rc = 0;
 
     (void)all_in, (void)all_out;
+    if (t->asking)
+        rc = http_pace_check(&t->pace, t->x, (uint64_t)in + (uint64_t)out, waiting, clock_mono_ms());
     if (rc < 0)
         t->rc = rc;
     return rc < 0;
@@ -183,6 +196,8 @@ static void set_rules(struct http_transfer *t)
         curl_easy_setopt(e, CURLOPT_NOPROXY, "*");
     if (t->opt->ca_file)
         curl_easy_setopt(e, CURLOPT_CAINFO, t->opt->ca_file);
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connected);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, t);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
@@ -199,7 +214,7 @@ int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
 
     t->x = x;
     t->rc = 0;
-    http_pace_begin(&t->pace, t->opt, x, clock_mono_ms());
+    t->asking = false;
     t->begun_ns = clock_mono_ns();
     t->complaint[0] = '\0';
     buf_clear(&x->response);

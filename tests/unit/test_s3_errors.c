@@ -37,7 +37,7 @@ static int open_at(const char *endpoint, const char *ca_file, const char *token,
                                           .access_key = anonymous ? NULL : "AKTEST",
                                           .secret_key = anonymous ? NULL : SECRET,
                                           .session_token = anonymous ? NULL : token, .anonymous = anonymous,
-                                          .connect_ms = 5000, .first_byte_ms = 500, .stall_ms = 500 };
+                                          .connect_ms = 20000 };
 
     return shale_store_s3("bucket", &opt, &store);
 }
