@@ -18,12 +18,28 @@
 
 #define RESERVE_MAX ((uint64_t)64 << 20) /* room that is made before anything came */
 
+#define ASKED_MAX_S 60
+
 int64_t bucket_retry_after(const struct http_exchange *x)
 {
     const char *text = http_response_header(x, "retry-after");
-    long s = text ? strtol(text, NULL, 10) : 0;
+    time_t date;
+    int64_t s;
 
-    return s <= 0 ? 0 : s > 60 ? 60000 : s * 1000;
+    if (!text || !text[0])
+        return 0;
+    if (strspn(text, "0123456789") == strlen(text)) {
+        s = strlen(text) < 10 ? strtol(text, NULL, 10) : ASKED_MAX_S;
+    } else {
+        date = curl_getdate(text, NULL);
+        s = date < 0 ? 0 : (int64_t)date - clock_wall_ms() / 1000 - bucket_clock_ahead(x);
+    }
+    return s <= 0 ? 0 : s > ASKED_MAX_S ? ASKED_MAX_S * 1000 : s * 1000;
+}
+
+bool bucket_may_pass(int status)
+{
+    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 511);
 }
 
 /* Swift says text/html of its XML, too, and of answers without a body. */

@@ -10,10 +10,15 @@
 
 /* ---- answers ---- */
 
-/* Retry-After as milliseconds, at most a minute; 0 when the store asks for no delay. */
+/* Retry-After, in seconds or as a date by the store's clock, as milliseconds; at most a minute; 0: there is none. */
 int64_t bucket_retry_after(const struct http_exchange *x);
-/* Whether the answer is a web page: a portal or a proxy answers in the store's place. */
+/*
+ * Whether the answer is a web page: a portal or a proxy answers in the store's place. XML that is called text/html, and
+ * an empty body that is, are none: Swift does so.
+ */
 bool bucket_is_web_page(const struct http_exchange *x);
+/* A status that says no more than that it did not work this time, whoever says it, as a gateway in front of the store. */
+bool bucket_may_pass(int status);
 /* How far the store's clock is ahead of ours, in seconds; 0 when it does not tell. */
 int64_t bucket_clock_ahead(const struct http_exchange *x);
 /*

@@ -208,7 +208,7 @@ struct shale_azure_options {
     const char *ca_file;           /* certificates to trust instead of the system's */
     bool emulator;                 /* Azurite and its kin on 127.0.0.1:10000, with the account that they have */
     bool anonymous;                /* requests are not signed; only for public containers */
-    int64_t connect_ms, first_byte_ms, stall_ms; /* as of struct shale_s3_options, as the next one */
+    int64_t connect_ms, first_byte_ms, stall_ms, min_rate; /* as of struct shale_s3_options, as the next one */
     const struct shale_request_watch *watch;
 };
 

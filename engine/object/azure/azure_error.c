@@ -112,8 +112,11 @@ int azure_until_known(const struct azure_store *s, int rc)
 static int no_store(const struct azure_call *c)
 {
     const char *server = http_response_header(&c->x, "server");
+    bool passes = bucket_may_pass(c->x.status);
 
-    return azure_call_error(c, azure_until_known(c->s, -EIO), "%s answers %d%s%s%s, not as Azure Blob Storage does; "
+    if (passes)
+        store_retry_after(bucket_retry_after(&c->x));
+    return azure_call_error(c, passes ? SHALE_ETRANSIENT : azure_until_known(c->s, -EIO), "%s answers %d%s%s%s, not as Azure Blob Storage does; "
                             "check the endpoint, and whether a proxy is in between", c->s->config.origin, c->x.status,
                             bucket_is_web_page(&c->x) ? " with a web page" : "", server ? ", by " : "",
                             server ? server : "");

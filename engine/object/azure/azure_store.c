@@ -197,7 +197,7 @@ static int check_container(const char *name)
 static int configure(struct azure_store *s, const char *container, const struct shale_azure_options *opt)
 {
     struct http_options http = { .connect_ms = opt->connect_ms, .first_byte_ms = opt->first_byte_ms,
-                                 .stall_ms = opt->stall_ms, .watch = opt->watch };
+                                 .stall_ms = opt->stall_ms, .min_rate = opt->min_rate, .watch = opt->watch };
     struct shale_buf root = SHALE_BUF_INIT;
     int rc = check_container(container);
 

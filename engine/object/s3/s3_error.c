@@ -12,22 +12,18 @@
 #include "object/s3/s3.h"
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "net/xml.h"
+#include "object/bucket.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <strings.h>
 
 #define CODE_MAX 64
 #define MESSAGE_MAX 300
 #define PLACE_MAX 128
 #define CLOCK_NEAR_S 300 /* a clock that is no further off is not why a time was refused */
-#define ASKED_MAX_MS 60000
 
 /* What the body of an error says, or the header where there is no body. */
 struct complaint {
@@ -96,33 +92,6 @@ static void read_complaint(const struct s3_call *c, struct complaint *m)
     drop_full_stop(m->message);
 }
 
-/* How far the store's clock is ahead of ours, in seconds; 0 when it does not tell. */
-static int64_t clock_difference(const struct s3_call *c)
-{
-    const char *date = http_response_header(&c->x, "date");
-    time_t theirs = date ? curl_getdate(date, NULL) : -1;
-
-    return theirs < 0 ? 0 : (int64_t)theirs - clock_wall_ms() / 1000;
-}
-
-/* Retry-After, in seconds or as a date by the store's clock, as milliseconds and at most a minute. */
-static int64_t asked_delay(const struct s3_call *c)
-{
-    const char *text = http_response_header(&c->x, "retry-after");
-    time_t date;
-    int64_t s;
-
-    if (!text || !text[0])
-        return 0;
-    if (isdigit((unsigned char)text[0]) && strspn(text, "0123456789") == strlen(text)) {
-        s = strlen(text) < 10 ? strtol(text, NULL, 10) : ASKED_MAX_MS;
-    } else {
-        date = curl_getdate(text, NULL);
-        s = date < 0 ? 0 : (int64_t)date - clock_wall_ms() / 1000 - clock_difference(c);
-    }
-    return s <= 0 ? 0 : s > ASKED_MAX_MS / 1000 ? ASKED_MAX_MS : s * 1000;
-}
-
 /* ---- sentences ---- */
 
 typedef int (*meaning_fn)(struct s3_call *c, const struct complaint *m);
@@ -149,7 +118,7 @@ int s3_until_known(const struct s3_call *c, int rc)
 
 static int not_now(struct s3_call *c, const struct complaint *m)
 {
-    store_retry_after(asked_delay(c));
+    store_retry_after(bucket_retry_after(&c->x));
     return s3_call_error(c, SHALE_ETRANSIENT, "the store answers %d%s%s%s%s", c->x.status, m->code[0] ? " " : "",
                          m->code, m->message[0] ? ": " : "", m->message);
 }
@@ -175,7 +144,7 @@ static int key_error(const struct s3_call *c)
  */
 static int wrong_time(struct s3_call *c, const struct complaint *m)
 {
-    int64_t d = clock_difference(c), off = d < 0 ? -d : d;
+    int64_t d = bucket_clock_ahead(&c->x), off = d < 0 ? -d : d;
     int rc = s3_until_known(c, -EACCES);
 
     if (!http_response_header(&c->x, "date"))
@@ -311,17 +280,6 @@ static int proxy_login(struct s3_call *c, const struct complaint *m)
 
 /* ---- who says it ---- */
 
-/* OpenStack's Swift says text/html of its XML, too, and of answers without a body. */
-static bool is_a_web_page(const struct s3_call *c)
-{
-    const char *type = http_response_header(&c->x, "content-type");
-
-    if (!type || strncasecmp(type, "text/html", 9) != 0)
-        return false;
-    return c->x.method == HTTP_HEAD ||
-           (c->x.response.len > 0 && !slice_has_prefix(slice_of_buf(&c->x.response), slice_str("<?xml")));
-}
-
 /* Scheme and host of where a redirect leads: what follows may be a secret of a login. "" when it is none. */
 static void redirect_host(const struct s3_call *c, char *out, size_t size)
 {
@@ -337,12 +295,6 @@ static void redirect_host(const struct s3_call *c, char *out, size_t size)
     snprintf(out, size, ", which sends us to %s", text);
 }
 
-/* Of a gateway in front of the store while the store is down. 511 is a login page's own. */
-static bool may_pass(int status)
-{
-    return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 511);
-}
-
 int s3_call_no_store(const struct s3_call *c)
 {
     const char *server = http_response_header(&c->x, "server");
@@ -351,12 +303,12 @@ int s3_call_no_store(const struct s3_call *c)
     if (server)
         take_text(by, sizeof(by), server);
     redirect_host(c, to, sizeof(to));
-    if (may_pass(c->x.status))
-        store_retry_after(asked_delay(c));
-    return s3_call_error(c, may_pass(c->x.status) ? SHALE_ETRANSIENT : s3_until_known(c, -EIO),
+    if (bucket_may_pass(c->x.status))
+        store_retry_after(bucket_retry_after(&c->x));
+    return s3_call_error(c, bucket_may_pass(c->x.status) ? SHALE_ETRANSIENT : s3_until_known(c, -EIO),
                          "%s answers %d%s%s%s%s, not as an S3 store does; check the endpoint, and whether a proxy or a "
                          "login page is in between", c->s->origin, c->x.status,
-                         is_a_web_page(c) ? " with a web page" : "", by[0] ? ", by " : "", by, to);
+                         bucket_is_web_page(&c->x) ? " with a web page" : "", by[0] ? ", by " : "", by, to);
 }
 
 /* An error of a store has a code, or no body at all. Nothing of it is told: it may be our request, with a token. */
@@ -367,7 +319,7 @@ static bool is_of_no_store(const struct s3_call *c, const struct complaint *m)
     if (m->code[0])
         return false;
     redirect_host(c, to, sizeof(to));
-    return is_a_web_page(c) || c->x.response.len > 0 || (to[0] && !m->region[0]) || c->x.status == 511;
+    return bucket_is_web_page(&c->x) || c->x.response.len > 0 || (to[0] && !m->region[0]) || c->x.status == 511;
 }
 
 /*
@@ -376,7 +328,7 @@ static bool is_of_no_store(const struct s3_call *c, const struct complaint *m)
  */
 bool s3_call_is_of_store(const struct s3_call *c)
 {
-    return http_response_header(&c->x, "etag") || (c->x.method != HTTP_PUT && !is_a_web_page(c));
+    return http_response_header(&c->x, "etag") || (c->x.method != HTTP_PUT && !bucket_is_web_page(&c->x));
 }
 
 /* ---- by code and status ---- */
@@ -480,7 +432,7 @@ bool s3_call_is_unexplained(const struct s3_call *c)
     for (size_t i = 0; i < ARRAY_SIZE(statuses) && !m.code[0]; i++)
         if (c->x.status == statuses[i])
             return true;
-    return is_a_web_page(c) && !m.code[0];
+    return bucket_is_web_page(&c->x) && !m.code[0];
 }
 
 int s3_call_meaning(struct s3_call *c)
