@@ -18,6 +18,7 @@
 #include <strings.h>
 
 #define SIGNED_MAX 16 /* headers that are signed */
+
 static bool is_gcs(const struct s3_store *s)
 {
     return s->dialect == SHALE_S3_GCS;
