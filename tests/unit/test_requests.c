@@ -183,7 +183,8 @@ static void parts_of_an_upload_count_each(void **state)
 {
     struct rig *r = *state;
 
-    answer(r, "POST", "/bucket/root/big", 200, "<R><UploadId>17</UploadId></R>");
+    answer(r, "POST", "/bucket/root/big", 200,
+           "<CompleteMultipartUploadResult><UploadId>17</UploadId></CompleteMultipartUploadResult>");
     answer(r, NULL, "/bucket/root/big", 200, NULL);
     (void)io_class_set(IO_UPLOAD);
     upload(r, true);
