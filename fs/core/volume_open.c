@@ -31,6 +31,7 @@
 #define IDLE_MANIFEST_MS 40000
 #define IDLE_COMPACTOR_MS 60000
 #define IDLE_GC_MS 3600000
+#define READ_WINDOW_BYTES (512u << 10)
 #define COMPACTIONS 2 /* a long one and one that keeps L0 short; each takes some 40 MiB */
 
 static void tuning_init(struct fs_tuning *t)
@@ -84,6 +85,7 @@ void fs_options_init(struct fs_options *opt)
         .idle_ms = 5000,
         .dirty_max_bytes = 64u << 20,
         .cache_bytes = 64u << 20,
+        .read_ahead_bytes = 32u << 20,
     };
     tuning_init(&opt->tuning);
 }
@@ -96,6 +98,7 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
     opt->commit_gather_us = GATHER_US;
     opt->wal_max_bytes = WAL_OBJECT_BYTES;
     opt->block_cache_bytes = fs->opt.cache_bytes;
+    opt->read_window_bytes = READ_WINDOW_BYTES;
     opt->block_size = fs->volume.block_bytes;
     opt->codec = fs->volume.codec;
     opt->merge_operator = &fs_merge_operator;
@@ -171,6 +174,7 @@ void volume_close_reader(struct fs *fs)
 static void fs_free(struct fs *fs)
 {
     shale_batch_free(fs->spare_batch);
+    chunk_cache_fini(&fs->chunks);
     inode_table_fini(&fs->inodes);
     oplock_fini(&fs->names);
     oplock_fini(&fs->sweep);
@@ -190,6 +194,7 @@ static struct fs *fs_alloc(const struct fs_options *opt)
         return NULL;
     fs->opt = *opt;
     inode_table_init(&fs->inodes);
+    chunk_cache_init(&fs->chunks);
     oplock_init(&fs->sweep, FS_RANK_SWEEP, "write back everything");
     oplock_init(&fs->names, FS_RANK_NAMES, "names");
     mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");
@@ -384,6 +389,8 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
         rc = err_set(rc, "there is no volume at %s; 'shalefs format %s' makes one", url, url);
     if (rc == 0)
         rc = load_volume(fs, url);
+    if (rc == 0)
+        chunk_cache_set_limit(&fs->chunks, opt->read_ahead_bytes, fs->volume.chunk_bytes);
     if (rc == 0 && !opt->read_only && volume_is_read_only(&fs->volume))
         rc = err_set(-EROFS, "%s has features that this version can read but not write: mount it with -o ro", url);
     if (rc == 0)
@@ -418,6 +425,7 @@ int fs_close(struct fs *fs)
 {
     int rc = 0, close_rc;
 
+    chunk_cache_stop(&fs->chunks);
     if (!fs->opt.read_only) {
         space_stop(fs);
         committer_stop(fs);
