@@ -15,8 +15,8 @@
 /* Bytes of a run before anything is loaded ahead of it: the head of a file is often all that is read. */
 #define RUN_MIN ((uint64_t)256 << 10)
 /* A run is loaded so many times its length ahead, up to AHEAD_MAX. */
-#define RUN_FACTOR 4u
-#define AHEAD_MAX ((uint64_t)16 << 20)
+#define RUN_FACTOR 8u
+#define AHEAD_MAX ((uint64_t)24 << 20)
 /* What was loaded ahead and has waited so long gives way to what another reader is about to want. */
 #define STALE_MS 2000
 /* The kernel sends the reads of one run side by side: they come somewhat out of order. */

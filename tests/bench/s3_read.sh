@@ -103,7 +103,7 @@ mount_it
 make_tree
 "$SHALEFS" umount "$mnt"
 # Nothing is left in the log, which a mount would read back into memory.
-MOUNT_OPTIONS=freeze_wal_count=1 mount_it
+MOUNT_OPTIONS=freeze_wal_count=1,max_unflushed_bytes=1M mount_it # writes wait for flushes
 touch "$mnt/big"
 "$SHALEFS" umount "$mnt"
 "$SHALEFS" compact "$vol" >/dev/null
