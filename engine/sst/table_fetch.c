@@ -340,17 +340,18 @@ static void mark_along(struct fetch *f)
 
 static int load_wanted(struct fetch *f)
 {
-    return table_blocks_load(f->ts, f->src, f->x, f->wanted, f->n_wanted, f->fill, f->got + (f->wanted - f->lo));
+    return table_blocks_load(f->ts, f->src, f->x, f->wanted, f->n_wanted, NULL, f->fill, f->got + (f->wanted - f->lo));
 }
 
 /* What falls to the caller's thread, and the news of it. */
 static int fetch_mine(struct fetch *f)
 {
+    struct blocks_along along = { .wanted = f->wanted, .n_wanted = f->n_wanted, .left = f->ts->window.max };
     int rc;
 
     if (!f->mine)
         return 0;
-    rc = table_blocks_load(f->ts, f->src, f->x, f->lo, f->n, f->fill, f->got);
+    rc = table_blocks_load(f->ts, f->src, f->x, f->lo, f->n, &along, f->fill, f->got);
     if (rc == 0)
         mark_along(f);
     else if (f->n > f->n_wanted && rc != SHALE_ECANCELED)
@@ -417,7 +418,7 @@ static int fetch_blocks(struct table_store *ts, const struct sst_source *src, co
     int rc;
 
     if (src->is_wal)
-        return table_blocks_load(ts, src, x, first, n, fill, have);
+        return table_blocks_load(ts, src, x, first, n, NULL, fill, have);
     widen(&f);
     rc = fetch_init(&f, have);
     if (rc == 0)

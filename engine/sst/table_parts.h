@@ -23,11 +23,20 @@ int table_filter_load(struct table_store *ts, const struct sst_source *src, stru
 bool table_meta_is_one(const struct sst_source *src);
 int table_meta_load(struct table_store *ts, const struct sst_source *src, struct table_index *i, struct table_filter *f);
 /*
+ * Of blocks that are read, those that are wanted. The others are decoded while left lasts, which what they become counts
+ * against: some codecs make a megabyte of a hundred bytes.
+ */
+struct blocks_along {
+    size_t wanted, n_wanted;
+    uint64_t left;
+};
+
+/*
  * Fill the NULLs of out, which is of blocks first..first+n-1, with one read for each stretch of neighbours; fill: and keep
- * them in the cache. After a failure some may be there.
+ * them in the cache. along NULL: all are wanted; otherwise NULLs may remain. After a failure some may be there.
  */
 int table_blocks_load(struct table_store *ts, const struct sst_source *src, const struct sst_index *x, size_t first,
-                      size_t n, bool fill, struct block **out);
+                      size_t n, struct blocks_along *along, bool fill, struct block **out);
 
 /* Keep a part in the cache, unless it is of a WAL object. high: as of block_cache_put. */
 void table_part_keep(struct table_store *ts, const struct sst_source *src, uint64_t offset, struct cache_item *item,

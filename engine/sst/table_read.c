@@ -310,12 +310,29 @@ static size_t find_runs(struct block *const *have, size_t first, size_t n, struc
     return n_runs;
 }
 
+static bool is_along(const struct blocks_along *a, size_t i)
+{
+    return a && (i < a->wanted || i - a->wanted >= a->n_wanted);
+}
+
+static bool is_left_out(const struct blocks_along *a, size_t i)
+{
+    return is_along(a, i) && a->left == 0;
+}
+
+static void count_along(struct blocks_along *a, size_t i, uint64_t len)
+{
+    if (is_along(a, i))
+        a->left -= len < a->left ? len : a->left;
+}
+
 /*
  * Cut the bytes of a run into blocks, which replace NULLs in out (whose first is block first of the run).
  * On failure the blocks made so far stay in out, for the caller to drop with the rest.
  */
 static int decode_run(const struct part_reader *r, const struct sst_index *x, const struct block_run *run,
-                      struct shale_slice bytes, bool fill, struct shale_buf *scratch, struct block **out)
+                      struct shale_slice bytes, struct blocks_along *along, bool fill, struct shale_buf *scratch,
+                      struct block **out)
 {
     const struct section_form form = form_of(r->ts, r->src);
 
@@ -326,12 +343,15 @@ static int decode_run(const struct part_reader *r, const struct sst_index *x, co
         struct shale_slice stored, payload;
         int rc;
 
+        if (is_left_out(along, i))
+            continue;
         stored = slice_of(bytes.data + at, (size_t)(table_block_end(r->src, x, i) - x->offsets[i]));
         rc = section_decode(&part, stored, &form, scratch, &payload);
         if (rc == 0)
             rc = block_new(payload, &out[k]);
         if (rc < 0)
             return rc;
+        count_along(along, i, payload.len);
         if (fill)
             table_part_keep(r->ts, r->src, x->offsets[i], &out[k]->item, false);
     }
@@ -374,7 +394,7 @@ static int fetch_runs(const struct part_reader *r, const struct sst_index *x, co
  * Compressed blocks share one scratch buffer; each block is copied out of it at its exact size.
  */
 int table_blocks_load(struct table_store *ts, const struct sst_source *src, const struct sst_index *x, size_t first,
-                      size_t n, bool fill, struct block **out)
+                      size_t n, struct blocks_along *along, bool fill, struct block **out)
 {
     struct block_run one, *runs = &one;
     struct shale_range_get get_one = { 0 }, *gets = &get_one;
@@ -395,7 +415,8 @@ int table_blocks_load(struct table_store *ts, const struct sst_source *src, cons
         gets = mem_calloc(n_runs, sizeof(*gets));
     rc = gets ? fetch_runs(&r, x, runs, n_runs, gets) : -ENOMEM;
     for (size_t i = 0; rc == 0 && i < n_runs; i++)
-        rc = decode_run(&r, x, &runs[i], slice_of_buf(&gets[i].out), fill, &scratch, out + (runs[i].first - first));
+        rc = decode_run(&r, x, &runs[i], slice_of_buf(&gets[i].out), along, fill, &scratch,
+                        out + (runs[i].first - first));
 out:
     for (size_t i = 0; gets && i < n_runs; i++)
         shale_buf_fini(&gets[i].out);

@@ -22,6 +22,8 @@ struct rig {
 };
 
 static size_t value_len = 100;
+static enum shale_codec value_codec = SHALE_CODEC_NONE;
+static struct sst_format format; /* small_blocks, or with a codec */
 
 static void rig_init(struct rig *r, size_t n, uint64_t window, size_t cache_bytes)
 {
@@ -29,7 +31,9 @@ static void rig_init(struct rig *r, size_t n, uint64_t window, size_t cache_byte
     char key[32];
 
     *r = (struct rig){ .index = NULL };
-    fixture_init(&r->f, &small_blocks, cache_bytes);
+    format = small_blocks;
+    format.codec = value_codec;
+    fixture_init(&r->f, &format, cache_bytes);
     read_window_init(&r->f.ts.window, window, cache_bytes);
     for (size_t i = 0; i < n; i++) {
         memset(value, (int)i, value_len);
@@ -185,6 +189,28 @@ static void a_window_is_a_small_part_of_the_cache(void **state)
     read_window_init(&w, 0, 64u << 20);
     assert_int_equal(w.max, 0);
     assert_int_equal(read_window_bytes(&w, true), 0);
+}
+
+/* A hundred of these blocks are a window as stored, and 20 MB when decoded. */
+static void what_is_read_along_is_bounded_when_decoded(void **state)
+{
+    struct rig r;
+
+    (void)state;
+    value_len = 200000;
+    value_codec = SHALE_CODEC_ZSTD;
+    rig_init(&r, 60, WINDOW, CACHE_BYTES);
+    value_len = 100;
+    value_codec = SHALE_CODEC_NONE;
+    rig_open(&r);
+    assert_true(r.index->x.offsets[59] < 20000);
+    for (size_t i = 0; i < 60; i += 20) {
+        uint64_t before = cached_bytes(&r);
+
+        read_block(&r, i);
+        assert_in_range(cached_bytes(&r) - before, 200000, 410000); /* itself, and the one with which it was enough */
+    }
+    rig_fini(&r);
 }
 
 /* Only what somebody asks for counts as a look into the cache. */
@@ -527,6 +553,7 @@ int main(void)
         cmocka_unit_test(the_order_in_a_window_does_not_matter),
         cmocka_unit_test(reads_far_apart_bring_one_block_each),
         cmocka_unit_test(a_window_is_a_small_part_of_the_cache),
+        cmocka_unit_test(what_is_read_along_is_bounded_when_decoded),
         cmocka_unit_test(what_is_read_along_counts_when_it_is_wanted),
         cmocka_unit_test(a_look_up_reads_no_large_block_in_vain),
         cmocka_unit_test(index_and_filter_come_together),
