@@ -11,7 +11,7 @@
 /* Chunks on their way at once: fewer than a store serves at once for readers, so that other reads find room. */
 #define THREADS 16u
 /* A store that brings a chunk faster than this needs no read-ahead: it costs more than it saves. */
-#define SLOW_NS 2000000
+#define SLOW_NS 5000000
 /* Bytes of a run before anything is loaded ahead of it: the head of a file is often all that is read. */
 #define RUN_MIN ((uint64_t)256 << 10)
 /* A run is loaded so many times its length ahead, up to AHEAD_MAX. */
@@ -198,7 +198,18 @@ static void trim(struct shale_buf *b)
     b->cap = b->len ? b->len : 1;
 }
 
-/* By whoever set LOADING. The mean forgets fast, but one load from afar is enough to know where the data is. */
+/*
+ * The shortest time of late: a machine with much to do makes single loads slow, wherever the data is, but rarely many in a
+ * row. What was slower than that counts little by little.
+ */
+static void note_time_locked(struct chunk_cache *cc, int64_t took_ns)
+{
+    int64_t most = cc->load_ns + cc->load_ns / 2;
+
+    cc->load_ns = cc->load_ns == 0 || took_ns < most ? took_ns : most;
+}
+
+/* By whoever set LOADING. */
 static int load(struct chunk_cache *cc, struct file_chunk *c)
 {
     int64_t start = clock_mono_ns();
@@ -206,7 +217,7 @@ static int load(struct chunk_cache *cc, struct file_chunk *c)
 
     trim(&c->value);
     mutex_lock(&cc->mu);
-    cc->load_ns += (clock_mono_ns() - start - cc->load_ns) / 8;
+    note_time_locked(cc, clock_mono_ns() - start);
     c->state = rc < 0 ? FAILED : READY;
     cc->bytes -= c->charge;
     c->charge = sizeof(*c) + c->value.cap;
@@ -343,19 +354,31 @@ static bool queue_locked(struct fs *fs, struct inode *i, uint64_t chunk)
     return false;
 }
 
+/*
+ * How many chunks are worth having ahead: what a reader who takes a byte each nanosecond gets through while one comes. So
+ * the farther away the data is, the more memory it takes, and from nearby none.
+ */
+static uint64_t far_enough_locked(const struct chunk_cache *cc, uint32_t chunk_bytes)
+{
+    if (cc->slow_ns == 0)
+        return UINT64_MAX;
+    return cc->load_ns < cc->slow_ns ? 0 : (uint64_t)cc->load_ns / chunk_bytes;
+}
+
 /* Nobody opens or closes the file meanwhile but others that have it open, too. */
 void chunk_cache_ahead(struct fs *fs, struct inode *i, uint64_t first, uint64_t end)
 {
     struct chunk_cache *cc = &fs->chunks;
-    uint64_t file_end;
+    uint64_t file_end, most;
 
     mutex_lock(&i->mu);
     file_end = i->rec.size / fs->volume.chunk_bytes + (i->rec.size % fs->volume.chunk_bytes != 0);
     if (end > file_end)
         end = file_end;
     mutex_lock(&cc->mu);
-    if (cc->load_ns < cc->slow_ns)
-        end = first;
+    most = far_enough_locked(cc, fs->volume.chunk_bytes);
+    if (first < end && end - first > most)
+        end = first + most;
     if (first < end && !cc->pool && !cc->stopping)
         (void)pool_new("shalefs-ahead", THREADS, &cc->pool); /* without threads nothing is read ahead */
     while (cc->pool && first < end && queue_locked(fs, i, first))

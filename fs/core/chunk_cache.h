@@ -21,7 +21,8 @@ struct chunk_cache {
     uint64_t bytes;           /* of all that is held or on its way, what readers still copy from included */
     uint64_t limit;
     uint64_t n_ahead;         /* chunks that no reader has asked for yet */
-    int64_t load_ns, slow_ns; /* what loading a chunk takes of late, and from when on it is worth doing ahead */
+    int64_t load_ns;          /* what loading a chunk takes of late */
+    int64_t slow_ns;          /* from when on that is worth doing ahead; 0: always, and as far as memory goes */
     bool stopping;            /* what waits in the pool is not loaded any more */
     struct pool *pool;        /* made when it is first needed */
 };
