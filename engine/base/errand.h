@@ -19,8 +19,8 @@ struct errand {
 /* Without a thread for it, it is done here and now. fn and arg last until errand_join, which has to follow. */
 void errand_start(struct errand *e, const char *name, int (*fn)(void *arg), void *arg);
 /*
- * Wait for it. rc is how the caller's own work went: returned, with its sentence, when that is negative; otherwise what fn
- * returned, with the sentence that belongs to it.
+ * Wait for it. rc is how the caller's own work went: returned, with its sentence, when that is negative; otherwise
+ * what fn returned, with the sentence that belongs to it.
  */
 int errand_join(struct errand *e, int rc);
 

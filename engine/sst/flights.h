@@ -26,8 +26,9 @@ void flights_init(struct flights *f);
 void flights_fini(struct flights *f); /* none is under way */
 
 /*
- * For each of the n parts at offsets (which ascend) who reads it: others[k] becomes a reference to a flight that is under
- * way, or NULL: the caller reads it, by *mine (NULL when nothing is left for it), which he must land. -ENOMEM: all NULL.
+ * For each of the n parts at offsets (which ascend) who reads it: others[k] becomes a reference to a flight that is
+ * under way, or NULL: the caller reads it, by *mine (NULL when nothing is left for it), which he must land. -ENOMEM:
+ * all NULL.
  */
 int flights_join(struct flights *f, struct shale_ulid sst, const uint64_t *offsets, size_t n, struct flight **others,
                  struct flight **mine);
@@ -38,7 +39,10 @@ bool flights_has(struct flights *f, struct shale_ulid sst, uint64_t offset);
 void flight_bring(struct flight *mine, uint64_t offset, struct cache_item *item);
 /* The read is over, well or not: who waits goes on. Ends the caller's reference. NULL is fine. */
 void flight_land(struct flights *f, struct flight *mine);
-/* A reference to what another's flight brings, or NULL: it failed, and the caller reads for himself. Ends his reference. */
+/*
+ * A reference to what another's flight brings, or NULL: it failed, and the caller reads for himself. Ends his
+ * reference.
+ */
 struct cache_item *flight_wait(struct flights *f, struct flight *other, uint64_t offset);
 /* Does not want it after all. NULL is fine. */
 void flight_leave(struct flights *f, struct flight *other);

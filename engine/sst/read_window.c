@@ -20,8 +20,8 @@ void read_window_init(struct read_window *w, uint64_t bytes, uint64_t cache_byte
 }
 
 /*
- * In the beginning a quarter. After that the whole, while at least half of it is wanted, and less and less below that. Once
- * nothing is read along nothing is counted either: blocks that are wanted side by side begin it again.
+ * In the beginning a quarter. After that the whole, while at least half of it is wanted, and less and less below that.
+ * Once nothing is read along nothing is counted either: blocks that are wanted side by side begin it again.
  */
 uint64_t read_window_bytes(struct read_window *w, bool near)
 {

@@ -2,8 +2,8 @@
 /*
  * The way of a part to who wants it:
  *   cache? -> under way by another (flights)? -> read it, with what lies around it -> cache -> reference for the caller
- * Nothing that is read along is worth an error: when a read of more than what is wanted fails, what is wanted is read by
- * itself. No lock is held across a read.
+ * Nothing that is read along is worth an error: when a read of more than what is wanted fails, what is wanted is read
+ * by itself. No lock is held across a read.
  */
 
 #include "sst/table_parts.h"
@@ -148,8 +148,8 @@ static int fetch_meta(struct table_store *ts, const struct sst_source *src, enum
 
     if (src->is_wal)
         return read_meta(ts, src, wanted, false, m);
-    rc = flights_join(&ts->flights, src->sst->id, both ? offsets : &offsets[w], both ? 2 : 1, both ? others : &others[w],
-                      &mine);
+    rc = flights_join(&ts->flights, src->sst->id, both ? offsets : &offsets[w], both ? 2 : 1,
+                      both ? others : &others[w], &mine);
     if (rc < 0)
         return rc;
     flight_leave(&ts->flights, others[!w]);
@@ -414,7 +414,8 @@ static void fetch_fini(struct fetch *f, int rc, struct block **have)
 static int fetch_blocks(struct table_store *ts, const struct sst_source *src, const struct sst_index *x, size_t first,
                         size_t n, bool fill, struct block **have)
 {
-    struct fetch f = { .ts = ts, .src = src, .x = x, .fill = fill, .wanted = first, .n_wanted = n, .lo = first, .n = n };
+    struct fetch f = { .ts = ts, .src = src, .x = x, .fill = fill, .wanted = first, .n_wanted = n, .lo = first,
+                       .n = n };
     int rc;
 
     if (src->is_wal)

@@ -5,8 +5,8 @@
 #include "sst/table_store.h"
 
 /*
- * How table_fetch.c reads what is not in the cache: every call asks the store. Errors name the object and the part; what
- * is given is as it was, or empty, after one.
+ * How table_fetch.c reads what is not in the cache: every call asks the store. Errors name the object and the part;
+ * what is given is as it was, or empty, after one.
  */
 
 /* Empty, with one reference; NULL without memory. */
@@ -21,10 +21,11 @@ int table_index_load(struct table_store *ts, const struct sst_source *src, struc
 int table_filter_load(struct table_store *ts, const struct sst_source *src, struct table_filter *f);
 /* Whether filter and index follow each other, so that one read brings both; and that read. Either both or an error. */
 bool table_meta_is_one(const struct sst_source *src);
-int table_meta_load(struct table_store *ts, const struct sst_source *src, struct table_index *i, struct table_filter *f);
+int table_meta_load(struct table_store *ts, const struct sst_source *src, struct table_index *i,
+                    struct table_filter *f);
 /*
- * Of blocks that are read, those that are wanted. The others are decoded while left lasts, which what they become counts
- * against: some codecs make a megabyte of a hundred bytes.
+ * Of blocks that are read, those that are wanted. The others are decoded while left lasts, which what they become
+ * counts against: some codecs make a megabyte of a hundred bytes.
  */
 struct blocks_along {
     size_t wanted, n_wanted;
@@ -32,8 +33,8 @@ struct blocks_along {
 };
 
 /*
- * Fill the NULLs of out, which is of blocks first..first+n-1, with one read for each stretch of neighbours; fill: and keep
- * them in the cache. along NULL: all are wanted; otherwise NULLs may remain. After a failure some may be there.
+ * Fill the NULLs of out, which is of blocks first..first+n-1, with one read for each stretch of neighbours; fill: and
+ * keep them in the cache. along NULL: all are wanted; otherwise NULLs may remain. After a failure some may be there.
  */
 int table_blocks_load(struct table_store *ts, const struct sst_source *src, const struct sst_index *x, size_t first,
                       size_t n, struct blocks_along *along, bool fill, struct block **out);

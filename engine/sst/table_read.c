@@ -223,7 +223,8 @@ bool table_meta_is_one(const struct sst_source *src)
            info->index_offset + info->index_len > info->index_offset;
 }
 
-int table_meta_load(struct table_store *ts, const struct sst_source *src, struct table_index *i, struct table_filter *f)
+int table_meta_load(struct table_store *ts, const struct sst_source *src, struct table_index *i,
+                    struct table_filter *f)
 {
     const struct sst_info *info = &src->sst->info;
     struct sst_part filter = { .kind = "filter", .offset = info->filter_offset };

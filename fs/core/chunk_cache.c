@@ -115,8 +115,8 @@ static bool make_room_locked(struct chunk_cache *cc, uint64_t more, bool force)
 }
 
 /*
- * Room for one more chunk that nobody waits for. A quarter is left to what is being read: its readers come again for the
- * next piece.
+ * Room for one more chunk that nobody waits for. A quarter is left to what is being read: its readers come again for
+ * the next piece.
  */
 static bool make_room_ahead_locked(struct chunk_cache *cc, uint32_t chunk_bytes)
 {
@@ -199,8 +199,8 @@ static void trim(struct shale_buf *b)
 }
 
 /*
- * The shortest time of late: a machine with much to do makes single loads slow, wherever the data is, but rarely many in a
- * row. What was slower than that counts little by little.
+ * The shortest time of late: a machine with much to do makes single loads slow, wherever the data is, but rarely many
+ * in a row. What was slower than that counts little by little.
  */
 static void note_time_locked(struct chunk_cache *cc, int64_t took_ns)
 {
@@ -355,8 +355,8 @@ static bool queue_locked(struct fs *fs, struct inode *i, uint64_t chunk)
 }
 
 /*
- * How many chunks are worth having ahead: what a reader who takes a byte each nanosecond gets through while one comes. So
- * the farther away the data is, the more memory it takes, and from nearby none.
+ * How many chunks are worth having ahead: what a reader who takes a byte each nanosecond gets through while one comes.
+ * So the farther away the data is, the more memory it takes, and from nearby none.
  */
 static uint64_t far_enough_locked(const struct chunk_cache *cc, uint32_t chunk_bytes)
 {

@@ -38,8 +38,8 @@ void chunk_cache_stop(struct chunk_cache *cc);
 void chunk_cache_fini(struct chunk_cache *cc);
 
 /*
- * A reference to a chunk of a file that the caller has open, loaded if need be. Errors are the engine's; one that another
- * reader met is not passed on: the chunk is read again.
+ * A reference to a chunk of a file that the caller has open, loaded if need be. Errors are the engine's; one that
+ * another reader met is not passed on: the chunk is read again.
  */
 int chunk_cache_get(struct fs *fs, struct inode *i, uint64_t chunk, struct file_chunk **out);
 void chunk_cache_put(struct fs *fs, struct file_chunk *c);
@@ -56,8 +56,8 @@ void chunk_cache_ahead(struct fs *fs, struct inode *i, uint64_t first, uint64_t 
 void chunk_cache_drop_locked(struct fs *fs, struct inode *i);
 
 /*
- * A reader of a file, as its handle sees it. Reads that go on about where the last one ended make a run; the longer it is,
- * the farther ahead of it chunks are loaded. Guarded by the inode's mu.
+ * A reader of a file, as its handle sees it. Reads that go on about where the last one ended make a run; the longer it
+ * is, the farther ahead of it chunks are loaded. Guarded by the inode's mu.
  */
 struct read_run {
     uint64_t next;   /* behind the farthest read of the run */

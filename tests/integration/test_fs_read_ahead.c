@@ -490,8 +490,8 @@ static void closing_waits_for_what_is_on_its_way(void **state)
 /* ---- everything at once ---- */
 
 /*
- * Blocks of a file, each full of a version that only goes up. Writers own blocks, one also cuts the tail off; readers see
- * no version that is older than what was written when they began, or newer than what was begun when they ended.
+ * Blocks of a file, each full of a version that only goes up. Writers own blocks, one also cuts the tail off; readers
+ * see no version that is older than what was written when they began, or newer than what was begun when they ended.
  */
 #define BLOCK 4096u
 #define BLOCKS 640u
