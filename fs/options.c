@@ -158,6 +158,16 @@ static int take_tunable(struct mount_options *o, const char *name, const char *v
     return 0;
 }
 
+static int take_read_ahead(struct mount_options *o, const char *name, const char *value)
+{
+    uint64_t n;
+
+    if (cmd_parse_size(value, &n) < 0 || n > SIZE_TOP)
+        return wrong(name, value, "a size from 0 to 1T");
+    o->fs.read_ahead_bytes = n;
+    return 0;
+}
+
 static int take_threads(struct mount_options *o, const char *name, const char *value)
 {
     unsigned n;
@@ -221,6 +231,7 @@ static const struct option options[] = {
     { "commit", take_commit, "SECONDS", "what was done is in the store after so long: 0.1 to 60, default 1" },
     { "dirty", take_size, "SIZE", "file data that may wait in memory: 1M to 1T, default 64M" },
     { "cache", take_size, "SIZE", "memory for blocks of the volume: 1M to 1T, default 64M" },
+    { "read_ahead", take_read_ahead, "SIZE", "memory for file data ahead of its readers: 0 to 1T, default 32M" },
     { "threads", take_threads, "N", "requests served at once: 1 to 256, default 32" },
     { "takeover", take_flag, NULL, "take the volume from another mount, which then stops writing" },
     { "log", take_log, "FILE", "where the mount logs" },

@@ -230,11 +230,11 @@ void imm_unref_locked(struct imm *m, struct list *dead);
 void imm_free_list(struct list *dead);
 
 /*
- * replay.c: read WAL objects first..last into memtables (section 8.2). Nothing else runs yet.
+ * replay.c: read WAL objects first..last into memtables (section 8.2). Nothing else runs yet. largest: as of wal_find_last.
  * A missing object is SHALE_ECORRUPT, as is one that cannot be decoded: opening then fails,
  * nothing is skipped.
  */
-int db_replay(struct shale_db *db, uint64_t first, uint64_t last);
+int db_replay(struct shale_db *db, uint64_t first, uint64_t last, uint64_t largest);
 
 /* write_path.c: commit a batch, of a transaction or (NULL) not, as shale_db_write does; and wait until it is durable. */
 int db_write(struct shale_db *db, const struct shale_batch *b, struct shale_txn *txn, struct shale_write_result *out);

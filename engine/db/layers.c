@@ -52,6 +52,7 @@ static int open_tables(struct shale_db *db)
 
     if (rc < 0)
         return rc;
+    read_window_init(&db->ts.window, db->opt.read_window_bytes, db->opt.block_cache_bytes);
     db->ts.metrics = &db->metrics.tables;
     db->has_ts = true;
     return compactor ? table_store_init(&db->compactor_ts, compactor, compactor, db->root, &format, db->cache) : 0;

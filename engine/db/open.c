@@ -147,12 +147,13 @@ static int fence_wal(struct shale_db *db, uint64_t *id)
 }
 
 /*
- * Take the database over and bring the memtables to what was durable. next_id: first WAL id that was not listed.
+ * Take the database over and bring the memtables to what was durable. next_id: first WAL id that was not
+ * listed; largest: bytes of the largest that was.
  * fence: somebody has written a WAL, or we are about to.
  * All three sequence numbers begin at what replay found: everything replayed is durable, and
  * nothing else is committed.
  */
-static int take_over(struct shale_db *db, uint64_t next_id, bool fence)
+static int take_over(struct shale_db *db, uint64_t next_id, uint64_t largest, bool fence)
 {
     const struct manifest *m;
     int64_t mono = clock_mono_ms(), wall = clock_wall_ms();
@@ -179,7 +180,7 @@ static int take_over(struct shale_db *db, uint64_t next_id, bool fence)
     db->last_tick = m->last_l0_clock_tick;
     rc = db_view_init(db);
     if (rc == 0)
-        rc = db_replay(db, m->replay_after_wal_id + 1, last);
+        rc = db_replay(db, m->replay_after_wal_id + 1, last, largest);
     db->committed_seq = db->durable_seq = db->last_seq;
     return rc;
 }
@@ -218,7 +219,7 @@ static int start_threads(struct shale_db *db)
 
 static int recover(struct shale_db *db, struct shale_store *store, bool create)
 {
-    uint64_t last = 0, after = 0;
+    uint64_t last = 0, largest = 0, after = 0;
     bool fresh = false;
     int rc = db_open_layers(db, store, "db");
 
@@ -231,14 +232,14 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
     if (db->opt.read_only)
         return db_open_read_only(db);
     after = fresh ? 0 : db->mv->m.replay_after_wal_id;
-    rc = wal_find_last(&db->ts, after, &last); /* before the claim: see storage format section 7.4 */
+    rc = wal_find_last(&db->ts, after, &last, &largest); /* before the claim: see storage format section 7.4 */
     if (rc == 0 && fresh) {
         rc = create_manifest(db);
         if (rc == 0)
             rc = db_check_manifest(db);
     }
     if (rc == 0)
-        rc = take_over(db, (last > after ? last : after) + 1, db->opt.wal_enabled || last > 0);
+        rc = take_over(db, (last > after ? last : after) + 1, largest, db->opt.wal_enabled || last > 0);
     return rc;
 }
 

@@ -145,6 +145,7 @@ int shale_options_check(const struct shale_options *opt)
         { "l0_sst_size_bytes", opt->l0_sst_size_bytes, 1, (uint64_t)64 * GIB },
         { "l0_max_ssts", opt->l0_max_ssts, 1, UINT32_MAX },
         { "freeze_wal_count", opt->freeze_wal_count, 1, UINT32_MAX },
+        { "read_window_bytes", opt->read_window_bytes, 0, 64 * MIB },
         { "max_unflushed_bytes", opt->max_unflushed_bytes, 1, UINT64_MAX },
         { "compactor.max_sst_size", c->max_sst_size, 1, UINT64_MAX },
         { "compactor.max_concurrent", c->max_concurrent, 1, 1024 },

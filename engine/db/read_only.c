@@ -26,7 +26,7 @@
 static int load_tables(struct shale_db *db)
 {
     const struct manifest *m = &db->mv->m;
-    uint64_t last = 0;
+    uint64_t last = 0, largest = 0;
     int rc = db_check_counters(db);
 
     if (rc == 0)
@@ -36,13 +36,13 @@ static int load_tables(struct shale_db *db)
     db->last_freeze_id = m->replay_after_wal_id;
     db->last_seq = m->last_l0_seq;
     db->last_tick = m->last_l0_clock_tick;
-    rc = wal_find_last(&db->ts, m->replay_after_wal_id, &last);
+    rc = wal_find_last(&db->ts, m->replay_after_wal_id, &last, &largest);
     if (db->opt.checkpoint && last > m->wal_id_last_seen)
         last = m->wal_id_last_seen; /* R303 */
     if (rc == 0)
         rc = db_view_init(db);
     if (rc == 0)
-        rc = db_replay(db, m->replay_after_wal_id + 1, last);
+        rc = db_replay(db, m->replay_after_wal_id + 1, last, largest);
     if (rc < 0)
         return rc;
     db->committed_seq = db->durable_seq = db->last_seq;

@@ -216,7 +216,7 @@ static int follow_wal(struct shale_reader *r)
 
     if (rc < 0 || r->after_wal_id == before)
         return rc;
-    rc = wal_find_last(&r->db->ts, r->after_wal_id + 1, &last);
+    rc = wal_find_last(&r->db->ts, r->after_wal_id + 1, &last, NULL);
     return rc < 0 ? rc : reader_replay(r, last);
 }
 

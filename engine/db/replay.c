@@ -66,10 +66,10 @@ static int replay_end(void *arg, uint64_t wal_id)
     return rc;
 }
 
-int db_replay(struct shale_db *db, uint64_t first, uint64_t last)
+int db_replay(struct shale_db *db, uint64_t first, uint64_t last, uint64_t largest)
 {
     struct replay_arg arg = { .db = db, .last_l0_seq = db->mv->m.last_l0_seq, .wal_id = first };
-    const struct wal_replay_fns fns = { .row = replay_row, .end = replay_end, .arg = &arg };
+    const struct wal_replay_fns fns = { .row = replay_row, .end = replay_end, .arg = &arg, .largest = largest };
     int rc = first <= last ? wal_replay(&db->ts, first, last, &fns) : 0;
 
     if (rc < 0)

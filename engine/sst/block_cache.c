@@ -332,15 +332,27 @@ static bool insert(struct block_cache *c, struct cache_entry *e)
     return is_new;
 }
 
-static bool has_key(struct block_cache *c, struct cache_key key, uint64_t hash)
+struct cache_item *block_cache_peek(struct block_cache *c, struct cache_key key)
 {
+    uint64_t hash = key_hash(key);
     struct cache_shard *s = shard_of(c, hash);
-    bool found;
+    struct cache_item *item = NULL;
+    struct cache_entry *e;
 
     mutex_lock(&s->mu);
-    found = find_locked(s, key, hash) != NULL;
+    e = find_locked(s, key, hash);
+    if (e)
+        item = cache_item_ref(e->item);
     mutex_unlock(&s->mu);
-    return found;
+    return item;
+}
+
+static bool has_key(struct block_cache *c, struct cache_key key)
+{
+    struct cache_item *item = block_cache_peek(c, key);
+
+    cache_item_unref(item);
+    return item != NULL;
 }
 
 /* The first look spares copying and evicting for what is there already. */
@@ -349,7 +361,7 @@ void block_cache_put(struct block_cache *c, struct cache_key key, struct cache_i
     struct cache_entry *e;
 
     /* One item shall not throw out more than half of what is there. */
-    if (item->charge > c->limit / 2 || has_key(c, key, key_hash(key)))
+    if (item->charge > c->limit / 2 || has_key(c, key))
         return;
     e = mem_alloc(sizeof(*e));
     if (!e)

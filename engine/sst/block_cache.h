@@ -5,6 +5,7 @@
 #include "base/ulid.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /*
  * What the cache holds: an immutable object with a reference count. The embedding type sets the three fields and
@@ -42,6 +43,8 @@ int block_cache_new(size_t limit_bytes, struct block_cache **out);
 void block_cache_free(struct block_cache *c); /* NULL is fine; items still referenced live on */
 /* A new reference, or NULL. */
 struct cache_item *block_cache_get(struct block_cache *c, struct cache_key key);
+/* The same, but it counts as no use of it, and in no statistics. */
+struct cache_item *block_cache_peek(struct block_cache *c, struct cache_key key);
 /* Keep item (takes a reference of its own); an equal key keeps the older item. Too large or no memory: not kept. */
 void block_cache_put(struct block_cache *c, struct cache_key key, struct cache_item *item, bool high);
 void block_cache_stats(struct block_cache *c, struct cache_stats *out);

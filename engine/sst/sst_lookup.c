@@ -13,7 +13,7 @@
 #include "sst/block_window.h"
 #include "sst/sst_section.h"
 
-/* What is read in one go of the blocks that can hold the key. */
+/* What is read in one go of more than two blocks that can hold the key. */
 #define WINDOW_BYTES ((uint64_t)128 << 10)
 
 /* One SST while it is asked. */
@@ -108,21 +108,22 @@ static int tell_block(struct asked *a, size_t i, const struct block *b)
 }
 
 /*
- * Nearly always there is one block. A first row that equals its separator makes the block before a candidate, too, and
- * versions may go on over many: these are read together.
+ * Nearly always there is one block. A first row that equals its separator makes the block before a candidate, too, in
+ * vain nearly always: so both are read at once. Versions may go on over many: these are read some at a time.
  */
 static int tell_blocks(struct asked *a, size_t first, size_t last)
 {
     struct block_window w = { .ts = a->l->ts, .src = a->src, .index = a->index, .fill_cache = a->l->fill_cache,
                               .bytes = WINDOW_BYTES };
-    struct block *b = NULL;
+    struct block *b, *two[2] = { NULL, NULL };
     int rc = 0;
 
-    if (first == last) {
-        rc = table_blocks_read(a->l->ts, &a->src, a->index, first, 1, a->l->fill_cache, &b);
-        if (rc == 0)
-            rc = tell_block(a, first, b);
-        block_unref(b);
+    if (last - first < 2) {
+        rc = table_blocks_read(a->l->ts, &a->src, a->index, first, last - first + 1, a->l->fill_cache, two);
+        for (size_t i = first; rc == 0 && !a->settled && i <= last; i++)
+            rc = tell_block(a, i, two[i - first]);
+        block_unref(two[0]);
+        block_unref(two[1]);
         return rc;
     }
     for (size_t i = first; rc == 0 && !a->settled && i <= last; i++) {

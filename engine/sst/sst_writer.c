@@ -26,6 +26,8 @@
 /* Up to this an object is one put, which can be tried again; a larger one goes out in pieces of about PIECE_LEN. */
 #define SMALL_MAX ((size_t)4 << 20)
 #define PIECE_LEN ((size_t)1 << 20)
+/* Stored bytes of a block that are not read in vain. */
+#define LARGE_BLOCK ((uint64_t)128 << 10)
 /* A larger block is one large value: bulk data, which would drive out many others. */
 #define CACHED_BLOCK_MAX ((size_t)128 << 10)
 
@@ -211,16 +213,33 @@ static int end_block(struct sst_writer *w, uint64_t *stored_len)
 }
 
 /*
- * The index tells a first block by an empty key, and others by what separates them from the block before.
+ * Whether the separator is first_key though that is not the key before it. A look-up of first_key then has to read the
+ * block before as well, in vain. That is how SlateDB has it, and a small block costs nothing; a large one does.
+ */
+static bool costs_a_large_block(const struct sst_writer *w, struct shale_slice first_key, size_t common)
+{
+    return common + 1 == first_key.len && writer_offset(w) - w->index.offsets[w->index.n - 1] >= LARGE_BLOCK;
+}
+
+/*
+ * The index tells a first block by an empty key, and others by what separates them from the block before: the shortest
+ * key that does, or, where that is first_key itself and matters, the one right behind the last key.
  * common: bytes that first_key shares with the key before it.
  */
 static int begin_block(struct sst_writer *w, struct shale_slice first_key, size_t common)
 {
     struct shale_slice sep = slice_of(NULL, 0);
+    int rc = 0;
 
     if (w->index.n > 0)
         sep = sst_index_separator(common, first_key);
-    return sst_index_builder_add(&w->index, writer_offset(w), sep);
+    if (w->index.n > 0 && costs_a_large_block(w, first_key, common)) {
+        rc = buf_set(&w->scratch, block_builder_last_key(&w->block));
+        if (rc == 0)
+            rc = buf_put_u8(&w->scratch, 0);
+        sep = slice_of_buf(&w->scratch);
+    }
+    return rc < 0 ? rc : sst_index_builder_add(&w->index, writer_offset(w), sep);
 }
 
 /*

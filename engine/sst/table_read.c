@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reads the parts of an SST: index, filter, stats, blocks; through the block cache where they
- * have a place in it. The way of a part:
- *   cache? -> range read -> checksum -> decompress -> parse -> cache -> reference for the caller
- * Two threads that miss at the same time read twice; the cache keeps the first. No lock is held
- * across a read. Errors name the object and the part.
+ * Reads the parts of an SST from the store: index, filter, stats, blocks. The way of a part:
+ *   range read -> checksum -> decompress -> parse -> cache
+ * What is looked for in the cache before, and who reads of many that want a part, is table_fetch.c. Errors name the
+ * object and the part.
  */
 
-#include "sst/table_store.h"
+#include "sst/table_parts.h"
 
 #include "base/alloc.h"
 #include "base/buf.h"
@@ -56,29 +55,9 @@ static int store_failed(int rc, const struct sst_part *part)
     return part_err_add(rc, part);
 }
 
-/*
- * What the cache has at offset, when it is of the wanted type. (A corrupt index could point at the place of another
- * part; the function that frees an item tells what it is.)
- * WAL objects are read once, at recovery, and would only push out what is useful.
- */
-static struct cache_item *cache_find(struct table_store *ts, const struct sst_source *src, enum table_part part,
-                                     uint64_t offset, void (*type)(struct cache_item *))
-{
-    struct cache_item *item;
-
-    if (!ts->cache || src->is_wal)
-        return NULL;
-    item = block_cache_get(ts->cache, (struct cache_key){ .sst = src->sst->id, .offset = offset });
-    if (item && item->free != type) {
-        cache_item_unref(item);
-        item = NULL;
-    }
-    table_metrics_access(ts->metrics, part, item != NULL);
-    return item;
-}
-
-static void cache_keep(struct table_store *ts, const struct sst_source *src, uint64_t offset, struct cache_item *item,
-                       bool high)
+/* WAL objects are read once, at recovery, and would only push out what is useful. */
+void table_part_keep(struct table_store *ts, const struct sst_source *src, uint64_t offset, struct cache_item *item,
+                     bool high)
 {
     if (ts->cache && !src->is_wal)
         block_cache_put(ts->cache, (struct cache_key){ .sst = src->sst->id, .offset = offset }, item, high);
@@ -93,6 +72,19 @@ int table_range_read(struct shale_store *store, const struct sst_part *part, uin
     return out->len == len ? 0 : part_err(-EIO, part, "the store returned too few bytes");
 }
 
+/* Undo the stored form of a section and replace out by its payload. */
+static int decode_section(const struct part_reader *r, const struct sst_part *part, struct shale_slice stored,
+                          struct shale_buf *out)
+{
+    const struct section_form form = form_of(r->ts, r->src);
+    struct shale_slice payload;
+    int rc = section_decode(part, stored, &form, out, &payload);
+
+    if (rc == 0 && payload.data != out->data)
+        rc = buf_set(out, payload);
+    return rc;
+}
+
 /*
  * Read one section and replace out by its payload.
  * len comes from a manifest or an info section, hence the check; that the object is as long as it
@@ -102,9 +94,7 @@ static int read_section(struct table_store *ts, const struct sst_source *src, co
                         uint64_t len, struct shale_buf *out)
 {
     struct shale_buf stored = SHALE_BUF_INIT;
-    const struct section_form form = form_of(ts, src);
     struct sst_part part = { .kind = kind, .offset = offset };
-    struct shale_slice payload;
     struct part_reader r;
     int rc;
 
@@ -117,11 +107,8 @@ static int read_section(struct table_store *ts, const struct sst_source *src, co
         goto out;
     }
     rc = table_range_read(r.store, &part, len, &stored);
-    if (rc < 0)
-        goto out;
-    rc = section_decode(&part, slice_of_buf(&stored), &form, out, &payload);
-    if (rc == 0 && payload.data != out->data)
-        rc = buf_set(out, payload);
+    if (rc == 0)
+        rc = decode_section(&r, &part, slice_of_buf(&stored), out);
 out:
     shale_buf_fini(&stored);
     part_reader_fini(&r);
@@ -143,7 +130,7 @@ static int parse_failed(int rc, struct table_store *ts, const struct sst_source 
     return rc;
 }
 
-static void index_free(struct cache_item *item)
+void table_index_free(struct cache_item *item)
 {
     struct table_index *i = container_of(item, struct table_index, item);
 
@@ -152,14 +139,14 @@ static void index_free(struct cache_item *item)
     mem_free(i);
 }
 
-static struct table_index *index_new(void)
+struct table_index *table_index_new(void)
 {
     struct table_index *i = mem_zalloc(sizeof(*i));
 
     if (!i)
         return NULL;
     atomic_init(&i->item.refs, 1);
-    i->item.free = index_free;
+    i->item.free = table_index_free;
     return i;
 }
 
@@ -174,7 +161,7 @@ static int index_parse(const struct sst_info *info, struct table_index *i)
     return 0;
 }
 
-static int index_load(struct table_store *ts, const struct sst_source *src, struct table_index *i)
+int table_index_load(struct table_store *ts, const struct sst_source *src, struct table_index *i)
 {
     const struct sst_info *info = &src->sst->info;
     int rc;
@@ -190,31 +177,7 @@ static int index_load(struct table_store *ts, const struct sst_source *src, stru
     return rc < 0 ? parse_failed(rc, ts, src, "index", info->index_offset) : 0;
 }
 
-int table_index_read(struct table_store *ts, const struct sst_source *src, struct table_index **out)
-{
-    uint64_t offset = src->sst->info.index_offset;
-    struct cache_item *item = cache_find(ts, src, TABLE_PART_INDEX, offset, index_free);
-    struct table_index *i;
-    int rc;
-
-    if (item) {
-        *out = container_of(item, struct table_index, item);
-        return 0;
-    }
-    i = index_new();
-    if (!i)
-        return -ENOMEM;
-    rc = index_load(ts, src, i);
-    if (rc < 0) {
-        table_index_unref(i);
-        return rc;
-    }
-    cache_keep(ts, src, offset, &i->item, true);
-    *out = i;
-    return 0;
-}
-
-static void filter_free(struct cache_item *item)
+void table_filter_free(struct cache_item *item)
 {
     struct table_filter *f = container_of(item, struct table_filter, item);
 
@@ -222,14 +185,14 @@ static void filter_free(struct cache_item *item)
     mem_free(f);
 }
 
-static struct table_filter *filter_new(void)
+struct table_filter *table_filter_new(void)
 {
     struct table_filter *f = mem_zalloc(sizeof(*f));
 
     if (!f)
         return NULL;
     atomic_init(&f->item.refs, 1);
-    f->item.free = filter_free;
+    f->item.free = table_filter_free;
     return f;
 }
 
@@ -239,7 +202,7 @@ static int filter_parse_payload(const struct sst_info *info, struct table_filter
     return filter_parse(slice_of_buf(&f->payload), (enum filter_format)info->filter_format, &f->f);
 }
 
-static int filter_load(struct table_store *ts, const struct sst_source *src, struct table_filter *f)
+int table_filter_load(struct table_store *ts, const struct sst_source *src, struct table_filter *f)
 {
     const struct sst_info *info = &src->sst->info;
     int rc = read_section(ts, src, "filter", info->filter_offset, info->filter_len, &f->payload);
@@ -251,33 +214,37 @@ static int filter_load(struct table_store *ts, const struct sst_source *src, str
     return rc < 0 ? parse_failed(rc, ts, src, "filter", info->filter_offset) : 0;
 }
 
-int table_filter_read(struct table_store *ts, const struct sst_source *src, struct table_filter **out)
+bool table_meta_is_one(const struct sst_source *src)
 {
     const struct sst_info *info = &src->sst->info;
-    struct cache_item *item;
-    struct table_filter *f;
-    int rc;
 
-    if (info->filter_len == 0) {
-        *out = NULL;
-        return 0;
-    }
-    item = cache_find(ts, src, TABLE_PART_FILTER, info->filter_offset, filter_free);
-    if (item) {
-        *out = container_of(item, struct table_filter, item);
-        return 0;
-    }
-    f = filter_new();
-    if (!f)
-        return -ENOMEM;
-    rc = filter_load(ts, src, f);
-    if (rc < 0) {
-        table_filter_unref(f);
-        return rc;
-    }
-    cache_keep(ts, src, info->filter_offset, &f->item, true);
-    *out = f;
-    return 0;
+    return !src->is_wal && info->filter_len > SECTION_CRC_LEN && info->index_len > SECTION_CRC_LEN &&
+           info->filter_offset + info->filter_len == info->index_offset &&
+           info->index_offset + info->index_len > info->index_offset;
+}
+
+int table_meta_load(struct table_store *ts, const struct sst_source *src, struct table_index *i,
+                    struct table_filter *f)
+{
+    const struct sst_info *info = &src->sst->info;
+    struct sst_part filter = { .kind = "filter", .offset = info->filter_offset };
+    struct sst_part index = { .kind = "index", .offset = info->index_offset };
+    struct shale_buf stored = SHALE_BUF_INIT;
+    struct part_reader r;
+    int rc = part_reader_init(&r, ts, src);
+
+    filter.object = index.object = object_name(&r);
+    if (rc == 0)
+        rc = table_range_read(r.store, &filter, info->filter_len + info->index_len, &stored);
+    if (rc == 0)
+        rc = decode_section(&r, &filter, slice_of(stored.data, info->filter_len), &f->payload);
+    if (rc == 0)
+        rc = decode_section(&r, &index, slice_of(stored.data + info->filter_len, info->index_len), &i->payload);
+    shale_buf_fini(&stored);
+    part_reader_fini(&r);
+    if (rc == 0)
+        rc = filter_parse_payload(info, f);
+    return rc == 0 ? index_parse(info, i) : rc;
 }
 
 int table_stats_read(struct table_store *ts, const struct sst_source *src, struct sst_stats *out)
@@ -301,7 +268,7 @@ int table_stats_read(struct table_store *ts, const struct sst_source *src, struc
     return rc;
 }
 
-static void block_free(struct cache_item *item)
+void table_block_free(struct cache_item *item)
 {
     mem_free(container_of(item, struct block, item));
 }
@@ -314,17 +281,13 @@ static int block_new(struct shale_slice payload, struct block **out)
         return -ENOMEM;
     atomic_init(&b->item.refs, 1);
     b->item.charge = sizeof(*b) + payload.len;
-    b->item.free = block_free;
+    b->item.free = table_block_free;
+    atomic_init(&b->along, false);
     b->len = payload.len;
     if (payload.len > 0)
         memcpy(b->data, payload.data, payload.len);
     *out = b;
     return 0;
-}
-
-static uint64_t block_end(const struct sst_source *src, const struct sst_index *x, size_t i)
-{
-    return i + 1 < x->n ? x->offsets[i + 1] : src->sst->info.filter_offset;
 }
 
 /* Blocks that are not in the cache, as runs of neighbours; one range each. */
@@ -348,12 +311,29 @@ static size_t find_runs(struct block *const *have, size_t first, size_t n, struc
     return n_runs;
 }
 
+static bool is_along(const struct blocks_along *a, size_t i)
+{
+    return a && (i < a->wanted || i - a->wanted >= a->n_wanted);
+}
+
+static bool is_left_out(const struct blocks_along *a, size_t i)
+{
+    return is_along(a, i) && a->left == 0;
+}
+
+static void count_along(struct blocks_along *a, size_t i, uint64_t len)
+{
+    if (is_along(a, i))
+        a->left -= len < a->left ? len : a->left;
+}
+
 /*
  * Cut the bytes of a run into blocks, which replace NULLs in out (whose first is block first of the run).
- * On failure the blocks made so far stay in out, for table_blocks_read to drop with the rest.
+ * On failure the blocks made so far stay in out, for the caller to drop with the rest.
  */
 static int decode_run(const struct part_reader *r, const struct sst_index *x, const struct block_run *run,
-                      struct shale_slice bytes, bool fill, struct shale_buf *scratch, struct block **out)
+                      struct shale_slice bytes, struct blocks_along *along, bool fill, struct shale_buf *scratch,
+                      struct block **out)
 {
     const struct section_form form = form_of(r->ts, r->src);
 
@@ -364,14 +344,17 @@ static int decode_run(const struct part_reader *r, const struct sst_index *x, co
         struct shale_slice stored, payload;
         int rc;
 
-        stored = slice_of(bytes.data + at, (size_t)(block_end(r->src, x, i) - x->offsets[i]));
+        if (is_left_out(along, i))
+            continue;
+        stored = slice_of(bytes.data + at, (size_t)(table_block_end(r->src, x, i) - x->offsets[i]));
         rc = section_decode(&part, stored, &form, scratch, &payload);
         if (rc == 0)
             rc = block_new(payload, &out[k]);
         if (rc < 0)
             return rc;
+        count_along(along, i, payload.len);
         if (fill)
-            cache_keep(r->ts, r->src, x->offsets[i], &out[k]->item, false);
+            table_part_keep(r->ts, r->src, x->offsets[i], &out[k]->item, false);
     }
     return 0;
 }
@@ -388,7 +371,7 @@ static int fetch_runs(const struct part_reader *r, const struct sst_index *x, co
     for (size_t i = 0; i < n_runs; i++) {
         gets[i].name = object_name(r);
         gets[i].offset = x->offsets[runs[i].first];
-        gets[i].len = block_end(r->src, x, runs[i].first + runs[i].n - 1) - gets[i].offset;
+        gets[i].len = table_block_end(r->src, x, runs[i].first + runs[i].n - 1) - gets[i].offset;
     }
     if (n_runs == 1) {
         gets->rc = shale_store_get_range(r->store, gets->name, gets->offset, gets->len, &gets->out);
@@ -409,11 +392,10 @@ static int fetch_runs(const struct part_reader *r, const struct sst_index *x, co
 }
 
 /*
- * Fill the holes of out.
  * Compressed blocks share one scratch buffer; each block is copied out of it at its exact size.
  */
-static int read_missing(struct table_store *ts, const struct sst_source *src, const struct sst_index *x, size_t first,
-                        size_t n, bool fill, struct block **out)
+int table_blocks_load(struct table_store *ts, const struct sst_source *src, const struct sst_index *x, size_t first,
+                      size_t n, struct blocks_along *along, bool fill, struct block **out)
 {
     struct block_run one, *runs = &one;
     struct shale_range_get get_one = { 0 }, *gets = &get_one;
@@ -434,7 +416,8 @@ static int read_missing(struct table_store *ts, const struct sst_source *src, co
         gets = mem_calloc(n_runs, sizeof(*gets));
     rc = gets ? fetch_runs(&r, x, runs, n_runs, gets) : -ENOMEM;
     for (size_t i = 0; rc == 0 && i < n_runs; i++)
-        rc = decode_run(&r, x, &runs[i], slice_of_buf(&gets[i].out), fill, &scratch, out + (runs[i].first - first));
+        rc = decode_run(&r, x, &runs[i], slice_of_buf(&gets[i].out), along, fill, &scratch,
+                        out + (runs[i].first - first));
 out:
     for (size_t i = 0; gets && i < n_runs; i++)
         shale_buf_fini(&gets[i].out);
@@ -444,30 +427,6 @@ out:
         mem_free(runs);
     shale_buf_fini(&scratch);
     part_reader_fini(&r);
-    return rc;
-}
-
-int table_blocks_read(struct table_store *ts, const struct sst_source *src, const struct table_index *index,
-                      size_t first, size_t n, bool fill, struct block **out)
-{
-    const struct sst_index *x = &index->x;
-    size_t missing = 0;
-    int rc;
-
-    assert(n > 0 && first < x->n && n <= x->n - first);
-    for (size_t i = 0; i < n; i++) {
-        struct cache_item *item = cache_find(ts, src, TABLE_PART_BLOCK, x->offsets[first + i], block_free);
-
-        out[i] = item ? container_of(item, struct block, item) : NULL;
-        missing += !item;
-    }
-    if (missing == 0)
-        return 0;
-    rc = read_missing(ts, src, x, first, n, fill, out);
-    for (size_t i = 0; rc < 0 && i < n; i++) {
-        block_unref(out[i]);
-        out[i] = NULL;
-    }
     return rc;
 }
 
@@ -488,19 +447,19 @@ void table_cache_block(struct table_store *ts, struct shale_ulid id, uint64_t of
 void table_cache_index(struct table_store *ts, const struct sst_handle *h, struct shale_slice payload)
 {
     struct sst_source src = sst_source_compacted(h);
-    struct table_index *i = ts->cache ? index_new() : NULL;
+    struct table_index *i = ts->cache ? table_index_new() : NULL;
 
     if (i && buf_set(&i->payload, payload) == 0 && index_parse(&h->info, i) == 0)
-        cache_keep(ts, &src, h->info.index_offset, &i->item, true);
+        table_part_keep(ts, &src, h->info.index_offset, &i->item, true);
     table_index_unref(i);
 }
 
 void table_cache_filter(struct table_store *ts, const struct sst_handle *h, struct shale_slice payload)
 {
     struct sst_source src = sst_source_compacted(h);
-    struct table_filter *f = ts->cache ? filter_new() : NULL;
+    struct table_filter *f = ts->cache ? table_filter_new() : NULL;
 
     if (f && buf_set(&f->payload, payload) == 0 && filter_parse_payload(&h->info, f) == 0)
-        cache_keep(ts, &src, h->info.filter_offset, &f->item, true);
+        table_part_keep(ts, &src, h->info.filter_offset, &f->item, true);
     table_filter_unref(f);
 }

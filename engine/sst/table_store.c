@@ -31,6 +31,7 @@ int table_store_init(struct table_store *ts, struct shale_store *store, struct s
     if (!ts->root)
         return -ENOMEM;
     mutex_init(&ts->mu, TABLE_STORE_RANK, "table store");
+    flights_init(&ts->flights);
     return 0;
 }
 
@@ -46,6 +47,7 @@ void table_store_fini(struct table_store *ts)
     if (!ts->root)
         return;
     externals_free(ts->externals, ts->n_externals);
+    flights_fini(&ts->flights);
     mutex_fini(&ts->mu);
     mem_free(ts->root);
     *ts = (struct table_store){ 0 };

@@ -7,6 +7,8 @@
 #include "format/iter.h"
 #include "format/manifest_codec.h"
 #include "sst/block_cache.h"
+#include "sst/flights.h"
+#include "sst/read_window.h"
 #include "sst/sst_section.h"
 #include "sst/table_metrics.h"
 
@@ -52,6 +54,8 @@ struct table_store {
     struct block_cache *cache;     /* borrowed; may be NULL */
     const struct table_metrics *metrics; /* borrowed; NULL, as after init: nothing is counted. Set before it is shared */
     struct sst_format format;
+    struct read_window window; /* all zero, as after init: of a block that is missing nothing but it is read */
+    struct flights flights;    /* reads of parts that others may wait for */
     struct mutex mu;               /* rank 600; guards externals */
     struct external_sst *externals; /* SSTs that lie under another database's path, sorted by id; owned */
     size_t n_externals;
@@ -73,6 +77,7 @@ int table_store_wal_name(struct table_store *ts, uint64_t wal_id, struct shale_b
 /* An uncompressed block payload, shared. */
 struct block {
     struct cache_item item;
+    atomic_bool along; /* relaxed: was read along with a neighbour, and nobody has wanted it yet */
     size_t len;
     uint8_t data[];
 };
@@ -122,7 +127,10 @@ static inline struct sst_source sst_source_compacted(const struct sst_handle *h)
     return (struct sst_source){ .sst = h };
 }
 
-/* A reference to the index / the filter (*out NULL when there is none). Always kept in the cache (H16). */
+/*
+ * A reference to the index / the filter (*out NULL when there is none). Always kept in the cache (H16). With a window the
+ * one that is asked for first brings the other: they are neighbours in the object.
+ */
 int table_index_read(struct table_store *ts, const struct sst_source *src, struct table_index **out);
 int table_filter_read(struct table_store *ts, const struct sst_source *src, struct table_filter **out);
 int table_stats_read(struct table_store *ts, const struct sst_source *src, struct sst_stats *out);
@@ -133,7 +141,8 @@ int table_stats_read(struct table_store *ts, const struct sst_source *src, struc
 int table_properties_read(struct table_store *ts, const struct sst_source *src, struct shale_buf *out);
 /*
  * Blocks first..first+n-1 into out[], from the cache where they are there, the rest with as few ranged reads as
- * possible; fill says whether to keep them. On failure out[] is all NULL.
+ * possible; fill says whether to keep them, and blocks that the window adds. What another thread is reading is waited
+ * for. On failure out[] is all NULL.
  */
 int table_blocks_read(struct table_store *ts, const struct sst_source *src, const struct table_index *index,
                       size_t first, size_t n, bool fill, struct block **out);

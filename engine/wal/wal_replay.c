@@ -4,7 +4,7 @@
  * since each costs a round trip. Reader threads of a pool fetch whole objects into slots; the
  * calling thread takes them in id order and decodes.
  *   ids      done ... next ........ asked - 1 | asked ...
- *                     [ in slots, id % 8      ]
+ *                     [ in slots, id % 32     ]
  * Slots are never shared by two ids, as at most MAX_AHEAD are between next and asked. A slot is
  * the reader's from ask to ready, the caller's before and after; ready is set under mu, which
  * hands the rest of it over. Any missing id is an error: the writer leaves no gap, so a hole
@@ -25,13 +25,13 @@
 
 #define REPLAY_RANK 610
 #define FIRST_AHEAD 2u
-#define MAX_AHEAD 8u /* objects that are read or waited for at once */
+#define MAX_AHEAD 32u /* objects that are read or waited for at once */
 /* Objects in memory, unless one alone is larger. */
 #define AHEAD_BYTES ((size_t)64 << 20)
 
 struct find {
     const struct table_store *ts;
-    uint64_t from, last;
+    uint64_t from, last, largest;
 };
 
 /* Names that are not WAL ids are skipped, as SlateDB does. */
@@ -40,9 +40,12 @@ static int find_name(void *arg, const char *name, const struct shale_object_meta
     struct find *f = arg;
     uint64_t id;
 
-    (void)meta;
-    if (path_parse_numbered(f->ts->root, PATH_WAL, name, &id) && id >= f->from && id > f->last)
+    if (!path_parse_numbered(f->ts->root, PATH_WAL, name, &id) || id < f->from)
+        return 0;
+    if (id > f->last)
         f->last = id;
+    if (meta->size > f->largest)
+        f->largest = meta->size;
     return 0;
 }
 
@@ -50,7 +53,7 @@ static int find_name(void *arg, const char *name, const struct shale_object_meta
  * A listing from from on, not of the whole log: objects below may be many and are about to be
  * collected.
  */
-int wal_find_last(struct table_store *ts, uint64_t from, uint64_t *last)
+int wal_find_last(struct table_store *ts, uint64_t from, uint64_t *last, uint64_t *largest)
 {
     struct find f = { .ts = ts, .from = from };
     char prefix[PATH_NAME_MAX], after[PATH_NAME_MAX];
@@ -66,6 +69,8 @@ int wal_find_last(struct table_store *ts, uint64_t from, uint64_t *last)
     if (f.last >= WAL_ID_END)
         return err_set(SHALE_ECORRUPT, "WAL object %" PRIu64 " of '%s': no id comes after it", f.last, ts->root);
     *last = f.last;
+    if (largest)
+        *largest = f.largest;
     return 0;
 }
 
@@ -90,7 +95,7 @@ struct replay {
     size_t held;          /* bytes of the objects that have come and are not done with */
     size_t n_ahead;       /* objects asked for that have not come */
     bool ended;           /* the next object is not there */
-    size_t largest;       /* that came so far: what one that is not there yet may take */
+    uint64_t largest;     /* that is known of: what one that is not there yet may take */
     struct slot slots[MAX_AHEAD];
 };
 
@@ -250,6 +255,7 @@ int wal_replay(struct table_store *ts, uint64_t first, uint64_t last, const stru
     assert(last < UINT64_MAX);
     if (first > last)
         return 0;
+    r.largest = fns->largest < AHEAD_BYTES ? fns->largest : AHEAD_BYTES;
     mutex_init(&r.mu, REPLAY_RANK, "wal replay");
     cond_init(&r.some_ready);
     if (n > 1)

@@ -17,6 +17,7 @@ struct fs_file {
     struct inode *i;
     int flags; /* of open */
     atomic_bool unsynced; /* relaxed: written to since its last fsync */
+    struct read_run run;
 };
 
 /* Without an inode yet: file_attach gives it one. */
@@ -122,8 +123,10 @@ static void touch_atime(struct fs_file *f)
  */
 ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len)
 {
-    ssize_t n = file_data_read(f->fs, f->i, offset, data, len);
+    ssize_t n;
 
+    read_run_note(f->fs, f->i, &f->run, offset, len);
+    n = file_data_read(f->fs, f->i, offset, data, len);
     if (n > 0)
         touch_atime(f);
     if (n < 0 && n != -ENOMEM)
@@ -174,10 +177,8 @@ void fs_file_release(struct fs_file *f)
     mutex_lock(&i->mu);
     assert(i->n_open > 0);
     last = --i->n_open == 0;
-    if (last) {
-        shale_buf_fini(&i->cached);
-        i->has_cached = false;
-    }
+    if (last)
+        chunk_cache_drop_locked(f->fs, i);
     mutex_unlock(&i->mu);
     if (last && i->rec.nlink == 0 && !i->gone)
         (void)orphan_reclaim(f->fs, i); /* what fails here, the next mount does */

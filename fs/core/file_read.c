@@ -36,61 +36,21 @@ static int refuse_frame(void *arg, const struct extent *part, uint8_t *dst)
                    (unsigned long long)((struct inode *)arg)->ino);
 }
 
-/*
- * A chunk is folded and copied whole, and the kernel asks for it in pieces: the one read last stays with the inode,
- * while it is open. An empty value is a hole.
- */
-static int read_cached_locked(struct inode *i, uint64_t chunk, uint32_t offset, uint8_t *out, uint32_t len, bool *hit)
-{
-    *hit = i->has_cached && i->cached_chunk == chunk;
-    if (!*hit)
-        return 0;
-    if (i->cached.len == 0) {
-        memset(out, 0, len);
-        return 0;
-    }
-    return extent_read(slice_of_buf(&i->cached), offset, out, len, refuse_frame, i);
-}
-
-/* Keep a chunk for the next read, unless the data changed since version. */
-static void keep_chunk(struct inode *i, uint64_t chunk, uint64_t version, struct shale_buf *value)
-{
-    mutex_lock(&i->mu);
-    if (i->data_version == version && i->n_open > 0) {
-        struct shale_buf old = i->cached;
-
-        i->cached = *value;
-        *value = old;
-        i->cached_chunk = chunk;
-        i->has_cached = true;
-    }
-    mutex_unlock(&i->mu);
-}
-
-/* Bytes of one chunk, as the engine has them. */
+/* Bytes of one chunk, as the engine has them; an empty value is a hole. */
 static int read_chunk(struct fs *fs, struct inode *i, uint64_t chunk, uint32_t offset, uint8_t *out, uint32_t len)
 {
-    struct shale_buf value = SHALE_BUF_INIT;
-    uint64_t version;
-    uint32_t gen;
-    bool hit;
-    int rc;
+    struct file_chunk *c;
+    struct shale_slice value;
+    int rc = chunk_cache_get(fs, i, chunk, &c);
 
-    mutex_lock(&i->mu);
-    rc = read_cached_locked(i, chunk, offset, out, len, &hit);
-    gen = inode_gen_for_chunk(&i->rec, chunk);
-    version = i->data_version;
-    mutex_unlock(&i->mu);
-    if (hit)
+    if (rc < 0)
         return rc;
-    rc = chunk_load(fs, i->ino, gen, chunk, &value);
-    if (rc == 0 && value.len == 0)
+    value = file_chunk_value(c);
+    if (value.len == 0)
         memset(out, 0, len);
-    else if (rc == 0)
-        rc = extent_read(slice_of_buf(&value), offset, out, len, refuse_frame, i);
-    if (rc == 0)
-        keep_chunk(i, chunk, version, &value);
-    shale_buf_fini(&value);
+    else
+        rc = extent_read(value, offset, out, len, refuse_frame, i);
+    chunk_cache_put(fs, c);
     return rc;
 }
 

@@ -59,6 +59,7 @@ struct fs_options {
     int64_t idle_ms;             /* 5000; 10..; after so long without changes space of removed data is given back */
     uint64_t dirty_max_bytes;    /* 64 MiB; 1 MiB..; file data not yet handed to the engine */
     uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
+    uint64_t read_ahead_bytes;   /* 32 MiB; file data that is loaded before somebody reads it; 0: none */
     const char *mount_point;     /* for the session object; may be NULL */
     struct fs_requests *requests; /* counts what is asked of the store; NULL: nobody does; borrowed until the close */
     struct fs_tuning tuning;

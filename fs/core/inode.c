@@ -26,7 +26,7 @@ static void inode_free(struct inode *i)
     dirty_fini(&i->dirty);
     dirty_fini(&i->flushing);
     inode_rec_fini(&i->rec);
-    shale_buf_fini(&i->cached);
+    assert(list_empty(&i->chunks));
     mutex_fini(&i->mu);
     oplock_fini(&i->op);
     mem_free(i);
@@ -72,6 +72,7 @@ static struct inode *inode_new(struct fs *fs, uint64_t ino)
         return NULL;
     list_init(&i->link);
     list_init(&i->dirty_link);
+    list_init(&i->chunks);
     oplock_init(&i->op, FS_RANK_OP, "inode operation");
     mutex_init(&i->mu, FS_RANK_INODE, "inode");
     dirty_init(&i->dirty, fs->volume.chunk_bytes);

@@ -37,12 +37,8 @@ struct inode {
     bool on_dirty_list;    /* guarded by the dirty list's lock, as the next two */
     uint64_t dirty_seq;    /* when it was listed */
     struct list dirty_link;
-    uint64_t data_version; /* counts changes of the data in the engine */
 
-    /* The chunk that was read last, folded; dropped when the data changes. */
-    struct shale_buf cached;
-    uint64_t cached_chunk;
-    bool has_cached;
+    struct list chunks;    /* of the file_chunks that are held of it; guarded by the chunk cache */
 
     /* By the holder of op: the chunk that was handed over last, and how many operands it has got since it was whole. */
     uint64_t tail_chunk;
@@ -55,6 +51,7 @@ struct inode {
 #define FS_RANK_DIRTY_LIST 6
 #define FS_RANK_TABLE 8
 #define FS_RANK_INODE 10
+#define FS_RANK_CHUNKS 11
 #define FS_RANK_COUNTERS 12
 
 #define INODE_BUCKETS_MIN 4096u

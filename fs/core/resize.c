@@ -138,8 +138,7 @@ int file_data_set_size(struct fs *fs, struct inode *i, struct inode_rec *rec, ui
     before = i->dirty.bytes;
     dirty_truncate(&i->dirty, size);
     atomic_fetch_sub_explicit(&fs->dirty_bytes, before - i->dirty.bytes, memory_order_relaxed);
-    i->data_version++;
-    i->has_cached = false;
+    chunk_cache_drop_locked(fs, i);
     mutex_unlock(&i->mu);
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/errand.h"
 #include "base/log.h"
 #include "base/ulid.h"
 #include "fs/core/committer.h"
@@ -31,6 +32,7 @@
 #define IDLE_MANIFEST_MS 40000
 #define IDLE_COMPACTOR_MS 60000
 #define IDLE_GC_MS 3600000
+#define READ_WINDOW_BYTES (512u << 10)
 #define COMPACTIONS 2 /* a long one and one that keeps L0 short; each takes some 40 MiB */
 
 static void tuning_init(struct fs_tuning *t)
@@ -84,6 +86,7 @@ void fs_options_init(struct fs_options *opt)
         .idle_ms = 5000,
         .dirty_max_bytes = 64u << 20,
         .cache_bytes = 64u << 20,
+        .read_ahead_bytes = 32u << 20,
     };
     tuning_init(&opt->tuning);
 }
@@ -96,6 +99,7 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
     opt->commit_gather_us = GATHER_US;
     opt->wal_max_bytes = WAL_OBJECT_BYTES;
     opt->block_cache_bytes = fs->opt.cache_bytes;
+    opt->read_window_bytes = READ_WINDOW_BYTES;
     opt->block_size = fs->volume.block_bytes;
     opt->codec = fs->volume.codec;
     opt->merge_operator = &fs_merge_operator;
@@ -171,6 +175,7 @@ void volume_close_reader(struct fs *fs)
 static void fs_free(struct fs *fs)
 {
     shale_batch_free(fs->spare_batch);
+    chunk_cache_fini(&fs->chunks);
     inode_table_fini(&fs->inodes);
     oplock_fini(&fs->names);
     oplock_fini(&fs->sweep);
@@ -190,6 +195,7 @@ static struct fs *fs_alloc(const struct fs_options *opt)
         return NULL;
     fs->opt = *opt;
     inode_table_init(&fs->inodes);
+    chunk_cache_init(&fs->chunks);
     oplock_init(&fs->sweep, FS_RANK_SWEEP, "write back everything");
     oplock_init(&fs->names, FS_RANK_NAMES, "names");
     mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");
@@ -216,13 +222,28 @@ static int check_sessions(struct fs *fs, const char *url, const struct session_l
     return 0;
 }
 
-/* Whoever had the volume is fenced now, so its session says nothing any more. */
-static int remove_sessions(struct fs *fs, const struct session_list *list)
+/* The sessions that an open found, looked at and removed by an errand beside what else there is to ask of the store. */
+struct others {
+    struct fs *fs;
+    struct session_list list;
+    struct errand errand;
+};
+
+static int load_sessions(void *arg)
 {
+    struct others *o = arg;
+
+    return session_list_load(o->fs->patient, o->fs->path, &o->list);
+}
+
+/* Whoever had the volume is fenced now, so its session says nothing any more. */
+static int remove_sessions(void *arg)
+{
+    struct others *o = arg;
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < list->n; i++)
-        rc = session_remove(fs->patient, fs->path, list->v[i].id);
+    for (size_t i = 0; rc == 0 && i < o->list.n; i++)
+        rc = session_remove(o->fs->patient, o->fs->path, o->list.v[i].id);
     return rc;
 }
 
@@ -282,19 +303,25 @@ static int check_root(struct fs *fs)
     return 0;
 }
 
+/* What is read of the database, and what others left in it. */
+static int load_state(struct fs *fs)
+{
+    int rc = load_counters(fs);
+
+    if (rc == 0)
+        rc = check_root(fs);
+    return rc == 0 && !fs->opt.read_only ? orphan_sweep(fs) : rc;
+}
+
 /* The database, and what others left behind. */
-static int open_fenced(struct fs *fs, const struct session_list *others)
+static int open_fenced(struct fs *fs, struct others *others)
 {
     int rc = open_db(fs);
 
-    if (rc == 0)
-        rc = remove_sessions(fs, others);
-    if (rc == 0)
-        rc = load_counters(fs);
-    if (rc == 0)
-        rc = check_root(fs);
-    if (rc == 0)
-        rc = orphan_sweep(fs);
+    if (rc < 0)
+        return rc;
+    errand_start(&others->errand, "shalefs-open", remove_sessions, others);
+    rc = errand_join(&others->errand, load_state(fs));
     if (rc == 0)
         rc = committer_start(fs);
     if (rc == 0) {
@@ -324,7 +351,7 @@ static int check_conditional_put(struct fs *fs, const char *url)
 }
 
 /* With a session of our own. */
-static int open_checked(struct fs *fs, const char *url, const struct session_list *others)
+static int open_checked(struct fs *fs, const char *url, struct others *others)
 {
     int rc = check_conditional_put(fs, url);
 
@@ -332,24 +359,20 @@ static int open_checked(struct fs *fs, const char *url, const struct session_lis
 }
 
 /* Everything a writer does beyond a reader. */
-static int open_writer(struct fs *fs, const char *url)
+static int open_writer(struct fs *fs, const char *url, struct others *others)
 {
-    struct session_list others = SESSION_LIST_INIT;
     int64_t now = clock_wall_ms();
-    int rc = session_list_load(fs->patient, fs->path, &others);
+    int rc = check_sessions(fs, url, &others->list);
 
-    if (rc == 0)
-        rc = check_sessions(fs, url, &others);
     if (rc == 0)
         rc = session_init(&fs->session, ulid_new(now, NULL), fs->opt.mount_point, now);
     if (rc == 0)
         rc = session_create(fs->patient, fs->path, &fs->session);
     if (rc == 0) {
-        rc = open_checked(fs, url, &others);
+        rc = open_checked(fs, url, others);
         if (rc < 0)
             (void)session_remove(fs->patient, fs->path, fs->session.id); /* rc says why we failed */
     }
-    session_list_fini(&others);
     return rc;
 }
 
@@ -361,11 +384,19 @@ static int open_reader(struct fs *fs)
 {
     int rc = open_db(fs);
 
-    if (rc == 0)
-        rc = load_counters(fs);
-    if (rc == 0)
-        rc = check_root(fs);
-    return rc;
+    return rc == 0 ? load_state(fs) : rc;
+}
+
+/* Volume and sessions, at once: each is a listing and then what it has brought. */
+static int look(struct fs *fs, const char *url, struct others *others)
+{
+    int rc;
+
+    if (fs->opt.read_only)
+        return load_volume(fs, url);
+    errand_start(&others->errand, "shalefs-open", load_sessions, others);
+    rc = load_volume(fs, url);
+    return errand_join(&others->errand, rc);
 }
 
 /*
@@ -375,6 +406,7 @@ static int open_reader(struct fs *fs)
 int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
 {
     struct fs *fs = fs_alloc(opt);
+    struct others others = { .fs = fs, .list = SESSION_LIST_INIT };
     int rc;
 
     if (!fs)
@@ -383,11 +415,14 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
     if (rc == -ENOENT)
         rc = err_set(rc, "there is no volume at %s; 'shalefs format %s' makes one", url, url);
     if (rc == 0)
-        rc = load_volume(fs, url);
+        rc = look(fs, url, &others);
+    if (rc == 0)
+        chunk_cache_set_limit(&fs->chunks, opt->read_ahead_bytes, fs->volume.chunk_bytes);
     if (rc == 0 && !opt->read_only && volume_is_read_only(&fs->volume))
         rc = err_set(-EROFS, "%s has features that this version can read but not write: mount it with -o ro", url);
     if (rc == 0)
-        rc = opt->read_only ? open_reader(fs) : open_writer(fs, url);
+        rc = opt->read_only ? open_reader(fs) : open_writer(fs, url, &others);
+    session_list_fini(&others.list);
     if (rc < 0) {
         (void)shale_db_close(fs->db, SHALE_CLOSE_ABANDON); /* rc says why we failed */
         fs_free(fs);
@@ -418,6 +453,7 @@ int fs_close(struct fs *fs)
 {
     int rc = 0, close_rc;
 
+    chunk_cache_stop(&fs->chunks);
     if (!fs->opt.read_only) {
         space_stop(fs);
         committer_stop(fs);

@@ -3,8 +3,8 @@
 #define FS_CORE_VOLUME_STATE_H
 
 #include "base/pool.h"
+#include "fs/core/chunk_cache.h"
 #include "fs/core/fs_filter.h"
-#include "fs/core/inode.h"
 #include "fs/core/session.h"
 #include "fs/core/volume.h"
 
@@ -24,6 +24,7 @@ struct fs {
     struct shale_db *db;
     struct fs_filter filter;   /* of db */
     struct inode_table inodes;
+    struct chunk_cache chunks;
 
     struct oplock sweep;       /* held by who writes everything back: whoever waits for it finds all of that done */
     struct oplock names;       /* held by every operation that changes names; orders their batches */

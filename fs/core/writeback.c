@@ -312,16 +312,15 @@ static int begin_locked(struct writeback *w)
 
 /*
  * After a failure flushing stays and is laid under what was written since at the next attempt (begin_locked); the
- * times are marked again, and are by then those of the newest write. data_version moves in both cases: some batches
- * may have gone in.
+ * times are marked again, and are by then those of the newest write. Chunks in memory are dropped in both cases: some
+ * batches may have gone in.
  */
 static void end_locked(struct writeback *w, int rc)
 {
     struct inode *i = w->i;
     uint64_t before = unwritten_locked(i);
 
-    i->data_version++;
-    i->has_cached = false;
+    chunk_cache_drop_locked(w->fs, i);
     if (rc == 0) {
         dirty_fini(&i->flushing);
         i->hole_ahead = i->hole_ahead && i->dirty.bytes > 0;
@@ -379,8 +378,7 @@ void file_data_drop(struct fs *fs, struct inode *i)
     account(fs, unwritten_locked(i), 0);
     dirty_fini(&i->dirty);
     dirty_fini(&i->flushing);
-    shale_buf_fini(&i->cached);
-    i->has_cached = false;
+    chunk_cache_drop_locked(fs, i);
     i->gone = true;
     mutex_unlock(&i->mu);
 }

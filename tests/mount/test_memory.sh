@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Memory does not grow with the file: 512 MiB are copied in and out within 256 MiB. Cache (64 MiB), unwritten data
-# (64 MiB), memtables and compactions have limits of their own.
+# (64 MiB), data read ahead (32 MiB, if the store is slow), memtables and compactions have limits of their own.
 . "${SRCDIR:-.}/tests/mount/lib.sh"
 
 size=$((512 << 20))

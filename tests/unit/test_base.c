@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/crc32.h"
 #include "base/err.h"
+#include "base/errand.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/pool.h"
@@ -656,6 +657,37 @@ static void look_at_thread(void *arg)
     a->blocked = sigismember(&mask, SIGTERM) == 1 && sigismember(&mask, SIGINT) == 1;
 }
 
+static int go(void *arg)
+{
+    int rc = *(int *)arg;
+
+    return rc < 0 ? err_set(rc, "the way was too long") : rc;
+}
+
+static void an_errand_brings_its_result_and_its_sentence(void **state)
+{
+    static const struct {
+        int there, here, want;
+        const char *why;
+    } cases[] = {
+        { 0, 0, 0, NULL }, { 5, 0, 5, NULL }, { -EIO, 0, -EIO, "too long" }, { -EIO, -ENOENT, -ENOENT, "nobody home" },
+        { 0, -ENOENT, -ENOENT, "nobody home" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        int there = cases[i].there, here = cases[i].here;
+        struct errand e;
+
+        errand_start(&e, "errand", go, &there);
+        if (here < 0)
+            err_set(here, "nobody home");
+        assert_int_equal(errand_join(&e, here), cases[i].want);
+        if (cases[i].why)
+            assert_non_null(strstr(shale_errmsg(), cases[i].why));
+    }
+}
+
 static void a_worker_has_a_name_and_no_signals(void **state)
 {
     struct about_thread a = { .blocked = false };
@@ -877,6 +909,7 @@ int main(void)
         cmocka_unit_test(wrong_order_aborts_a_debug_build),
         cmocka_unit_test(waiting_ends_with_a_signal_or_at_the_deadline),
         cmocka_unit_test(nodes_are_inserted_removed_and_found),
+        cmocka_unit_test(an_errand_brings_its_result_and_its_sentence),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,11 +19,12 @@ static void options_that_fit_are_taken(void **state)
     (void)state;
     mount_options_init(&o);
     assert_int_equal(mount_options_parse(&o, "ro,relatime,commit=2.5,,dirty=128M,cache=1G,threads=4,takeover"), 0);
-    assert_int_equal(mount_options_parse(&o, "debug,nonempty,log=/x/y.log,request_log=/x/r,suid,noexec"), 0);
+    assert_int_equal(mount_options_parse(&o, "debug,nonempty,log=/x/y.log,request_log=/x/r,suid,noexec,read_ahead=0"), 0);
     assert_true(o.fs.read_only && o.fs.takeover && o.debug && o.nonempty);
     assert_int_equal(o.fs.atime, FS_RELATIME);
     assert_int_equal(o.fs.commit_interval_ms, 2500);
     assert_int_equal(o.fs.dirty_max_bytes, 128 << 20);
+    assert_int_equal(o.fs.read_ahead_bytes, 0);
     assert_int_equal(o.fs.cache_bytes, 1 << 30);
     assert_int_equal(o.threads, 4);
     assert_string_equal(o.log, "/x/y.log");
@@ -109,6 +110,7 @@ static void what_is_wrong_is_refused_by_name(void **state)
         { "dirty=100", "dirty=100 is wrong" },
         { "dirty=-1M", "dirty=-1M is wrong" },
         { "cache=2000G", "cache=2000G is wrong" },
+        { "read_ahead=2000G", "read_ahead=2000G is wrong" },
         { "threads=0", "threads=0 is wrong" },
         { "threads=257", "threads=257 is wrong" },
         { "takeover=yes", "takeover takes no value" },

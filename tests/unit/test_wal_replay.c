@@ -78,13 +78,18 @@ static int see_end(void *arg, uint64_t id)
     return id == s->stop_end ? 43 : 0;
 }
 
-static int replay(struct sst_fixture *f, uint64_t first, uint64_t last, struct seen *s)
+static int replay_known(struct sst_fixture *f, uint64_t first, uint64_t last, uint64_t largest, struct seen *s)
 {
-    struct wal_replay_fns fns = { .row = see_row, .end = see_end, .arg = s };
+    struct wal_replay_fns fns = { .row = see_row, .end = see_end, .arg = s, .largest = largest };
 
     s->n = 0;
     s->next_end = first;
     return wal_replay(&f->ts, first, last, &fns);
+}
+
+static int replay(struct sst_fixture *f, uint64_t first, uint64_t last, struct seen *s)
+{
+    return replay_known(f, first, last, 0, s);
 }
 
 /* Objects 5.. of 10 rows each; ends with a fence. Returns the last id. */
@@ -349,7 +354,7 @@ static int make_and_replay(struct sst_fixture *f, const struct model *m, struct 
     if (rc == 0)
         rc = wal_sst_encode(&f->ts.format, rows, 8, object);
     if (rc == 0)
-        rc = wal_find_last(&f->ts, 1, &last);
+        rc = wal_find_last(&f->ts, 1, &last, NULL);
     return rc == 0 ? replay(f, 5, 5, s) : rc;
 }
 
@@ -418,7 +423,7 @@ static void each_failing_allocation_of_any_thread_is_told(void **state)
 struct background {
     struct sst_fixture *f;
     struct seen *s;
-    uint64_t last;
+    uint64_t last, largest;
     int rc;
     struct worker w;
 };
@@ -427,7 +432,7 @@ static void background_run(void *arg)
 {
     struct background *b = arg;
 
-    b->rc = replay(b->f, 5, b->last, b->s);
+    b->rc = replay_known(b->f, 5, b->last, b->largest, b->s);
 }
 
 /* At the end of a log that somebody writes: what is missing is not there yet, wherever it is missed, and the rest counts. */
@@ -460,31 +465,79 @@ static void a_tail_ends_where_an_object_is_missing(void **state)
     fixture_fini(&f);
 }
 
-/* While object 10 does not come, seven more are asked for, and no eighth. */
-static void several_are_read_at_once_but_not_all(void **state)
+/* Sizes are known from the listing: all that may be asked for at once is, before the first object has come. */
+static void a_listing_tells_how_many_fit(void **state)
 {
-    struct fault_rule gate = { .cls = FAULT_GET, .action = FAULT_GATE, .match = "wal/00000000000000000010" };
-    struct fault_rule later = { .cls = FAULT_GET, .action = FAULT_GATE_DONE, .match = "wal/0000000000000000001",
-                                .times = FAULT_ALWAYS };
+    const struct fault_rule gate = { .cls = FAULT_GET, .action = FAULT_GATE, .times = FAULT_ALWAYS };
     struct sst_fixture f;
     struct model m = { 0 };
-    struct seen s = { .m = &m };
-    struct background b = { .f = &f, .s = &s };
-    unsigned gate_id, later_id;
     struct rng rng;
 
     (void)state;
     seed_of_test(&rng);
     fixture_init(&f, &small_blocks, 0);
-    b.last = fill(&f, &m, &rng, 30);
+    (void)fill(&f, &m, &rng, 60);
+    for (int known = 0; known < 3; known++) {
+        struct seen s = { .m = &m, .next_end = 5 };
+        struct background b = { .f = &f, .s = &s };
+        unsigned rule = store_fault_add(f.store, &gate), want[] = { 2, 32, 3 };
+
+        assert_int_equal(wal_find_last(&f.ts, 5, &b.last, &b.largest), 0);
+        assert_true(b.largest > 100 && b.largest < 100000);
+        if (known != 1)
+            b.largest = known ? (uint64_t)20 << 20 : 0; /* three of 20 MiB fit */
+        store_fault_reset_counts(f.store);
+        assert_int_equal(worker_start(&b.w, "replay", background_run, &b), 0);
+        store_fault_wait(f.store, rule, want[known]);
+        assert_int_equal(store_fault_count(f.store, FAULT_GET), want[known]);
+        store_fault_clear(f.store);
+        worker_join(&b.w);
+        assert_int_equal(b.rc, 0);
+        assert_int_equal(s.n, m.n);
+    }
+    model_fini(&m);
+    fixture_fini(&f);
+}
+
+/* While object 10 does not come, 31 more are asked for, 11 to 41, and no other. */
+static void several_are_read_at_once_but_not_all(void **state)
+{
+    static const struct {
+        const char *match;
+        unsigned n;
+    } tens[] = {
+        { "wal/0000000000000000001", 9 },
+        { "wal/0000000000000000002", 10 },
+        { "wal/0000000000000000003", 10 },
+        { "wal/0000000000000000004", 2 },
+    };
+    struct fault_rule gate = { .cls = FAULT_GET, .action = FAULT_GATE, .match = "wal/00000000000000000010" };
+    struct sst_fixture f;
+    struct model m = { 0 };
+    struct seen s = { .m = &m };
+    struct background b = { .f = &f, .s = &s };
+    unsigned gate_id, later_id[ARRAY_SIZE(tens)];
+    struct rng rng;
+
+    (void)state;
+    seed_of_test(&rng);
+    fixture_init(&f, &small_blocks, 0);
+    b.last = fill(&f, &m, &rng, 60);
     gate_id = store_fault_add(f.store, &gate);
-    later_id = store_fault_add(f.store, &later);
+    for (size_t i = 0; i < ARRAY_SIZE(tens); i++) {
+        const struct fault_rule later = { .cls = FAULT_GET, .action = FAULT_GATE_DONE, .match = tens[i].match,
+                                          .times = FAULT_ALWAYS };
+
+        later_id[i] = store_fault_add(f.store, &later);
+    }
     assert_int_equal(worker_start(&b.w, "replay", background_run, &b), 0);
     store_fault_wait(f.store, gate_id, 1);
-    store_fault_wait(f.store, later_id, 7);
-    assert_int_equal(store_fault_count(f.store, FAULT_GET), 13); /* 5 to 17 */
+    for (size_t i = 0; i < ARRAY_SIZE(tens); i++)
+        store_fault_wait(f.store, later_id[i], tens[i].n);
+    assert_int_equal(store_fault_count(f.store, FAULT_GET), 37); /* 5 to 41 */
     store_fault_release(f.store, gate_id);
-    store_fault_release(f.store, later_id);
+    for (size_t i = 0; i < ARRAY_SIZE(tens); i++)
+        store_fault_release(f.store, later_id[i]);
     worker_join(&b.w);
     assert_int_equal(b.rc, 0);
     assert_int_equal(s.n, m.n);
@@ -535,7 +588,7 @@ static void the_last_id_is_found_as_slatedb_finds_it(void **state)
 
     (void)state;
     fixture_init(&f, &small_blocks, 0);
-    assert_int_equal(wal_find_last(&f.ts, 0, &last), 0);
+    assert_int_equal(wal_find_last(&f.ts, 0, &last, NULL), 0);
     assert_int_equal(last, 0);
     for (uint64_t id = 9; id <= 119; id++)
         put_wal(&f, id, slice_of(NULL, 0));
@@ -543,12 +596,12 @@ static void the_last_id_is_found_as_slatedb_finds_it(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(others); i++)
         assert_int_equal(shale_store_put(f.mem, others[i], slice_str("x"), SHALE_PUT_IF_ABSENT), 0);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        assert_int_equal(wal_find_last(&f.ts, cases[i].from, &last), 0);
+        assert_int_equal(wal_find_last(&f.ts, cases[i].from, &last, NULL), 0);
         assert_int_equal(last, cases[i].want);
     }
     (void)store_fault_add(f.store, &(struct fault_rule){ .cls = FAULT_LIST, .action = FAULT_FAIL });
     last = 77;
-    assert_int_equal(wal_find_last(&f.ts, 0, &last), SHALE_ETRANSIENT);
+    assert_int_equal(wal_find_last(&f.ts, 0, &last, NULL), SHALE_ETRANSIENT);
     assert_int_equal(last, 77);
     fixture_fini(&f);
 }
@@ -568,6 +621,7 @@ int main(void)
         cmocka_unit_test(each_failing_allocation_of_any_thread_is_told),
         cmocka_unit_test(a_tail_ends_where_an_object_is_missing),
         cmocka_unit_test(several_are_read_at_once_but_not_all),
+        cmocka_unit_test(a_listing_tells_how_many_fit),
         cmocka_unit_test(large_objects_are_not_gathered),
         cmocka_unit_test(the_last_id_is_found_as_slatedb_finds_it),
     };

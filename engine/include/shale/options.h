@@ -150,6 +150,9 @@ struct shale_options {
                                            gives up after 30 s on a store that has not answered at all */
     uint64_t max_unflushed_bytes;       /* 1 GiB; writers wait while more is in memory only */
     uint64_t block_cache_bytes;         /* 64 MiB; decoded blocks, indexes and filters; 0: none */
+    uint64_t read_window_bytes;         /* 0, as SlateDB: a block that is missing is read alone. Else to 64 MiB: with
+                                           what lies so near to it, while that proves to be wanted as well, and the
+                                           index of an SST with its filter; at most 1/32 of the cache at a time */
     uint32_t block_size;                /* 4096; 1, 2, 4, 8, 16, 32 or 64 KiB */
     enum shale_codec codec;             /* none; of SSTs that this handle writes */
     int64_t default_ttl_ms;             /* 0; time to live of rows written without one; 0: for ever */
