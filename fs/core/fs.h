@@ -3,6 +3,7 @@
 #define FS_CORE_FS_H
 
 #include <shale/metrics.h>
+#include <shale/object_store.h>
 #include <shale/shale.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -61,6 +62,8 @@ struct fs_options {
     uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
     const char *mount_point;     /* for the session object; may be NULL */
     struct fs_requests *requests; /* counts what is asked of the store; NULL: nobody does; borrowed until the close */
+    const struct shale_store_options *store; /* what the URL does not say of it; NULL: the environment. For the open only */
+    int64_t soft_ms;             /* 0; an operation waits so long for a store that does not answer, then fails; 0: for ever */
     struct fs_tuning tuning;
 };
 
@@ -80,6 +83,7 @@ struct fs_format_options {
     gid_t gid;
     mode_t mode;          /* of the root directory, 0755 */
     void (*warn)(const char *name, const char *text); /* told of what the store could do better; may be NULL */
+    const struct shale_store_options *store; /* as of fs_options */
 };
 
 void fs_format_options_init(struct fs_format_options *opt);
@@ -98,6 +102,9 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out);
 int fs_close(struct fs *fs);
 /* 0 while alive; otherwise the engine code of what poisoned it. */
 int fs_error(struct fs *fs);
+
+/* The id of the session object, as text with its NUL. False: a mount that only reads has none. */
+bool fs_session_id(struct fs *fs, char out[SHALE_ULID_TEXT_LEN + 1]);
 
 /* Everything written so far, by any file, is in the store when it returns 0. */
 int fs_sync(struct fs *fs);
