@@ -39,6 +39,7 @@ struct mount_run {
     struct shale_buf place; /* lines that say where the store is, for control.h; a string */
     struct daemon daemon;
     struct request_log *request_log; /* owned; NULL: none is wanted */
+    struct signals signals;
     bool ready;
 };
 
@@ -97,6 +98,24 @@ static int finish(struct mount_run *m, struct fs *fs, struct control *control, i
     return first < 0 ? first : rc;
 }
 
+static int serve_requests(struct mount_run *m, struct fs *fs, struct control *control,
+                          const struct session_options *so)
+{
+    int rc;
+
+    m->signals.mount_point = m->dir;
+    m->signals.on_hangup = m->foreground && !m->request_log ? NULL : on_hangup;
+    m->signals.hangup_arg = m;
+    rc = signals_start(&m->signals);
+    if (rc < 0)
+        err_set(rc, "cannot start a thread: %s", strerror(-rc));
+    else
+        rc = session_run(fs, control, so);
+    if (rc < 0)
+        fail(m, rc, m->ready ? "error while serving" : "cannot mount");
+    return rc;
+}
+
 /*
  * From here on the process is the one that stays: sessions name it, and threads may start. What is built up is taken
  * down in the other order; the volume is closed in any case, since that writes what is left, and its result outlives
@@ -113,14 +132,14 @@ static int serve(struct mount_run *m)
         .max_threads = m->opt.threads,
         .on_ready = on_ready,
         .ready_arg = m,
-        .on_hangup = m->foreground && !m->request_log ? NULL : on_hangup,
-        .hangup_arg = m,
+        .signals = &m->signals,
     };
     struct control *control = NULL;
     struct fs *fs = NULL;
     int rc;
 
     m->opt.fs.mount_point = m->dir;
+    m->opt.fs.give_up = &m->signals.give_up;
     rc = fs_open(m->url, &m->opt.fs, &fs);
     if (rc < 0)
         return fail(m, rc, "cannot mount");
@@ -130,10 +149,9 @@ static int serve(struct mount_run *m)
         (void)fs_close(fs); /* nothing was changed */
         return rc;
     }
-    rc = session_run(fs, control, &so);
-    if (rc < 0)
-        fail(m, rc, m->ready ? "error while serving" : "cannot mount");
+    rc = serve_requests(m, fs, control, &so);
     rc = finish(m, fs, control, rc);
+    signals_stop(&m->signals);
     control_free(control);
     return rc;
 }

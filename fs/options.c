@@ -188,8 +188,8 @@ static int take_threads(struct mount_options *o, const char *name, const char *v
 {
     unsigned n;
 
-    if (cmd_parse_uint(value, &n) < 0 || n < 1 || n > 256)
-        return wrong(name, value, "a number from 1 to 256");
+    if (cmd_parse_uint(value, &n) < 0 || n < 1 || n > 1024)
+        return wrong(name, value, "a number from 1 to 1024");
     o->threads = n;
     return 0;
 }
@@ -249,7 +249,7 @@ static const struct option options[] = {
       "fail with EIO when the store does not answer for so long: 1 to 86400 (default: wait)" },
     { "dirty", take_size, "SIZE", "file data that may wait in memory: 1M to 1T, default 64M" },
     { "cache", take_size, "SIZE", "memory for blocks of the volume: 1M to 1T, default 64M" },
-    { "threads", take_threads, "N", "requests served at once: 1 to 256, default 32" },
+    { "threads", take_threads, "N", "requests served at once, those that wait for the store included: 1 to 1024, default 256" },
     { "takeover", take_flag, NULL, "take the volume from another mount, which then stops writing" },
     { "log", take_log, "FILE", "where the mount logs" },
     { "request_log", take_log, "FILE", "a line for each request to a bucket; SIGHUP opens it again" },
@@ -280,7 +280,7 @@ static const struct option options[] = {
 
 int mount_options_init(struct mount_options *o)
 {
-    *o = (struct mount_options){ .allow_other = geteuid() == 0, .threads = 32 };
+    *o = (struct mount_options){ .allow_other = geteuid() == 0, .threads = 256 };
     fs_options_init(&o->fs);
     return shale_store_config_new(&o->store);
 }

@@ -13,7 +13,7 @@ struct mount_options {
     bool allow_other; /* root: true */
     bool nonempty;
     bool debug;
-    unsigned threads; /* 32; 1..256 */
+    unsigned threads; /* 256; 1..1024 */
     char *log;        /* absolute; NULL: by default */
     char *request_log; /* absolute; NULL: none */
     struct shale_store_config *store; /* what fs.store is made of */

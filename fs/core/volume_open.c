@@ -112,13 +112,14 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
 
 int volume_open_store(struct fs *fs, const char *url, bool create)
 {
+    int64_t patience = fs->opt.soft_ms && fs->opt.soft_ms < VOLUME_PATIENCE_MS ? fs->opt.soft_ms : VOLUME_PATIENCE_MS;
     struct shale_store_options opt = fs->opt.store ? *fs->opt.store : (struct shale_store_options){ .s3 = NULL };
     int rc;
 
     opt.watch = fs->opt.requests ? fs_requests_watch(fs->opt.requests) : NULL;
     rc = shale_store_open_with(url, create, &opt, &fs->store, &fs->path);
 
-    return rc == 0 ? shale_store_retrying(fs->store, VOLUME_PATIENCE_MS, &fs->patient) : rc;
+    return rc == 0 ? shale_store_retrying(fs->store, patience, &fs->patient) : rc;
 }
 
 void volume_close_store(struct fs *fs)
@@ -421,6 +422,7 @@ static void reclaim_open(struct fs *fs)
  */
 int fs_close(struct fs *fs)
 {
+    const struct cancel *mine = cancel_set(fs_token(fs));
     int rc = 0, close_rc;
 
     if (!fs->opt.read_only) {
@@ -436,6 +438,7 @@ int fs_close(struct fs *fs)
     /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
     if (!fs->opt.read_only && rc == 0)
         rc = session_remove(fs->patient, fs->path, fs->session.id);
+    (void)cancel_set(mine);
     fs_free(fs);
     return rc;
 }

@@ -132,7 +132,7 @@ static void what_is_wrong_is_refused_by_name(void **state)
         { "dirty=-1M", "dirty=-1M is wrong" },
         { "cache=2000G", "cache=2000G is wrong" },
         { "threads=0", "threads=0 is wrong" },
-        { "threads=257", "threads=257 is wrong" },
+        { "threads=1025", "threads=1025 is wrong: a number from 1 to 1024" },
         { "takeover=yes", "takeover takes no value" },
         { "log=", "log= is wrong" },
         { "checkpoint=1", "checkpoint=1 is wrong" },
