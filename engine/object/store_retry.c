@@ -157,8 +157,8 @@ static int64_t limit_of(const struct retry_store *r)
 
 /*
  * After an attempt that ended with *rc: true, having slept, when another one is due; else *rc is the result.
- * The delay doubles from base_ms to cap_ms. limit_ms is looked at before sleeping, so that a call never
- * sleeps only to give up.
+ * The delay doubles from base_ms to cap_ms, and is cut to what is left of limit_ms. That is looked at before sleeping, so
+ * that a call never sleeps only to give up.
  */
 static bool wait_for_next(struct attempts *a, int *rc)
 {
@@ -173,7 +173,9 @@ static bool wait_for_next(struct attempts *a, int *rc)
     }
     wait = note_failure(a, &warn);
     limit = limit_of(a->r);
-    if (limit && now + wait - a->start_ms > limit) {
+    if (limit && wait > a->start_ms + limit - now && wait <= a->delay_ms)
+        wait = a->start_ms + limit - now; /* one last attempt; but a store that asked for longer is not asked before */
+    if (limit && (wait <= 0 || now + wait - a->start_ms > limit)) {
         *rc = err_add(*rc, "gave up after %" PRId64 " ms", now - a->start_ms);
         return false;
     }
