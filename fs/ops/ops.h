@@ -63,8 +63,8 @@ static inline struct ops_handle *ops_handle_of(const struct fuse_file_info *fi)
 }
 
 /*
- * What a call of the core for req returns. While it lasts the thread is asked to give up waiting when the kernel says that
- * the program was interrupted. Not beyond the reply, which frees req.
+ * What a call of the core for req returns. While it lasts the thread is asked to give up waiting when the program was
+ * interrupted by what is meant to end it (interrupt.h). Not beyond the reply, which frees req.
  */
 #define OPS_CALL(req, call)                                                                                            \
     ({                                                                                                                 \

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/ops/ops.h"
 
-/* libfuse takes the kernel's word meanwhile, on another worker, or the request would not have got here. */
+#include "fs/ops/interrupt.h"
+
+/* The kernel says once that there was a signal, perhaps one that means nothing, and nothing of those that follow. */
 static bool is_interrupted(void *arg)
 {
-    return fuse_req_interrupted(arg);
+    return fuse_req_interrupted(arg) && interrupt_is_meant(fuse_req_ctx(arg)->pid);
 }
 
 void ops_wait_begin(fuse_req_t req, struct cancel *token)

@@ -8,16 +8,22 @@ s3_start
 chaos_start seed=$$
 mount_lib
 
-# 85 times a directory, a file in it and data, so that each lies in a block of its own in SSTs
+# 90 times a directory, a file in it and data, so that each lies in a block of its own in SSTs
 fill() {
-	mount_it l0_sst_size_bytes=64K
-	for i in $(seq 0 84); do
+	mount_it l0_sst_size_bytes=64K,l0_max_ssts=1000
+	for i in $(seq 0 89); do
 		mkdir "$mnt/dir$i"
 		echo $i >"$mnt/dir$i/file"
 		head -c 100000 /dev/urandom >"$mnt/data$i"
 	done
 	(cd "$mnt" && sha256sum data* dir*/file >"$work/sums")
+	"$SHALEFS" sync "$mnt"
+	for _ in $(seq 600); do # all but the last few is in SSTs
+		[ "$("$SHALEFS" status "$mnt" | awk '$1 == "unflushed_bytes" { print $2 }')" -gt 400000 ] || break
+		sleep 0.1
+	done
 	umount_it
+	"$SHALEFS" compact "$vol" >/dev/null # or a mount would do so, and read everything
 }
 # none of it is in memory
 cold() {
@@ -27,11 +33,11 @@ cold() {
 whole() {
 	(cd "$mnt" && sha256sum -c --quiet "$work/sums") || fail "data differs"
 }
+# outage COUNT CASES SETTINGS: programs that wait are interrupted
 outage() {
-	export -f chaos
-	export chaos_port
-	python3 "$SRCDIR/tests/s3/interrupt.py" "$mnt" "$@" || fail "$*"
-	chaos p503=0 pstall=0 >/dev/null
+	local at="http://127.0.0.1:$chaos_port/__chaos"
+	python3 "$SRCDIR/tests/s3/interrupt.py" "$mnt" "$1" "$2" "curl -s '$at?$3' >/dev/null" \
+		"curl -s '$at?p503=0&pstall=0' >/dev/null" || fail "$*"
 	"$SHALEFS" sync "$mnt"
 }
 format
@@ -39,17 +45,17 @@ fill
 cold
 
 # each kind of wait, and then so many at once that no thread would be left if each held one for good
-outage 1 fsync-int,fsync-kill,sync-int,stat-int,stat-kill,mkdir-int,open-int,read-int,read-kill bash -c 'chaos p503=1 >/dev/null'
+outage 1 fsync-int,fsync-kill,sync-int,stat-int,stat-kill,stat-usr1,mkdir-int,open-int,read-int,read-kill p503=1
 [ ! -e "$mnt/dir73/new" ] || fail "an interrupted mkdir made the directory"
 umount_it
 cold
-outage 30 fsync-int,stat-int,read-int bash -c 'chaos p503=1 >/dev/null'
+outage 15 fsync-int,stat-int,read-int p503=1
 whole
 
 # a store that takes requests and does not answer
 umount_it
 cold
-outage 1 stat-int,read-kill,readdir-term bash -c 'chaos pstall=1 stall_ms=20000 >/dev/null'
+outage 1 stat-int,read-kill,readdir-term 'pstall=1&stall_ms=6000'
 whole
 
 # the end of a mount: asked for twice, it does not wait for what cannot be stored, and says so
