@@ -105,9 +105,11 @@ static int take_store(struct mount_options *o, const char *name, const char *val
 {
     int rc = shale_store_config_set(o->store, name, value);
 
-    if (rc < 0 && rc != -ENOMEM)
-        return err_add(rc, "mount option %s%s%s is wrong", name, value ? "=" : "", value && !strchr(value, '@') ? value : "");
-    return rc;
+    if (rc == 0 || rc == -ENOMEM)
+        return rc;
+    if (!value || strchr(value, '@')) /* perhaps a password */
+        value = "";
+    return err_add(rc, "mount option %s=%s is wrong", name, value);
 }
 
 static int take_size(struct mount_options *o, const char *name, const char *value)
@@ -249,7 +251,8 @@ static const struct option options[] = {
       "fail with EIO when the store does not answer for so long: 1 to 86400 (default: wait)" },
     { "dirty", take_size, "SIZE", "file data that may wait in memory: 1M to 1T, default 64M" },
     { "cache", take_size, "SIZE", "memory for blocks of the volume: 1M to 1T, default 64M" },
-    { "threads", take_threads, "N", "requests served at once, those that wait for the store included: 1 to 1024, default 256" },
+    { "threads", take_threads, "N",
+      "requests served at once, those that wait for the store included: 1 to 1024, default 256" },
     { "takeover", take_flag, NULL, "take the volume from another mount, which then stops writing" },
     { "log", take_log, "FILE", "where the mount logs" },
     { "request_log", take_log, "FILE", "a line for each request to a bucket; SIGHUP opens it again" },
@@ -310,7 +313,8 @@ static bool is_for_others(const char *name)
 static const struct option *find(const char *name)
 {
     static const struct option tunable = { "", take_tunable, "VALUE", NULL };
-    static const struct option store_value = { "", take_store, "VALUE", NULL }, store_flag = { "", take_store, NULL, NULL };
+    static const struct option store_value = { "", take_store, "VALUE", NULL };
+    static const struct option store_flag = { "", take_store, NULL, NULL };
     const struct shale_store_setting *setting = shale_store_setting_find(name);
 
     for (size_t i = 0; i < ARRAY_SIZE(options); i++)

@@ -82,8 +82,8 @@ static void load_tree(struct shale_store *store, const char *root, struct volume
 }
 
 /*
- * Whether the mount is the one that made the session of this volume. The URL alone does not tell: a bucket of the same name
- * at another endpoint is another volume. Nor does the session alone: a copy of a volume has it, too.
+ * Whether the mount is the one that made the session of this volume. The URL alone does not tell: a bucket of the same
+ * name at another endpoint is another volume. Nor does the session alone: a copy of a volume has it, too.
  */
 static bool is_of_session(const struct mountpoint *m, const struct volume_info *v, const struct session *s)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tokens are looked at every now and then; nobody is woken. Waking would have to know the condition that is waited on
- * and take its mutex, in the middle of whatever lock the asker holds, and a wait that takes so long that somebody gives it
- * up loses nothing by a tenth of a second. So an operation that never waits long pays nothing for its token.
+ * and take its mutex, in the middle of whatever lock the asker holds, and a wait that takes so long that somebody
+ * gives it up loses nothing by a tenth of a second. So an operation that never waits long pays nothing for its token.
  */
 
 #include "base/cancel.h"

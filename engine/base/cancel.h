@@ -14,7 +14,7 @@
  */
 struct cancel {
     atomic_bool wanted;        /* relaxed: nothing is handed over with it */
-    bool (*asked)(void *arg);  /* NULL, or whether it is wanted; may be called with mutexes held, and takes none of ours */
+    bool (*asked)(void *arg);  /* NULL, or whether it is wanted; called with mutexes held, and takes none of ours */
     void *arg;
     const struct cancel *also; /* NULL, or one that counts as well and lives longer than this */
 };
@@ -31,8 +31,8 @@ bool cancel_wanted(void);
 int cancel_error(const char *what);
 
 /*
- * As cond_wait (deadline_ms 0) or cond_wait_until, but returns after CANCEL_LOOK_MS at the latest where the thread has a
- * token: so the caller's loop looks at cancel_wanted beside its predicate. False when the deadline has passed.
+ * As cond_wait (deadline_ms 0) or cond_wait_until, but returns after CANCEL_LOOK_MS at the latest where the thread has
+ * a token: so the caller's loop looks at cancel_wanted beside its predicate. False when the deadline has passed.
  */
 bool cancel_cond_wait(struct cond *cv, struct mutex *mu, int64_t deadline_ms);
 

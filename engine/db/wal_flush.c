@@ -313,9 +313,9 @@ static int check_epoch(struct shale_db *db)
 }
 
 /*
- * Whether to try again after rc, having waited a moment, which grows from one time to the next. Not with a store that was
- * given up on (store_limit_ms): whether its last write took place is unknown, and another put would take what is there
- * for another writer's.
+ * Whether to try again after rc, having waited a moment, which grows from one time to the next. Not with a store that
+ * was given up on (store_limit_ms): whether its last write took place is unknown, and another put would take what is
+ * there for another writer's.
  */
 static bool wait_to_retry(struct shale_db *db, int rc, int64_t *pause_ms)
 {

@@ -117,8 +117,8 @@ const char *http_method_name(enum http_method m);
 
 void http_submit(struct http_client *c, struct http_exchange *x);
 /*
- * A thread that is asked to (base/cancel.h) gives up a GET or HEAD, which then ends soon with SHALE_ECANCELED; what may change
- * something is waited for.
+ * A thread that is asked to (base/cancel.h) gives up a GET or HEAD, which then ends soon with SHALE_ECANCELED; what
+ * may change something is waited for.
  */
 void http_wait(struct http_client *c, struct http_exchange *x);
 /* Whether http_wait would return at once. */

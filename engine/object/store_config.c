@@ -40,8 +40,8 @@ static int copy(const char *value, char **out)
 static int take_endpoint(const char *value, char **out)
 {
     if (strchr(value, '@'))
-        return err_set(-EINVAL, "no user or password belongs into an endpoint; keys come from the environment, files and "
-                                "roles");
+        return err_set(-EINVAL, "no user or password belongs into an endpoint; keys come from the environment, files "
+                                "and roles");
     if (strcmp(value, "aws") != 0 && strncmp(value, "https://", 8) != 0 && strncmp(value, "http://", 7) != 0)
         return err_set(-EINVAL, "https://HOST, https://HOST:PORT, http://... or \"aws\" is expected");
     return copy(value, out);

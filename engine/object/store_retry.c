@@ -135,8 +135,8 @@ static void note_answer(struct attempts *a)
 }
 
 /*
- * For whom somebody waits. Work in the background loses nothing by waiting on, and what it does may be needed by all that
- * comes after: giving it up would end the handle.
+ * For whom somebody waits. Work in the background loses nothing by waiting on, and what it does may be needed by all
+ * that comes after: giving it up would end the handle.
  */
 static int64_t limit_ms(const struct retry_store *r)
 {
@@ -156,9 +156,9 @@ static int64_t limit_of(const struct retry_store *r)
 }
 
 /*
- * After an attempt that ended with *rc: true, having slept, when another one is due; else *rc is the result.
- * The delay doubles from base_ms to cap_ms, and is cut to what is left of limit_ms. That is looked at before sleeping, so
- * that a call never sleeps only to give up.
+ * After an attempt that ended with *rc: true, having slept, when another one is due; else *rc is the result. The delay
+ * doubles from base_ms to cap_ms, and is cut to what is left of limit_ms. That is looked at before sleeping, so that a
+ * call never sleeps only to give up.
  */
 static bool wait_for_next(struct attempts *a, int *rc)
 {

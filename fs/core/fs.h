@@ -65,13 +65,14 @@ struct fs_options {
     uint64_t cache_bytes;        /* 64 MiB; decoded blocks */
     const char *mount_point;     /* for the session object; may be NULL */
     struct fs_requests *requests; /* counts what is asked of the store; NULL: nobody does; borrowed until the close */
-    const struct shale_store_options *store; /* what the URL does not say of it; NULL: the environment. For the open only */
+    const struct shale_store_options *store; /* what the URL does not say; NULL: the environment. For the open only */
     /*
-     * NULL, or a token (base/cancel.h) for an end that must not take as long as an outage: once it is wanted nothing of the
-     * volume waits any more. fs_close then leaves behind what is not in the store, and says so. Outlives the volume.
+     * NULL, or a token (base/cancel.h) for an end that must not take as long as an outage: once it is wanted nothing
+     * of the volume waits any more. fs_close then leaves behind what is not in the store, and says so. Outlives the
+     * volume.
      */
     const struct cancel *give_up;
-    int64_t soft_ms;             /* 0; an operation waits so long for a store that does not answer, then fails; 0: for ever */
+    int64_t soft_ms;             /* 0: for ever; how long an operation waits for a store that does not answer */
     struct fs_tuning tuning;
 };
 

@@ -6,8 +6,8 @@
 
 /*
  * What a program can do something about keeps its number: no space, no memory, a name that is there. ESTALE stays as
- * well: what was asked for was there, and may be again when it is asked once more. What gave up waiting was asked to, by a
- * signal to the program.
+ * well: what was asked for was there, and may be again when it is asked once more. What gave up waiting was asked to,
+ * by a signal to the program.
  */
 int fserr(int rc)
 {

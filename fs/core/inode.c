@@ -240,7 +240,9 @@ int inode_begin(struct fs *fs, uint64_t ino, struct inode **out)
     mutex_unlock(&fs->inodes.mu);
     if (taken || rc < 0) {
         inode_free(i);
-        return rc < 0 ? rc : err_set(SHALE_ECORRUPT, "inode number %llu is in use and was given out again", (unsigned long long)ino);
+        if (rc == 0)
+            rc = err_set(SHALE_ECORRUPT, "inode number %llu is in use and was given out again", (unsigned long long)ino);
+        return rc;
     }
     *out = i;
     return 0;

@@ -12,7 +12,10 @@
  */
 struct volume_compactor;
 
-/* store: as of fs_options. -ENOENT: no volume; -EROFS: it has features that this program may not write; and as of shale_compactor_open. */
+/*
+ * store: as of fs_options. -ENOENT: no volume; -EROFS: it has features that this program may not write; and as of
+ * shale_compactor_open.
+ */
 int volume_compactor_open(const char *url, const struct shale_store_options *store,
                           const struct shale_compactor_config *cfg, struct volume_compactor **out);
 /* Want everything to be compacted into one run. SHALE_END: there is nothing. */

@@ -23,8 +23,8 @@ static uint64_t bit(int sig)
 }
 
 /*
- * While a thread waits for us its signals stay pending, of the thread or of the process. One that nobody catches and that
- * ends the process has become SIGKILL for each of its threads.
+ * While a thread waits for us its signals stay pending, of the thread or of the process. One that nobody catches and
+ * that ends the process has become SIGKILL for each of its threads.
  */
 bool interrupt_in_status(const char *text)
 {

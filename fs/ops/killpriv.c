@@ -21,8 +21,8 @@ static _Thread_local struct {
 /*
  * libfuse 3.14 knows nothing of FUSE_HANDLE_KILLPRIV_V2: neither that the kernel offers it, nor the flag on a write
  * that says that set-id bits have to go. Both are seen here, in the bytes of the request. And before 3.16.2 it keeps
- * FUSE_PARALLEL_DIROPS from the kernel, which then lets only one look-up or listing of a directory through at a time, and
- * those that wait for it cannot even be killed. An INIT of an older kernel is shorter.
+ * FUSE_PARALLEL_DIROPS from the kernel, which then lets only one look-up or listing of a directory through at a time,
+ * and those that wait for it cannot even be killed. An INIT of an older kernel is shorter.
  */
 static void look_at(const char *request, size_t len)
 {

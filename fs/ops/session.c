@@ -129,9 +129,9 @@ static void end_session(void *arg)
 }
 
 /*
- * A descriptor of its own for each worker (clone_fd) spares them the lock of a common one. While a store does not answer,
- * workers wait; the more of them there may be, the longer one is left that hears of an interrupt. So there may be many,
- * and few stay when they have nothing to do.
+ * A descriptor of its own for each worker (clone_fd) spares them the lock of a common one. While a store does not
+ * answer, workers wait; the more of them there may be, the longer one is left that hears of an interrupt. So there may
+ * be many, and few stay when they have nothing to do.
  */
 static int serve(struct session_state *s)
 {

@@ -8,10 +8,10 @@
 /*
  * Signals to the process of a mount, taken by one thread from before it serves until the volume is closed.
  *   SIGHUP            on_hangup; without one as the next
- *   SIGTERM, SIGINT   end the mount: on_end, on a thread of its own, since it may wait for what other threads do. What is not
- *                     in the store SIGNALS_PATIENCE_MS later is given up (give_up is wanted), so that an end never takes as long
- *                     as an outage; a second signal gives up at once. A mount that is unmounted without a signal waits for its
- *                     store; the first signal then begins the patience.
+ *   SIGTERM, SIGINT   end the mount: on_end, on a thread of its own, since it may wait for what other threads do.
+ *                     What is not in the store SIGNALS_PATIENCE_MS later is given up (give_up is wanted), so that an end
+ *                     never takes as long as an outage; a second signal gives up at once. A mount that is unmounted
+ *                     without a signal waits for its store; the first signal then begins the patience.
  */
 struct signals {
     const char *mount_point;  /* borrowed; the first group is set before the start */

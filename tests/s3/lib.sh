@@ -38,25 +38,6 @@ chaos_start() {
 	export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$chaos_port
 }
 
-# mount_lib: what tests/mount/lib.sh has, on volumes in the bucket; all of it is taken away at the end
-mount_lib() {
-	export SHALE_VOLUMES=s3://$S3_BUCKET
-	trap - ERR EXIT # lib.sh of the mounts has its own
-	. "$SRCDIR/tests/mount/lib.sh"
-	trap 'mount_lib_end' EXIT
-}
-
-mount_lib_end() {
-	status=$?
-	chaos p503=0 pstall=0 >/dev/null 2>&1 || true
-	for m in $(mounts_below_work); do
-		timeout 60 "$SHALEFS" umount --force "$m" >/dev/null 2>&1 || umount -l "$m" || true
-	done
-	[ -n "${KEEP:-}" ] || rm -rf "$work"
-	s3_stop
-	exit $status
-}
-
 # log_says PATTERN [N]: wait until the log of the mount has N lines (1) that match
 log_says() {
 	for _ in $(seq 600); do

@@ -6,7 +6,8 @@
 [ -c /dev/fuse ] && [ "$(id -u)" = 0 ] || { echo "skipped: mounting needs /dev/fuse and root"; exit 77; }
 s3_start
 chaos_start seed=$$
-mount_lib
+export SHALE_VOLUMES=s3://$S3_BUCKET
+mounts_use s3_stop
 
 # 90 times a directory, a file in it and data, so that each lies in a block of its own in SSTs
 fill() {

@@ -7,8 +7,7 @@ s3_start
 endpoint=$AWS_ENDPOINT_URL_S3
 unset AWS_ENDPOINT_URL_S3 AWS_REGION
 export SHALE_VOLUMES=s3://$S3_BUCKET
-trap - ERR EXIT # lib.sh of the mounts has its own
-. "$SRCDIR/tests/mount/lib.sh"
+mounts_use s3_stop
 need getfattr
 trap 'cleanup_all' EXIT
 cleanup_all() {

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #define STATUS(pnd, shd, blk, ign, cgt)                                                                                \
-    "Name:\tcat\nState:\tD (disk sleep)\nThreads:\t1\nSigQ:\t1/96150\nSigPnd:\t" pnd "\nShdPnd:\t" shd "\nSigBlk:\t" blk     \
-    "\nSigIgn:\t" ign "\nSigCgt:\t" cgt "\nCapInh:\t0000000000000000\n"
+    "Name:\tcat\nState:\tD (disk sleep)\nThreads:\t1\nSigQ:\t1/96150\nSigPnd:\t" pnd "\nShdPnd:\t" shd              \
+    "\nSigBlk:\t" blk "\nSigIgn:\t" ign "\nSigCgt:\t" cgt "\nCapInh:\t0000000000000000\n"
 #define NONE "0000000000000000"
 
 static void only_signals_that_are_meant_to_end_something_count(void **state)

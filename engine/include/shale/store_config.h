@@ -9,8 +9,8 @@ extern "C" {
 #endif
 
 /*
- * What a person says of a store beside its URL, as text: options of a command line or of a mount. There is no setting for
- * a key: command lines are seen by everybody on the machine. Keys come from the environment, files and roles.
+ * What a person says of a store beside its URL, as text: options of a command line or of a mount. There is no setting
+ * for a key: command lines are seen by everybody on the machine. Keys come from the environment, files and roles.
  */
 struct shale_store_config;
 
@@ -29,9 +29,9 @@ SHALE_API int shale_store_config_new(struct shale_store_config **out);
 SHALE_API void shale_store_config_free(struct shale_store_config *c); /* NULL is fine */
 
 /*
- * Set one; the last counts, also of two that exclude each other. value is copied, a relative file name made absolute, and is
- * not looked at when the setting takes none. -ENOENT for an unknown name; -EINVAL for a value that cannot be right, with
- * a sentence that says what is expected.
+ * Set one; the last counts, also of two that exclude each other. value is copied, a relative file name made absolute,
+ * and is not looked at when the setting takes none. -ENOENT for an unknown name; -EINVAL for a value that cannot be
+ * right, with a sentence that says what is expected.
  */
 SHALE_API int shale_store_config_set(struct shale_store_config *c, const char *name, const char *value);
 
