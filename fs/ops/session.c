@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define IDLE_THREADS 16
+#define IDLE_THREADS 32
 
 struct session_state {
     const struct session_options *opt;
