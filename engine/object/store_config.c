@@ -14,10 +14,11 @@
 #include <unistd.h>
 
 struct shale_store_config {
-    char *endpoint, *region, *profile, *ca; /* owned; NULL: not set */
-    bool path_style, virtual_host, anonymous;
+    char *endpoint, *region, *profile, *account, *ca; /* owned; NULL: not set */
+    bool path_style, virtual_host, emulator, anonymous;
     int64_t limit_ms; /* 0: none */
-    struct shale_s3_options s3;         /* made of the above by shale_store_config_options, as is the next */
+    struct shale_s3_options s3;         /* made of the above by shale_store_config_options, as are the next two */
+    struct shale_azure_options azure;
     struct shale_store_options options;
 };
 
@@ -69,13 +70,15 @@ static int take_file(const char *value, char **out)
 #define AT(field) offsetof(struct shale_store_config, field)
 
 static const struct entry entries[] = {
-    { { "endpoint", "URL", "server of s3:// volumes, https://HOST[:PORT]; aws: AWS, whatever the environment says" },
+    { { "endpoint", "URL", "server of the bucket, https://HOST[:PORT]; aws: AWS, whatever the environment says" },
       AT(endpoint), take_endpoint },
     { { "region", "NAME", "region of the bucket (AWS_REGION, the profile, us-east-1)" }, AT(region), copy },
     { { "profile", "NAME", "profile of the shared files of AWS (AWS_PROFILE, default)" }, AT(profile), copy },
+    { { "account", "NAME", "storage account of az:// (AZURE_STORAGE_ACCOUNT)" }, AT(account), copy },
     { { "ca", "FILE", "certificates to trust instead of the system's (AWS_CA_BUNDLE)" }, AT(ca), take_file },
     { { "path_style", NULL, "https://HOST/BUCKET (the default with an endpoint)" }, AT(path_style), NULL },
     { { "virtual_host", NULL, "https://BUCKET.HOST (the default of AWS)" }, AT(virtual_host), NULL },
+    { { "emulator", NULL, "az:// is Azurite on this machine" }, AT(emulator), NULL },
     { { "anonymous", NULL, "without keys, for a public bucket" }, AT(anonymous), NULL },
 };
 
@@ -181,6 +184,8 @@ static int64_t least(int64_t limit, int64_t usual)
 
 const struct shale_store_options *shale_store_config_options(struct shale_store_config *c)
 {
+    int64_t connect = least(c->limit_ms, 10000), answer = least(c->limit_ms, 30000), stall = least(c->limit_ms, 20000);
+
     c->s3 = (struct shale_s3_options){
         .endpoint = c->endpoint,
         .region = c->region,
@@ -189,11 +194,21 @@ const struct shale_store_options *shale_store_config_options(struct shale_store_
         .path_style = c->path_style,
         .virtual_host = c->virtual_host,
         .anonymous = c->anonymous,
-        .connect_ms = least(c->limit_ms, 10000),
-        .first_byte_ms = least(c->limit_ms, 30000),
-        .stall_ms = least(c->limit_ms, 20000),
+        .connect_ms = connect,
+        .first_byte_ms = answer,
+        .stall_ms = stall,
     };
-    c->options = (struct shale_store_options){ .s3 = &c->s3 };
+    c->azure = (struct shale_azure_options){
+        .account = c->account,
+        .endpoint = c->endpoint,
+        .ca_file = c->ca,
+        .emulator = c->emulator,
+        .anonymous = c->anonymous,
+        .connect_ms = connect,
+        .first_byte_ms = answer,
+        .stall_ms = stall,
+    };
+    c->options = (struct shale_store_options){ .s3 = &c->s3, .azure = &c->azure };
     return &c->options;
 }
 
@@ -239,6 +254,31 @@ static int describe_bucket(const struct shale_store_config *c, const struct aws_
     return rc == 0 && ca ? describe_ca(ca, out) : rc;
 }
 
+static const char *first_of(const char *value, const char *const *variables)
+{
+    for (; !value && *variables; variables++)
+        value = aws_env(*variables);
+    return value;
+}
+
+/* A connection string holds a key, and is not told: another process needs one of its own. */
+static int describe_container(const struct shale_store_config *c, struct shale_buf *out)
+{
+    static const char *const accounts[] = { "AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME", NULL };
+    static const char *const endpoints[] = { "AZURE_STORAGE_BLOB_ENDPOINT", "AZURE_STORAGE_SERVICE_ENDPOINT",
+                                             "AZURE_STORAGE_ENDPOINT", NULL };
+    static const char *const cas[] = { "REQUESTS_CA_BUNDLE", NULL };
+    const char *account = first_of(c->account, accounts), *endpoint = first_of(c->endpoint, endpoints);
+    const char *ca = first_of(c->ca, cas);
+    int rc = 0;
+
+    if (endpoint)
+        rc = buf_printf(out, "endpoint %s\n", endpoint);
+    if (rc == 0 && account)
+        rc = buf_printf(out, "account %s\n", account);
+    return rc == 0 && ca ? describe_ca(ca, out) : rc;
+}
+
 static int describe_flags(const struct shale_store_config *c, struct shale_buf *out)
 {
     int rc = 0;
@@ -254,11 +294,15 @@ int shale_store_config_describe(const struct shale_store_config *c, const char *
     struct aws_config *files = NULL;
     int rc;
 
-    if (strncmp(url, "s3://", 5) != 0)
+    if (strncmp(url, "az://", 5) == 0) {
+        rc = describe_container(c, out);
+    } else if (strncmp(url, "s3://", 5) == 0) {
+        rc = aws_config_load(&files);
+        if (rc == 0)
+            rc = describe_bucket(c, files, out);
+    } else {
         return 0;
-    rc = aws_config_load(&files);
-    if (rc == 0)
-        rc = describe_bucket(c, files, out);
+    }
     if (rc == 0)
         rc = describe_flags(c, out);
     aws_config_free(files);

@@ -38,6 +38,7 @@ static void clear_environment(void)
     static const char *const names[] = {
         "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE",
         "AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        "AZURE_STORAGE_BLOB_ENDPOINT", "AZURE_STORAGE_ACCOUNT", "REQUESTS_CA_BUNDLE",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -212,6 +213,37 @@ static void a_bucket_of_aws_is_told_as_such(void **state)
     shale_store_config_free(other);
 }
 
+static void an_azure_account_is_told_without_its_keys(void **state)
+{
+    struct shale_store_config *mount = config_new(), *other = config_new();
+    const struct shale_azure_options *azure;
+    char *text;
+
+    (void)state;
+    clear_environment();
+    setenv("AZURE_STORAGE_ACCOUNT", "ours", 1);
+    setenv("AZURE_STORAGE_KEY", "HUSH", 1);
+    setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName=ours;AccountKey=HUSH", 1);
+    set(mount, "endpoint", "https://blob.example.org");
+    set(mount, "emulator", NULL);
+    text = described(mount, "az://container/volume");
+    assert_string_equal(text, "endpoint https://blob.example.org\naccount ours\nemulator\n");
+    unsetenv("AZURE_STORAGE_ACCOUNT");
+    unsetenv("AZURE_STORAGE_KEY");
+    unsetenv("AZURE_STORAGE_CONNECTION_STRING");
+    assert_int_equal(shale_store_config_adopt(other, text), 0);
+    shale_store_config_limit(other, 5000);
+    azure = shale_store_config_options(other)->azure;
+    assert_string_equal(azure->account, "ours");
+    assert_string_equal(azure->endpoint, "https://blob.example.org");
+    assert_true(azure->emulator && !azure->anonymous);
+    assert_int_equal(azure->first_byte_ms, 5000);
+    assert_null(azure->key);
+    free(text);
+    shale_store_config_free(mount);
+    shale_store_config_free(other);
+}
+
 /* The environment would say otherwise; "aws" says AWS. */
 static void aws_is_a_place(void **state)
 {
@@ -241,6 +273,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_right_is_refused),
         cmocka_unit_test(another_process_finds_the_same_place),
         cmocka_unit_test(a_bucket_of_aws_is_told_as_such),
+        cmocka_unit_test(an_azure_account_is_told_without_its_keys),
         cmocka_unit_test(aws_is_a_place),
     };
 
