@@ -46,7 +46,9 @@ fill
 cold
 
 # each kind of wait, and then so many at once that no thread would be left if each held one for good
-outage 1 fsync-int,fsync-kill,sync-int,stat-int,stat-kill,stat-usr1,mkdir-int,open-int,read-int,read-kill p503=1
+# (apart from each other: in the kernel an fsync of a directory waits for look-ups in it)
+outage 1 fsync-int,fsync-kill,sync-int p503=1
+outage 1 stat-int,stat-kill,stat-usr1,mkdir-int,open-int,read-int,read-kill p503=1
 [ ! -e "$mnt/dir73/new" ] || fail "an interrupted mkdir made the directory"
 umount_it
 cold
