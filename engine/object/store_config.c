@@ -235,11 +235,14 @@ static int describe_ca(const char *ca, struct shale_buf *out)
 }
 
 /* What was set, and what a store that is opened with it would find in environment and files. */
-static int describe_bucket(const struct shale_store_config *c, const struct aws_config *files, struct shale_buf *out)
+static int describe_bucket(const struct shale_store_config *c, bool google, const struct aws_config *files,
+                           struct shale_buf *out)
 {
     const char *endpoint = c->endpoint, *region = c->region, *ca = c->ca, *profile;
     int rc = aws_profile_choose(files, c->profile, &profile);
 
+    if (google && !endpoint) /* as store_url.c has it */
+        endpoint = "https://storage.googleapis.com";
     if (rc == 0 && !endpoint)
         rc = aws_endpoint_find(files, profile, "s3", &endpoint);
     if (rc < 0)
@@ -292,14 +295,15 @@ static int describe_flags(const struct shale_store_config *c, struct shale_buf *
 int shale_store_config_describe(const struct shale_store_config *c, const char *url, struct shale_buf *out)
 {
     struct aws_config *files = NULL;
+    bool google = strncmp(url, "gs://", 5) == 0;
     int rc;
 
     if (strncmp(url, "az://", 5) == 0) {
         rc = describe_container(c, out);
-    } else if (strncmp(url, "s3://", 5) == 0) {
+    } else if (google || strncmp(url, "s3://", 5) == 0) {
         rc = aws_config_load(&files);
         if (rc == 0)
-            rc = describe_bucket(c, files, out);
+            rc = describe_bucket(c, google, files, out);
     } else {
         return 0;
     }

@@ -204,6 +204,9 @@ static void a_bucket_of_aws_is_told_as_such(void **state)
     assert_string_equal(shale_store_config_options(other)->s3->endpoint, "aws");
     assert_true(shale_store_config_options(other)->s3->path_style);
     free(text);
+    text = described(mount, "gs://bucket/volume");
+    assert_string_equal(text, "endpoint https://storage.googleapis.com\nregion us-east-1\n");
+    free(text);
     text = described(mount, "file:///a/volume");
     assert_string_equal(text, "");
     free(text);
