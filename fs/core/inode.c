@@ -2,6 +2,7 @@
 #include "fs/core/inode.h"
 
 #include "base/buf.h"
+#include "base/cancel.h"
 #include "base/err.h"
 #include "fs/core/fserr.h"
 #include "fs/core/key_codec.h"
@@ -97,14 +98,17 @@ static int load_rec(struct fs *fs, uint64_t ino, struct inode_rec *rec)
     return rc;
 }
 
-/* The inode when it is there, once whoever loads it is done. */
-static struct inode *find_loaded_locked(struct inode_table *t, uint64_t ino)
+/* The inode when it is there, once whoever loads it is done; *out NULL when it is not. SHALE_ECANCELED. */
+static int find_loaded_locked(struct inode_table *t, uint64_t ino, struct inode **out)
 {
-    struct inode *i;
-
-    while ((i = find_locked(t, ino)) != NULL && i->loading)
-        cond_wait(&t->loaded, &t->mu);
-    return i;
+    while ((*out = find_locked(t, ino)) != NULL && (*out)->loading) {
+        if (cancel_wanted()) {
+            *out = NULL;
+            return cancel_error("an inode to be read");
+        }
+        (void)cancel_cond_wait(&t->loaded, &t->mu, 0);
+    }
+    return 0;
 }
 
 /* Four times as many buckets, if there is memory for them. */
@@ -188,13 +192,15 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 {
     struct inode_table *t = &fs->inodes;
     struct inode *i, *fresh;
-    int rc = 0;
+    int rc;
 
     mutex_lock(&t->mu);
-    i = find_loaded_locked(t, ino);
+    rc = find_loaded_locked(t, ino, &i);
     if (i)
         i->n_ref++;
     mutex_unlock(&t->mu);
+    if (rc < 0)
+        return rc;
     if (i) {
         *out = i;
         return 0;
@@ -203,13 +209,13 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
     if (!fresh)
         return -ENOMEM;
     mutex_lock(&t->mu);
-    i = find_loaded_locked(t, ino);
+    rc = find_loaded_locked(t, ino, &i);
     if (i)
         i->n_ref++;
-    else
+    else if (rc == 0)
         insert_loading_locked(t, fresh);
     mutex_unlock(&t->mu);
-    if (i) {
+    if (i || rc < 0) {
         inode_free(fresh);
     } else {
         rc = load(fs, fresh);
@@ -223,19 +229,21 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 /* A number that is taken means that the counter of numbers went back: rather no new file than two with one number. */
 int inode_begin(struct fs *fs, uint64_t ino, struct inode **out)
 {
-    struct inode *i = inode_new(fs, ino);
-    bool taken;
+    struct inode *i = inode_new(fs, ino), *taken;
+    int rc;
 
     if (!i)
         return -ENOMEM;
     mutex_lock(&fs->inodes.mu);
-    taken = find_loaded_locked(&fs->inodes, ino) != NULL;
-    if (!taken)
+    rc = find_loaded_locked(&fs->inodes, ino, &taken);
+    if (rc == 0 && !taken)
         insert_loading_locked(&fs->inodes, i);
     mutex_unlock(&fs->inodes.mu);
-    if (taken) {
+    if (taken || rc < 0) {
         inode_free(i);
-        return err_set(SHALE_ECORRUPT, "inode number %llu is in use and was given out again", (unsigned long long)ino);
+        if (rc == 0)
+            rc = err_set(SHALE_ECORRUPT, "inode number %llu is in use and was given out again", (unsigned long long)ino);
+        return rc;
     }
     *out = i;
     return 0;

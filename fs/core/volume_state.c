@@ -36,8 +36,14 @@ int volume_note_error(struct fs *fs, int rc)
         return rc;
     /* Of several threads that meet it, one says so. */
     if (atomic_compare_exchange_strong_explicit(&fs->error, &alive, st.error, memory_order_relaxed, memory_order_relaxed))
-        log_error("the volume can no longer be written: %s: %s", shale_strerror(st.error), shale_errmsg());
+        log_error("the volume can no longer be written until it is unmounted and mounted again: %s: %s",
+                  shale_strerror(st.error), shale_errmsg());
     return -EIO;
+}
+
+const struct cancel *fs_token(struct fs *fs)
+{
+    return fs->opt.give_up;
 }
 
 int volume_alive(struct fs *fs)

@@ -4,7 +4,7 @@
 void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct fs_attr a = { 0 };
-    int rc = fs_getattr(ops_of(req)->fs, ino, &a);
+    int rc = OPS_CALL(req, fs_getattr(ops_of(req)->fs, ino, &a));
 
     (void)fi; /* an open inode is as good as one with a name */
     ops_reply_attr(req, rc, &a);
@@ -111,9 +111,9 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, st
 
     (void)fi;
     if (o->kill_suidgid && (set == 0 || (to_set & FUSE_SET_ATTR_KILL_SUID)))
-        rc = add_kill(o->fs, ino, &set, &a);
+        rc = OPS_CALL(req, add_kill(o->fs, ino, &set, &a));
     if (rc == 0)
-        rc = set ? fs_setattr(o->fs, ino, set, &a, &out) : fs_getattr(o->fs, ino, &out);
+        rc = OPS_CALL(req, set ? fs_setattr(o->fs, ino, set, &a, &out) : fs_getattr(o->fs, ino, &out));
     ops_reply_attr(req, rc, &out);
 }
 
@@ -121,7 +121,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, st
 void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct shale_buf target = SHALE_BUF_INIT;
-    int rc = fs_readlink(ops_of(req)->fs, ino, &target);
+    int rc = OPS_CALL(req, fs_readlink(ops_of(req)->fs, ino, &target));
 
     if (rc == 0)
         rc = shale_buf_append(&target, "", 1);

@@ -7,7 +7,7 @@
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct fs_attr a = { 0 };
-    int rc = fs_lookup(ops_of(req)->fs, parent, name, &a);
+    int rc = OPS_CALL(req, fs_lookup(ops_of(req)->fs, parent, name, &a));
 
     if (rc == -ENOENT) {
         const struct fuse_entry_param none = { .entry_timeout = OPS_TIMEOUT };
