@@ -100,7 +100,7 @@ static int check_sst(struct table_store *ts, const struct sst_handle *h, struct 
     int rc = table_store_sst_name(ts, h->id, &name);
 
     if (rc == 0)
-        rc = shale_store_get(ts->store, (const char *)name.data, &object);
+        rc = sst_get_object(ts->store, (const char *)name.data, ts->format.transformer, &object);
     if (rc == 0)
         rc = table_open_compacted(ts, h->id, &own);
     if (rc == 0 && (!same_info(&own->info, &h->info) || own->version != h->version))

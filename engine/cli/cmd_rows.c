@@ -57,7 +57,7 @@ static int print_object(const struct cli *c, struct shale_store *store, const ch
     struct shale_buf object = SHALE_BUF_INIT;
     struct rows_out count = { NULL, c->digest, 0 }, print = { out, c->digest, 0 };
     const char *base = strrchr(name, '/');
-    int rc = shale_store_get(store, name, &object);
+    int rc = sst_get_object(store, name, t, &object);
 
     base = base ? base + 1 : name;
     if (rc == 0)

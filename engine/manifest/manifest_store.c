@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/reread.h"
 #include "manifest/numbered.h"
 
 #include <errno.h>
@@ -250,28 +251,39 @@ static void keep(struct manifest_store *s, struct manifest_version *v)
     manifest_version_unref(old);
 }
 
-int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out)
+static int read_once(struct manifest_store *s, uint64_t id, struct manifest *m)
 {
     struct numbered n = chain(s);
     struct shale_buf data = SHALE_BUF_INIT;
-    struct manifest_version *v = NULL;
     int rc = numbered_get(&n, id, &data);
 
-    if (rc < 0)
-        goto out;
-    v = version_new(id);
-    rc = v ? manifest_decode(slice_of_buf(&data), &v->m) : -ENOMEM;
+    if (rc == 0) {
+        rc = manifest_decode(slice_of_buf(&data), m);
+        if (rc < 0)
+            err_add(rc, "manifest %" PRIu64 " under '%s'", id, s->root);
+    }
+    shale_buf_fini(&data);
+    return rc;
+}
+
+int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out)
+{
+    struct manifest_version *v = version_new(id);
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    if (!v)
+        return -ENOMEM;
+    do
+        rc = read_once(s, id, &v->m);
+    while (reread_due(&again, rc));
     if (rc < 0) {
-        err_add(rc, "manifest %" PRIu64 " under '%s'", id, s->root);
-        goto out;
+        manifest_version_unref(v);
+        return rc;
     }
     registry_add(s->held, v);
     *out = v;
-    v = NULL;
-out:
-    manifest_version_unref(v);
-    shale_buf_fini(&data);
-    return rc;
+    return 0;
 }
 
 /*

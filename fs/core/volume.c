@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "base/ulid.h"
 #include "fs/core/text.h"
 
@@ -283,21 +284,31 @@ static int find_latest(struct shale_store *store, const char *root, uint64_t *ve
     return rc;
 }
 
-int volume_load_latest(struct shale_store *store, const char *root, struct volume *out, uint64_t *version)
+static int load_version(struct shale_store *store, const char *root, uint64_t version, struct volume *out)
 {
     struct shale_buf text = SHALE_BUF_INIT, name = SHALE_BUF_INIT;
+    struct reread again = REREAD_INIT;
+    int rc = object_name(root, version, &name);
+
+    if (rc == 0)
+        do {
+            rc = shale_store_get(store, (const char *)name.data, &text);
+            if (rc == 0)
+                rc = volume_parse(slice_of_buf(&text), (const char *)name.data, out);
+        } while (reread_due(&again, rc));
+    shale_buf_fini(&text);
+    shale_buf_fini(&name);
+    return rc;
+}
+
+int volume_load_latest(struct shale_store *store, const char *root, struct volume *out, uint64_t *version)
+{
     uint64_t latest = 0;
     int rc = find_latest(store, root, &latest);
 
     if (rc == 0)
-        rc = object_name(root, latest, &name);
-    if (rc == 0)
-        rc = shale_store_get(store, (const char *)name.data, &text);
-    if (rc == 0)
-        rc = volume_parse(slice_of_buf(&text), (const char *)name.data, out);
+        rc = load_version(store, root, latest, out);
     if (rc == 0 && version)
         *version = latest;
-    shale_buf_fini(&text);
-    shale_buf_fini(&name);
     return rc;
 }
