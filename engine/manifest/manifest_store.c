@@ -596,7 +596,9 @@ int manifest_store_update(struct manifest_store *s, manifest_edit_fn fn, void *a
 }
 
 struct claim_arg {
+    const struct manifest_store *s;
     enum epoch_role role;
+    const uint64_t *from; /* NULL: whoever has it */
     uint64_t epoch;
 };
 
@@ -612,14 +614,17 @@ static int claim_edit(void *arg, struct manifest *m, uint64_t next_id)
     (void)next_id;
     if (*field == UINT64_MAX)
         return err_set(SHALE_ECORRUPT, "the epoch cannot grow any more");
+    if (a->from && *a->from != *field)
+        return err_set(-EBUSY, "somebody else has just taken over the database '%s' (epoch %" PRIu64 ", it was %" PRIu64 ")",
+                       a->s->root, *field, *a->from);
     a->epoch = ++*field;
     return 0;
 }
 
-int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_t *epoch,
-                         struct manifest_version **out)
+static int claim(struct manifest_store *s, enum epoch_role role, const uint64_t *from, uint64_t *epoch,
+                 struct manifest_version **out)
 {
-    struct claim_arg a = { .role = role };
+    struct claim_arg a = { .s = s, .role = role, .from = from };
     /* The other role is checked: a fenced writer starts no compactor. */
     enum epoch_role check = role == EPOCH_WRITER ? EPOCH_COMPACTOR : EPOCH_WRITER;
     int rc;
@@ -635,4 +640,16 @@ int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_
     mutex_unlock(&s->mu);
     *epoch = a.epoch;
     return 0;
+}
+
+int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_t *epoch,
+                         struct manifest_version **out)
+{
+    return claim(s, role, NULL, epoch, out);
+}
+
+int manifest_store_claim_from(struct manifest_store *s, enum epoch_role role, uint64_t from, uint64_t *epoch,
+                              struct manifest_version **out)
+{
+    return claim(s, role, &from, epoch, out);
 }
