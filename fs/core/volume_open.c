@@ -390,6 +390,7 @@ static void reclaim_open(struct fs *fs)
 int fs_close(struct fs *fs)
 {
     const struct cancel *mine = cancel_set(fs_token(fs));
+    struct shale_db_status st;
     int rc = 0, close_rc;
 
     chunk_cache_stop(&fs->chunks);
@@ -399,12 +400,13 @@ int fs_close(struct fs *fs)
         reclaim_open(fs);
         rc = file_data_writeback_all(fs);
     }
+    shale_db_status(fs->db, &st);
     /* Where data of one file cannot be handed over, everything else still goes. */
     close_rc = shale_db_close(fs->db, fs->opt.read_only ? SHALE_CLOSE_ABANDON : SHALE_CLOSE_FLUSH);
     if (rc == 0 || fs_error(fs) < 0)
         rc = rc < 0 ? fs_error(fs) : close_rc;
-    /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
-    if (!fs->opt.read_only && rc == 0)
+    /* Who took the volume over has removed our session; nothing that changes the store comes from a fenced mount. */
+    if (!fs->opt.read_only && rc == 0 && st.error != SHALE_EFENCED)
         rc = session_remove(fs->patient, fs->path, fs->session.id);
     (void)cancel_set(mine);
     fs_free(fs);
