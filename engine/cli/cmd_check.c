@@ -142,11 +142,11 @@ static int check_ssts(struct cli *c, struct totals *t)
     struct manifest_version *v = NULL;
     struct manifest_store *s = NULL;
     struct table_store ts;
-    int rc = table_store_init(&ts, c->store, c->wal_store ? c->wal_store : c->store, c->path, &format, NULL);
+    int rc = table_store_init(&ts, c->patient, c->patient_wal, c->path, &format, NULL);
 
     if (rc < 0)
         return rc;
-    rc = manifest_store_new(c->store, c->path, c->opt.manifest_update_timeout_ms, &s);
+    rc = manifest_store_new(c->patient, c->path, c->opt.manifest_update_timeout_ms, &s);
     if (rc == 0)
         rc = manifest_store_load_latest(s, &v);
     if (rc == 0)

@@ -87,9 +87,9 @@ static int print_kind(struct cli *c, struct shale_store *store, const char *kind
 
 int cli_print_objects(struct cli *c, FILE *out)
 {
-    int rc = print_kind(c, c->wal_store ? c->wal_store : c->store, "wal", out);
+    int rc = print_kind(c, c->patient_wal, "wal", out);
 
-    return rc < 0 ? rc : print_kind(c, c->store, "compacted", out);
+    return rc < 0 ? rc : print_kind(c, c->patient, "compacted", out);
 }
 
 int cmd_rows(struct cli *c)

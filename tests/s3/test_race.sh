@@ -3,13 +3,13 @@
 # Two who want one volume of a bucket, each behind a proxy of its own, which counts. Mounts that race: one has it, the other
 # says who. Takeovers: from a mount that works, that stands still, that is cut off from the store; it is fenced then, says
 # so, its fsyncs fail, and it sends the store nothing more that changes it. Formats that race: one makes the volume.
-# RACE_ROUNDS says how often mounts and formats race (4).
+# RACE_ROUNDS says how often mounts and formats race (3).
 . "${SRCDIR:-.}/tests/s3/lib.sh"
 [ -c /dev/fuse ] && [ "$(id -u)" = 0 ] || { echo "skipped: mounting needs /dev/fuse and root"; exit 77; }
 s3_start
-chaos_spawn trace=2 2>"$s3_dir/a.changes"
+chaos_proxy "$s3_port" trace=2 2>"$s3_dir/a.changes"
 port_a=$chaos_port
-chaos_spawn
+chaos_proxy "$s3_port"
 port_b=$chaos_port
 trap - EXIT # lib.sh of the mounts has its own
 export SHALE_VOLUMES=s3://$S3_BUCKET
@@ -27,7 +27,7 @@ cleanup_all() {
 	exit $status
 }
 trap cleanup_all EXIT
-rounds=${RACE_ROUNDS:-4}
+rounds=${RACE_ROUNDS:-3}
 mkdir "$work/a" "$work/b"
 
 # as A|B COMMAND...: through that one's proxy
@@ -42,21 +42,9 @@ mount_as() {
 	as "$1" timeout 60 "$SHALEFS" mount -o "log=$work/$1.log,commit=0.2${2:+,$2}" "$vol" "$work/$1" >"$work/$1.said" 2>&1
 }
 
-# Both at once: $status_a and $status_b
-both() {
-	status_a=0 status_b=0
-	as a "$@" >"$work/a.said" 2>&1 &
-	as b "$@" >"$work/b.said" 2>&1 &
-	wait -n %- || true
-}
-
 # How many requests that change something has the proxy of a seen?
 changes_of_a() {
 	chaos_at $port_a | awk '/^requests=/ { for (i = 1; i <= NF; i++) if (split($i, p, "=") && p[1] ~ /^(put|post|delete)$/) n += p[2]; print n }'
-}
-
-pid_of() {
-	awk '$1 == "pid" { print $2 }' <(tr -s ' \t' ' ' <"$work/pid") 2>/dev/null || true
 }
 
 # wait_for SECONDS COMMAND...
@@ -155,8 +143,8 @@ is_fenced() {
 
 	grep -q 'fenced by a newer writer\|a newer writer' "$work/a.log" || fail "the log of a does not say that it is fenced"
 	before=$(changes_of_a)
-	! echo more >"$work/a/more" 2>/dev/null || ! "$SHALEFS" sync "$work/a" 2>/dev/null || fail "a sync of a fenced mount"
-	for n in $(seq 20); do
+	! (echo more >"$work/a/more") 2>/dev/null || ! "$SHALEFS" sync "$work/a" 2>/dev/null || fail "a sync of a fenced mount"
+	for n in $(seq 12); do
 		! dd if=/dev/zero of="$work/a/kept" bs=64k count=4 conv=fsync,notrunc 2>/dev/null || fail "an fsync of a fenced mount"
 		! mkdir "$work/a/dir$n" 2>/dev/null || fail "a directory in a fenced mount"
 		sleep 0.1
