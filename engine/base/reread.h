@@ -5,8 +5,8 @@
 #include <stdbool.h>
 
 /*
- * What was read from a store and does not fit its checksum or its form may have been spoilt on the way. It is read again
- * before it is called damaged:
+ * What was read from a store and does not fit its checksum or its form may have been spoilt on the way. It is read
+ * again before it is called damaged:
  *
  *   struct reread again = REREAD_INIT;
  *   do
@@ -21,9 +21,9 @@ struct reread {
 #define REREAD_MAX 3u /* reads in all */
 
 /*
- * After a read that ended with rc, and its sentence. True, with a line in the log, when it is to be done once more: rc is
- * SHALE_ECORRUPT or SHALE_EVERSION and there were less than REREAD_MAX. False else; after the last of them the sentence
- * says how many there were.
+ * After a read that ended with rc, and its sentence. True, with a line in the log, when it is to be done once more: rc
+ * is SHALE_ECORRUPT or SHALE_EVERSION and there were less than REREAD_MAX. False else; after the last of them the
+ * sentence says how many there were.
  */
 bool reread_due(struct reread *r, int rc);
 

@@ -366,8 +366,8 @@ static int check_missing(const struct clone *c, uint64_t id)
 }
 
 /*
- * The bytes are copied by somebody who cannot look into them, since he may lack the block transformer. So what a network
- * has spoilt would be kept for ever, but two reads in a row are not spoilt alike.
+ * The bytes are copied by somebody who cannot look into them, since he may lack the block transformer. So what a
+ * network has spoilt would be kept for ever, but two reads in a row are not spoilt alike.
  */
 static int read_alike(struct shale_store *store, const char *name, struct shale_buf *out)
 {

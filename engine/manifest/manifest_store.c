@@ -615,7 +615,8 @@ static int claim_edit(void *arg, struct manifest *m, uint64_t next_id)
     if (*field == UINT64_MAX)
         return err_set(SHALE_ECORRUPT, "the epoch cannot grow any more");
     if (a->from && *a->from != *field)
-        return err_set(-EBUSY, "somebody else has just taken over the database '%s' (epoch %" PRIu64 ", it was %" PRIu64 ")",
+        return err_set(-EBUSY,
+                       "somebody else has just taken over the database '%s' (epoch %" PRIu64 ", it was %" PRIu64 ")",
                        a->s->root, *field, *a->from);
     a->epoch = ++*field;
     return 0;

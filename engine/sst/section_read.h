@@ -6,9 +6,15 @@
 
 #include <shale/object_store.h>
 
-/* Reading of sections from a store. Bytes that arrive spoilt are read again (base/reread.h) before they are SHALE_ECORRUPT. */
+/*
+ * Reading of sections from a store. Bytes that arrive spoilt are read again (base/reread.h) before they are
+ * SHALE_ECORRUPT.
+ */
 
-/* What the store said, rc, as an error about the part: -ESTALE when the object is gone, SHALE_ECORRUPT when it ends before. */
+/*
+ * What the store said, rc, as an error about the part: -ESTALE when the object is gone, SHALE_ECORRUPT when it ends
+ * before.
+ */
 int part_store_err(int rc, const struct sst_part *part);
 
 /* Replace out by len bytes of the object that part is of, from where it begins. Errors as of part_store_err. */

@@ -267,8 +267,8 @@ static int see_version(void *arg, const char *name, const struct shale_object_me
 }
 
 /*
- * A volume has few versions, so they are listed. A listing has no checksum, and the one name may have been spoilt on the
- * way: that there is none has to be said twice.
+ * A volume has few versions, so they are listed. A listing has no checksum, and the one name may have been spoilt on
+ * the way: that there is none has to be said twice.
  */
 static int find_latest(struct shale_store *store, const char *root, uint64_t *version)
 {

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 /*
- * Two who want one volume at the same time. While the first one is at its n-th call to the store the second does all that
- * it has to do, for every n there is: exactly one has the volume, can write to it, and has the only session; the other was
- * refused with his name, or, where both take over, is fenced.
+ * Two who want one volume at the same time. While the first one is at its n-th call to the store the second does all
+ * that it has to do, for every n there is: exactly one has the volume, can write to it, and has the only session; the
+ * other was refused with his name, or, where both take over, is fenced.
  */
 
 #define ROOT 1
@@ -47,8 +47,8 @@ static void *mount_second(void *arg)
 }
 
 /*
- * On a thread of its own: the first one may be in the middle of something, with a lock that lets no other be taken. A call
- * of its compactor or collector is none of those that the race is about.
+ * On a thread of its own: the first one may be in the middle of something, with a lock that lets no other be taken. A
+ * call of its compactor or collector is none of those that the race is about.
  */
 static void run(void *(*fn)(void *), struct race *r)
 {

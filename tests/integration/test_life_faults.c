@@ -13,10 +13,10 @@
 
 /*
  * The life of a database: writes, flushes, a compaction by the writer, a checkpoint, one by a compactor of its own, a
- * clone, collections. The n-th call to the store fails, loses its reply, brings other bytes or is the last one, for every
- * n until the life passes without it. Then, on the bare store: what was acknowledged is there, nothing is there twice
- * (operands would show it), every object that is referred to exists; work goes on, what was interrupted is finished, and
- * after one collection of garbage of any age there is no object that nothing needs.
+ * clone, collections. The n-th call to the store fails, loses its reply, brings other bytes or is the last one, for
+ * every n until the life passes without it. Then, on the bare store: what was acknowledged is there, nothing is there
+ * twice (operands would show it), every object that is referred to exists; work goes on, what was interrupted is
+ * finished, and after one collection of garbage of any age there is no object that nothing needs.
  */
 
 #define CLONE_ROOT "t/clone"

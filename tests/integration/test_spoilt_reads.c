@@ -8,9 +8,9 @@
 #include <stdio.h>
 
 /*
- * What a store sends may have been spoilt on the way: a bit is another, the end is missing, or all of it. It is read again,
- * and the reader does not notice; only what is spoilt each time is called damaged, and then what is read elsewhere, or
- * later, is as it was.
+ * What a store sends may have been spoilt on the way: a bit is another, the end is missing, or all of it. It is read
+ * again, and the reader does not notice; only what is spoilt each time is called damaged, and then what is read
+ * elsewhere, or later, is as it was.
  */
 
 enum { KEYS = 60 };

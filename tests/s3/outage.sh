@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# outage.sh SECONDS: a mount of a bucket while its store cannot be reached (run by test_faults.sh, whose proxy listens at
-# CHAOS_PORT): what is read comes from memory, what is written waits, a sync waits too, and all goes on when it is over.
+# outage.sh SECONDS: a mount of a bucket while its store cannot be reached (run by test_faults.sh, whose proxy listens
+# at CHAOS_PORT): what is read comes from memory, what is written waits, a sync waits too, and all goes on when it is
+# over.
 . "$SRCDIR/tests/mount/lib.sh"
 seconds=$1
 

@@ -27,7 +27,7 @@ struct s3_store {
     enum shale_s3_dialect dialect;
     bool tls;
     _Atomic bool deletes_singly; /* relaxed: once it did not understand a request to delete many */
-    _Atomic bool opaque_etags;          /* they have been seen not to be MD5s. Relaxed: who misses it finds out himself */
+    _Atomic bool opaque_etags;   /* relaxed: once it sent an ETag that looks like an MD5 and was none */
     char *bucket, *region; /* owned */
     char *ca_file;         /* owned; NULL: the system's */
     char *origin;          /* "https://host:port"; owned */

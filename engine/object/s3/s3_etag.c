@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The ETag of an object that came by a single PUT is the MD5 of its bytes, in most stores. Manifests and lists of
- * compactions have no checksum of their own, and without TLS, or with a proxy that ends it, nothing else tells that their
- * bytes arrived as they were sent.
+ * compactions have no checksum of their own, and without TLS, or with a proxy that ends it, nothing else tells that
+ * their bytes arrived as they were sent.
  */
 
 #include "object/s3/s3.h"
@@ -24,7 +24,10 @@ static bool has_other_keys(const struct s3_call *c)
            http_response_header(&c->x, "x-amz-server-side-encryption-customer-algorithm") != NULL;
 }
 
-/* The 32 digits of an ETag that looks like an MD5; NULL when it does not (of a multipart upload: "...-2"; weak: W/"..."). */
+/*
+ * The 32 digits of an ETag that looks like an MD5; NULL when it does not (of a multipart upload: "...-2"; weak:
+ * W/"...").
+ */
 static const char *find_md5(const struct s3_call *c)
 {
     const char *etag = http_response_header(&c->x, "etag");
