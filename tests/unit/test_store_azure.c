@@ -483,7 +483,7 @@ static void listings_that_make_no_sense_are_errors(void **state)
         int want;
         const char *says;
     } bad[] = {
-        { LIST_HEAD BLOB("d/b", "1", "") BLOB("d/a", "1", "") LIST_END(""), SHALE_ETRANSIENT, "order of names" },
+        { LIST_HEAD BLOB("d/b", "1", "") BLOB("d/a", "1", "") LIST_END(""), -EIO, "order of names" },
         { LIST_HEAD BLOB("d/b", "1", ""), SHALE_ETRANSIENT, "not understood" },
         { LIST_HEAD BLOB("d/b", "-x", "") LIST_END(""), SHALE_ETRANSIENT, "not understood" },
         { LIST_HEAD "<Blob></Blob>" LIST_END(""), SHALE_ETRANSIENT, "not understood" },
