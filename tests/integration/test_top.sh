@@ -94,6 +94,7 @@ python3 - "$shale" "$db" <<'END' || fail "on a terminal"
 import os, pty, signal, sys
 pid, fd = pty.fork()
 if pid == 0:
+    signal.signal(signal.SIGINT, signal.SIG_DFL) # a background job of a shell ignores it
     os.execv(sys.argv[1], [sys.argv[1], "top", sys.argv[2], "--interval-s", "0"])
 seen = b""
 while seen.count(b"\033[H\033[J") < 3:
