@@ -15,6 +15,8 @@
 
 #define COMMIT_MIN_MS 100
 #define COMMIT_MAX_MS 60000
+#define POLL_MIN_MS 100
+#define POLL_MAX_MS 3600000
 #define DIRTY_MIN (UINT64_C(1) << 20)
 #define CACHE_MIN (UINT64_C(1) << 20)
 #define SIZE_TOP (UINT64_C(1) << 40)
@@ -81,6 +83,19 @@ static int take_commit(struct mount_options *o, const char *name, const char *va
     if (end == value || *end || !(seconds * 1000 >= COMMIT_MIN_MS && seconds * 1000 <= COMMIT_MAX_MS))
         return wrong(name, value, "seconds from 0.1 to 60");
     o->fs.commit_interval_ms = (int64_t)lround(seconds * 1000);
+    return 0;
+}
+
+/* As above; off stands still. */
+static int take_poll(struct mount_options *o, const char *name, const char *value)
+{
+    char *end;
+    double seconds = strtod(value, &end);
+    bool off = strcmp(value, "off") == 0 || (end != value && !*end && seconds == 0);
+
+    if (!off && (end == value || *end || !(seconds * 1000 >= POLL_MIN_MS && seconds * 1000 <= POLL_MAX_MS)))
+        return wrong(name, value, "seconds from 0.1 to 3600, or 0 or off");
+    o->fs.poll_ms = off ? 0 : (int64_t)lround(seconds * 1000);
     return 0;
 }
 
@@ -221,11 +236,12 @@ static int take_nothing(struct mount_options *o, const char *name, const char *v
 }
 
 static const struct option options[] = {
-    { "ro", take_ro, NULL, "read-only" },
+    { "ro", take_ro, NULL, "read-only; follows what another mount writes" },
     { "rw", take_ro, NULL, "read and write (the default)" },
     { "allow_other", take_flag, NULL, "every user may use the mount (the default for root)" },
     { "noallow_other", take_flag, NULL, "only the user who mounts" },
     { "checkpoint", take_checkpoint, "ID", "what this checkpoint of the volume holds; read-only" },
+    { "poll", take_poll, "SECONDS", "with ro: look so often for what was written: 0.1 to 3600, default 1; 0: stand still" },
     { "noatime", take_atime, NULL, "reading does not change access times (the default)" },
     { "relatime", take_atime, NULL, "access times follow reads when they are older than a change or a day" },
     { "commit", take_commit, "SECONDS", "what was done is in the store after so long: 0.1 to 60, default 1" },

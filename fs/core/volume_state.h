@@ -14,6 +14,9 @@
 enum fs_counter { FS_COUNT_INODES, FS_COUNT_BYTES, FS_COUNT_DEAD, FS_N_COUNTERS };
 
 /* An open volume. */
+struct shale_reader;
+struct follow;
+
 struct fs {
     struct fs_options opt;
     struct shale_store *store;   /* owned; the database's, which asks again by itself */
@@ -21,8 +24,10 @@ struct fs {
     char *path;                /* of the volume in its store, owned */
     struct volume volume;
     struct session session;
-    struct shale_db *db;
-    struct fs_filter filter;   /* of db */
+    struct shale_db *db;         /* NULL when it follows */
+    struct shale_reader *reader; /* what rows.h reads from then */
+    struct follow *follow;       /* likewise; else NULL */
+    struct fs_filter filter;     /* of db */
     struct inode_table inodes;
     struct chunk_cache chunks;
 
@@ -32,6 +37,7 @@ struct fs {
 
     struct mutex counters_mu;  /* rank FS_RANK_COUNTERS */
     int64_t counters[FS_N_COUNTERS];
+    _Atomic bool counters_stale; /* of a follower: the writer has moved them */
     _Atomic int error;         /* relaxed: what the engine died of, once somebody has met it */
     _Atomic uint64_t dirty_bytes; /* relaxed: a limit; in dirty and flushing of all inodes */
 

@@ -27,6 +27,7 @@ static void handle_close(struct ops_handle *h)
  */
 void ops_fini(struct ops *o)
 {
+    fs_cache_detach(o->fs);
     pool_free(o->syncer);
     list_for_each_safe(pos, tmp, &o->handles)
         handle_close(list_entry(pos, struct ops_handle, link));

@@ -230,7 +230,9 @@ int session_run(struct fs *fs, struct control *control, const struct session_opt
         goto out;
     s.ops.se = s.se;
     catch_signals();
-    rc = worker_start(&s.signals, "signals", signal_main, &s);
+    rc = ops_cache_attach(&s.ops);
+    if (rc == 0)
+        rc = worker_start(&s.signals, "signals", signal_main, &s);
     if (rc == 0)
         rc = serve(&s);
     s.ended = true;
