@@ -636,6 +636,62 @@ static void test_stand_still(void **state)
     assert_int_equal(know(g, FS_ROOT_INO, "f"), 0);
 }
 
+struct slow_read {
+    struct rig *g;
+    struct fs_file *f;
+    struct worker thread;
+    uint8_t bytes[2 * CHUNK];
+    ssize_t n;
+};
+
+static void read_both(void *arg)
+{
+    struct slow_read *s = arg;
+
+    s->n = fs_file_read(s->f, 0, s->bytes, sizeof(s->bytes));
+}
+
+/*
+ * A read that has one of two chunks when a step comes that changes both: it is done anew, as often as it takes, and after a few
+ * times the steps wait for it.
+ */
+static void test_overtaken(void **state)
+{
+    const struct fault_rule gate = { .action = FAULT_GATE, .match = "compacted/" };
+    enum { STEPS = 16 };
+    struct rig *g = *state;
+    struct slow_read *s = calloc(1, sizeof(*s));
+    uint64_t ino = make_file(&g->w, FS_ROOT_INO, "f");
+    struct fs_file *f = open_file(&g->w, ino, O_RDWR);
+    unsigned at, next;
+
+    assert_non_null(s);
+    write_fill(f, 0, 'a', 2 * CHUNK);
+    check_ok(fs_sync(g->w.fs));
+    check_ok(shale_db_flush(g->w.fs->db, SHALE_FLUSH_MEMTABLE));
+    close_follower(g);
+    g->r.opt.cache_bytes = 0;
+    open_follower(g);
+    s->f = open_file(&g->r, ino, O_RDONLY);
+    at = store_fault_add(g->store, &gate);
+    check_ok(worker_start(&s->thread, "reader", read_both, s));
+    for (unsigned i = 0; i < STEPS; i++) {
+        store_fault_wait(g->store, at, 1);
+        write_fill(f, CHUNK - 1, (uint8_t)('b' + i), 2);
+        show(g);
+        next = i + 1 < STEPS ? store_fault_add(g->store, &gate) : 0; /* the next request of the read, or of its next try */
+        store_fault_release(g->store, at);
+        at = next;
+    }
+    worker_join(&s->thread);
+    assert_int_equal(s->n, 2 * CHUNK);
+    assert_int_equal(s->bytes[CHUNK - 1], 'b' + STEPS - 1);
+    assert_int_equal(s->bytes[CHUNK], 'b' + STEPS - 1);
+    fs_file_release(s->f);
+    fs_file_release(f);
+    free(s);
+}
+
 struct pair {
     struct rig *g;
     uint64_t ino;
@@ -704,7 +760,7 @@ int main(void)
         TEST(test_names),    TEST(test_links),  TEST(test_attributes), TEST(test_data),        TEST(test_removed),
         TEST(test_orphan),   TEST(test_xattrs), TEST(test_statfs),     TEST(test_listing),     TEST(test_absent),
         TEST(test_answers),  TEST(test_left_behind), TEST(test_collected), TEST(test_outage),  TEST(test_damage),
-        TEST(test_requests), TEST(test_stand_still), TEST(test_one_state),
+        TEST(test_requests), TEST(test_stand_still), TEST(test_overtaken), TEST(test_one_state),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
