@@ -282,12 +282,26 @@ static bool same_tree(const struct manifest *a, const struct manifest *b)
     return true;
 }
 
+/* What no manifest does that follows another. Rows of two databases must not be mixed. */
+static int check_descent(const struct shale_reader *r, const struct manifest_version *v)
+{
+    const struct manifest *old = &r->db->mv->m, *m = &v->m;
+
+    if (m->writer_epoch >= old->writer_epoch && m->last_l0_seq >= old->last_l0_seq &&
+        m->replay_after_wal_id >= old->replay_after_wal_id)
+        return 0;
+    return err_set(SHALE_ECORRUPT, "manifest %" PRIu64 " of '%s' is no successor of number %" PRIu64
+                   ": the database was replaced by another", v->id, r->db->root, r->db->mv->id);
+}
+
 /* Go by manifest v, the newest, if that makes a difference. */
 static int follow_manifest(struct shale_reader *r, struct manifest_version *v)
 {
     struct manifest_version *own = NULL;
-    int rc;
+    int rc = check_descent(r, v);
 
+    if (rc < 0)
+        return rc;
     if (r->opt.no_checkpoint)
         return v->id > r->db->mv->id ? reader_install(r, v) : 0;
     if (r->has_checkpoint && checkpoint_find(&v->m, r->checkpoint) && same_tree(&r->db->mv->m, &v->m)) {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/core/rows.h"
 
-#include <shale/reader.h>
+#include "fs/core/follow.h"
 
 int rows_get(struct fs *fs, const struct fs_key *key, const struct shale_read_options *opt, struct shale_buf *out)
 {
     struct shale_slice k = fs_key_slice(key);
 
-    return fs->reader ? shale_reader_get(fs->reader, k, opt, out) : shale_db_get(fs->db, k, opt, out);
+    if (!fs->reader)
+        return shale_db_get(fs->db, k, opt, out);
+    return follow_failed(fs, shale_reader_get(fs->reader, k, opt, out));
 }
 
 int rows_scan(struct fs *fs, const struct shale_key_range *range, const struct shale_read_options *opt,

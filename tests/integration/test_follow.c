@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lib/fs_fixture.h"
+#include "lib/said.h"
 
 #include "base/pool.h"
 #include "fs/core/follow.h"
@@ -591,6 +592,34 @@ static void test_damage(void **state)
     check_ok(shale_store_delete(g->w.keep, name));
 }
 
+/* Everything is removed, and another volume made in its place: what cannot be read fails, and the log says why. */
+static void test_replaced(void **state)
+{
+    struct rig *g = *state;
+    uint64_t f = write_file(g, "f", "text");
+    struct fs_attr attr;
+
+    check_ok(fs_sync(g->w.fs));
+    check_ok(shale_db_flush(g->w.fs->db, SHALE_FLUSH_MEMTABLE));
+    close_follower(g);
+    g->r.opt.cache_bytes = 0;
+    open_follower(g);
+    assert_int_equal(know(g, FS_ROOT_INO, "f"), f);
+    fixture_close(&g->w);
+    said_begin();
+    remove_objects(g, objects(g, "volume/"));
+    check_ok(fs_refresh(g->r.fs)); /* nothing new */
+    check_ok(fs_getattr(g->r.fs, f, &attr)); /* in memory */
+    check_err(-ESTALE, fs_lookup(g->r.fs, FS_ROOT_INO, "other", &attr));
+    assert_true(said_has("the volume was removed"));
+    check_ok(fs_format(g->w.url, &g->w.format));
+    g->r.fs->follow->not_before_ms = 0; /* as after a while */
+    check_err(-ESTALE, fs_lookup(g->r.fs, FS_ROOT_INO, "other", &attr));
+    assert_true(said_has("the volume was replaced by another"));
+    fixture_open(&g->w);
+    said_end();
+}
+
 /* It writes nothing, ever, and asks for one object at a look. */
 static void test_requests(void **state)
 {
@@ -760,7 +789,7 @@ int main(void)
         TEST(test_names),    TEST(test_links),  TEST(test_attributes), TEST(test_data),        TEST(test_removed),
         TEST(test_orphan),   TEST(test_xattrs), TEST(test_statfs),     TEST(test_listing),     TEST(test_absent),
         TEST(test_answers),  TEST(test_left_behind), TEST(test_collected), TEST(test_outage),  TEST(test_damage),
-        TEST(test_requests), TEST(test_stand_still), TEST(test_overtaken), TEST(test_one_state),
+        TEST(test_requests), TEST(test_stand_still), TEST(test_overtaken), TEST(test_one_state), TEST(test_replaced),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

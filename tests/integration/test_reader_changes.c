@@ -217,6 +217,45 @@ static void test_requests(void **state)
     close_told(&t);
 }
 
+static int remove_object(void *arg, const char *name, const struct shale_object_meta *meta)
+{
+    (void)meta;
+    return shale_buf_append(arg, name, strlen(name) + 1);
+}
+
+/* Another database in the place of the one that is read: its rows are not mixed in. */
+static void test_replaced(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_reader_options o = quiet_options();
+    struct shale_buf names = SHALE_BUF_INIT, value = SHALE_BUF_INIT;
+    struct shale_reader_status st;
+    struct told t;
+
+    fixture_open(f);
+    check_ok(put_text(f->db, "a", "1", true));
+    check_ok(shale_db_flush(f->db, SHALE_FLUSH_MEMTABLE));
+    open_told(f, &o, &t);
+    fixture_close(f);
+    check_ok(shale_store_list(f->mem, FIXTURE_ROOT "/", NULL, remove_object, &names));
+    for (size_t at = 0; at < names.len; at += strlen((const char *)names.data + at) + 1)
+        check_ok(shale_store_delete(f->mem, (const char *)names.data + at));
+    check_ok(shale_reader_refresh(t.r)); /* nothing new */
+    shale_reader_status(t.r, &st);
+    fixture_open(f);
+    while (db_status(f->db).manifest_id <= st.manifest_id) {
+        fixture_close(f);
+        fixture_open(f); /* each makes a version */
+    }
+    check_err(SHALE_ECORRUPT, shale_reader_refresh(t.r));
+    assert_non_null(strstr(shale_errmsg(), "replaced by another"));
+    check_err(SHALE_ECORRUPT, shale_reader_get(t.r, slice_str("a"), NULL, &value));
+    check_told(&t, "");
+    close_told(&t);
+    shale_buf_fini(&names);
+    shale_buf_fini(&value);
+}
+
 static void test_options(void **state)
 {
     struct shale_reader_options o;
@@ -232,7 +271,8 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = { TEST(test_rows),       TEST(test_flushed),  TEST(test_overtaken),
-                                        TEST(test_far_behind), TEST(test_requests), TEST(test_options) };
+                                        TEST(test_far_behind), TEST(test_requests), TEST(test_replaced),
+                                        TEST(test_options) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,18 +10,7 @@ chaos_start # for the follower alone
 follower_endpoint=$AWS_ENDPOINT_URL_S3
 export AWS_ENDPOINT_URL_S3=$writer_endpoint
 export SHALE_VOLUMES=s3://$S3_BUCKET
-trap - ERR EXIT # lib.sh of the mounts has its own
-. "$SRCDIR/tests/mount/lib.sh"
-cleanup_all() {
-	status=$?
-	for m in $(mounts_below_work); do
-		timeout 60 "$SHALEFS" umount --force "$m" >/dev/null 2>&1 || umount -l "$m" || true
-	done
-	rm -rf "$work"
-	s3_stop
-	exit $status
-}
-trap cleanup_all EXIT
+mounts_use s3_stop
 
 # A second user, whom a policy of the bucket lets read and list.
 radosgw-admin -c "$s3_dir/rgw/ceph.conf" user create --uid=reader --display-name=reader --access-key=readkey \

@@ -21,7 +21,8 @@ extern "C" {
  * reader may be told of each step, and of the keys that it changed: see shale_reader_change.
  *
  * All functions may be called from any thread, but for iterators, which one thread uses at a time. Errors are those of
- * shale_db_get and so on. When following fails for good (corrupt data, no permission), every later read fails with that error.
+ * shale_db_get and so on. When following fails for good (corrupt data, no permission, another database in the place of this
+ * one), every later read fails with that error.
  */
 struct shale_reader;
 
