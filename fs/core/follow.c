@@ -3,22 +3,18 @@
 
 #include "base/clock.h"
 #include "base/err.h"
-#include "base/log.h"
-#include "base/ulid.h"
 #include "fs/core/dentry.h"
 #include "fs/core/fs_merge.h"
 #include "fs/core/fserr.h"
 #include "fs/core/key_codec.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 /* Of so many looks one is at the manifest, too: it tells what a follower that fell behind has missed. */
 #define LOOKS_PER_MANIFEST 10u
 /* A read that was overtaken so often holds up the next step; but not for longer than this. */
 #define TRIES_FREE 3u
 #define HOLD_MS 2000
-#define LOST_MS 10000
 
 /* ---- steps, on the reader's thread ---- */
 
@@ -176,36 +172,6 @@ uint64_t follow_step(struct fs *fs)
 int follow_tell_name(struct fs *fs, uint64_t dir, const char *name, struct inode *i)
 {
     return fs->follow ? told_add(&fs->follow->told, dir, name, false, &i->told) : 0;
-}
-
-static bool may_look_at_volume(struct follow *f)
-{
-    int64_t now = clock_mono_ms();
-    bool may;
-
-    mutex_lock(&f->mu);
-    may = now >= f->not_before_ms;
-    if (may)
-        f->not_before_ms = now + LOST_MS;
-    mutex_unlock(&f->mu);
-    return may;
-}
-
-int follow_failed(struct fs *fs, int rc)
-{
-    struct volume now;
-    char why[256];
-    int found;
-
-    if (rc != -ESTALE || !fs->follow || !may_look_at_volume(fs->follow))
-        return rc;
-    snprintf(why, sizeof(why), "%s", shale_errmsg());
-    found = volume_load_latest(fs->patient, fs->path, &now, NULL);
-    if (found == -ENOENT)
-        log_error("the volume was removed: unmount it; what is kept in memory can still be read");
-    else if (found == 0 && !uuid_eq(now.uuid, fs->volume.uuid))
-        log_error("the volume was replaced by another: unmount it, and mount that one");
-    return err_set(rc, "%s", why);
 }
 
 int follow_gone(struct fs *fs, int rc)

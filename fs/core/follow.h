@@ -28,7 +28,6 @@ struct follow {
     uint64_t marked;      /* number of the last step that is marked */
     uint32_t n_holders;   /* reads that would not end before the next step, again and again, and hold it up */
     bool stop;
-    int64_t not_before_ms; /* monotonic; the volume object is not looked at sooner */
 
     /* follow_tell.c */
     struct fs_cache cache; /* whom to tell; set before the thread runs */
@@ -69,12 +68,6 @@ uint64_t follow_step(struct fs *fs);
 
 /* Caches will be told that this name leads to i; before the answer that says so. 0 or -ENOMEM. */
 int follow_tell_name(struct fs *fs, uint64_t dir, const char *name, struct inode *i);
-
-/*
- * The failure rc of a read. When objects are gone and a look for the tree of now did not help, the log says so if the volume itself
- * was removed or replaced. Returns rc.
- */
-int follow_failed(struct fs *fs, int rc);
 
 /* An inode that the caller knows by its number is not there: the writer removed it. -ENOENT becomes -ESTALE. */
 int follow_gone(struct fs *fs, int rc);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/core/rows.h"
 
-#include "fs/core/follow.h"
+#include <shale/reader.h>
 
 int rows_get(struct fs *fs, const struct fs_key *key, const struct shale_read_options *opt, struct shale_buf *out)
 {
@@ -9,7 +9,7 @@ int rows_get(struct fs *fs, const struct fs_key *key, const struct shale_read_op
 
     if (!fs->reader)
         return shale_db_get(fs->db, k, opt, out);
-    return follow_failed(fs, shale_reader_get(fs->reader, k, opt, out));
+    return volume_note_gone(fs, shale_reader_get(fs->reader, k, opt, out));
 }
 
 int rows_scan(struct fs *fs, const struct shale_key_range *range, const struct shale_read_options *opt,

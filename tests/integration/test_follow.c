@@ -613,7 +613,7 @@ static void test_replaced(void **state)
     check_err(-ESTALE, fs_lookup(g->r.fs, FS_ROOT_INO, "other", &attr));
     assert_true(said_has("the volume was removed"));
     check_ok(fs_format(g->w.url, &g->w.format));
-    g->r.fs->follow->not_before_ms = 0; /* as after a while */
+    g->r.fs->gone_look_ms = 0; /* as after a while */
     check_err(-ESTALE, fs_lookup(g->r.fs, FS_ROOT_INO, "other", &attr));
     assert_true(said_has("the volume was replaced by another"));
     fixture_open(&g->w);
