@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Two followers beside a writer: whatever the kernel keeps of a file, a name, a directory, an attribute or an absent name, what the
+# Followers beside a writer: whatever the kernel keeps of a file, a name, a directory, an attribute or an absent name, what the
 # writer commits shows within about a second (given half a minute here, on machines that have other things to do; what the
 # kernel keeps by itself lasts longer).
 . "${SRCDIR:-.}/tests/mount/lib.sh"
@@ -44,7 +44,7 @@ mkdir -p "$mnt/dir/sub"
 echo one >"$mnt/file"
 echo inside >"$mnt/dir/sub/inside"
 "$SHALEFS" sync "$mnt"
-follow "$f1"
+follow "$f1" poll=0.3
 follow "$f2" poll=0.2
 
 # The kernel keeps all of it, a name that is absent included.
@@ -152,12 +152,24 @@ find "$mnt/tree" -name '*.h' -delete
 listing "$mnt/tree" >"$work/wanted"
 both alike "{}/tree"
 
+# all at once
+python3 "${SRCDIR:-.}/tests/mount/follow.py" "$mnt" "$f1" "$f2"
+
 # nothing can be changed, and status tells what it is
 fails 1 'Read-only' touch "$f1/x"
 is "poll of a follower" "$(figure poll_ms "$f2")" 200
 [ "$(figure look_age_ms "$f1")" -lt 30000 ] || fail "a follower that does not look"
 is "requests that nobody answered" "$(figure look_error "$f1")" 0
-"$SHALEFS" status --json "$f1" | python3 -c 'import json, sys; assert json.load(sys.stdin)["follower"]["poll_ms"] == 1000'
+default=$work/default
+mkdir "$default"
+follow "$default"
+"$SHALEFS" status --json "$default" | python3 -c 'import json, sys; assert json.load(sys.stdin)["follower"]["poll_ms"] == 1000'
+is "with the usual poll" "$(cat "$default/file")" other
+echo usual >"$mnt/file"
+soon holds "$default/file" usual
+"$SHALEFS" umount "$default"
+echo other >"$mnt/file"
+both holds "{}/file" other
 
 # the writer goes and another comes; one that stands still shows what was
 stood=$work/still
