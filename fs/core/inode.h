@@ -56,7 +56,7 @@ struct inode {
 #define FS_RANK_INODE 10
 #define FS_RANK_CHUNKS 11
 #define FS_RANK_COUNTERS 12
-#define FS_RANK_FOLLOW 13
+#define FS_RANK_FOLLOW 14
 #define FS_RANK_TOLD 14
 
 #define INODE_BUCKETS_MIN 4096u
