@@ -206,8 +206,8 @@ static struct shale_reader *alloc_reader(const struct shale_reader_options *opt,
 }
 
 /*
- * What the tree named a moment ago is gone: without a checkpoint that may happen to a reader that is behind. It then looks for the
- * tree of now (db_read_is_stale).
+ * What the tree named a moment ago is gone: without a checkpoint that may happen to a reader that is behind. It then
+ * looks for the tree of now (db_read_is_stale).
  */
 static void look_for_newer(void *arg)
 {

@@ -233,10 +233,10 @@ static bool has_much(const struct shale_reader *r)
 #define REPLAY_AT_ONCE 8u
 
 /*
- * The next object is asked for by its name, which costs less than a listing (H21), and so is the one after it: a reader that
- * keeps up finds one at a time. A second one is followed by a listing, which tells how many more there are, so that they are
- * read side by side. With all false it stops short of the end (is_behind) rather than fill many tables: a look at the manifest
- * may make them unnecessary.
+ * The next object is asked for by its name, which costs less than a listing (H21), and so is the one after it: a reader
+ * that keeps up finds one at a time. A second one is followed by a listing, which tells how many more there are, so
+ * that they are read side by side. With all false it stops short of the end (is_behind) rather than fill many tables: a
+ * look at the manifest may make them unnecessary.
  */
 static int follow_wal(struct shale_reader *r, bool all)
 {
@@ -321,8 +321,8 @@ static int follow_manifest(struct shale_reader *r, struct manifest_version *v)
 #define ATTEMPTS_MAX 16
 
 /*
- * Rows that the manifest has and reads have not seen are taken from the WAL, as long as it has them: so what changes is known.
- * When it does not the tree has overtaken the reader, who goes on behind it.
+ * Rows that the manifest has and reads have not seen are taken from the WAL, as long as it has them: so what changes is
+ * known. When it does not the tree has overtaken the reader, who goes on behind it.
  */
 static int look_at_manifest_once(struct shale_reader *r, bool *overtaken)
 {
@@ -355,8 +355,8 @@ int reader_look_at_manifest(struct shale_reader *r)
 }
 
 /*
- * The WAL first, and then the manifest: an object that was missing because it had been collected is behind the replay point of
- * a manifest that is found after it. In the other order it might be taken for one that is not there yet.
+ * The WAL first, and then the manifest: an object that was missing because it had been collected is behind the replay
+ * point of a manifest that is found after it. In the other order it might be taken for one that is not there yet.
  */
 int reader_look(struct shale_reader *r, bool manifest)
 {

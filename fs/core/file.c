@@ -118,7 +118,7 @@ static void touch_atime(struct fs_file *f)
         file_data_list(f->fs, i);
 }
 
-/* Size, generations and chunks of one state. A file that the writer has removed while it is open here has no data any more. */
+/* Size, generations and chunks of one state. A file that the writer removed while it is open here has no data. */
 static ssize_t read_state(struct fs_file *f, uint64_t offset, void *data, size_t len)
 {
     struct follow_read r;

@@ -136,7 +136,7 @@ void follow_read_begin(struct fs *fs, struct follow_read *r)
     mutex_unlock(&fs->follow->mu);
 }
 
-/* The step that is shown is moved together with what reads see, and marked comes after it: equal means that neither moved. */
+/* The step that is shown moves together with what reads see, and marked after it: equal means that neither moved. */
 bool follow_read_again(struct fs *fs, struct follow_read *r)
 {
     struct follow *f = fs->follow;

@@ -8,13 +8,14 @@
 #include <shale/reader.h>
 
 /*
- * A read-only mount beside a writer. Its reader (fs->reader) goes on in steps, each of which shows one WAL object more. For each:
+ * A read-only mount beside a writer. Its reader (fs->reader) goes on in steps, each of which shows one WAL object more.
+ * For each:
  *
  *   shown   reads of rows see it
- *   marked  the live inodes that it changed know it (inode_note_change): their records are read again when they are next
- *           used. Between shown and marked lie moments and no I/O
- *   told    caches above have forgotten what changed, first at once, and once more when all answers that were begun before it
- *           was marked have been given: one of those may have brought back what the first telling took away
+ *   marked  the live inodes that it changed know it (inode_note_change): their records are read again when they are
+ *           next used. Between shown and marked lie moments and no I/O
+ *   told    caches above have forgotten what changed, first at once, and once more when all answers that were begun
+ *           before it was marked have been given: one of those may have brought back what the first telling took away
  *
  * ARCHITECTURE.md says why no cache keeps for ever what is out of date.
  */

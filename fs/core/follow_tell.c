@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Telling caches above what changed. One thread does it, since telling may have to wait for an answer that a worker is about to
- * give: the kernel waits for the pages that are being read before it drops them, and for look-ups in a directory.
+ * Telling caches above what changed. One thread does it, since telling may have to wait for an answer that a worker is
+ * about to give: the kernel waits for the pages that are being read before it drops them, and for look-ups in a
+ * directory.
  */
 
 #include "fs/core/follow.h"
@@ -178,8 +179,8 @@ static void take_lost_locked(struct follow *f)
 }
 
 /*
- * A set is looked at before it is told: an answer that ends later may bring back what the telling takes away. What is told
- * for the second time is done with.
+ * A set is looked at before it is told: an answer that ends later may bring back what the telling takes away. What is
+ * told for the second time is done with.
  */
 static int tell_next_locked(struct follow *f, struct change_set *s, bool again)
 {

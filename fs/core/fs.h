@@ -58,7 +58,7 @@ struct fs_options {
     bool read_only;
     bool has_checkpoint;         /* with read_only: see what this checkpoint holds; -ENOENT when there is none */
     struct shale_uuid checkpoint;
-    int64_t poll_ms;             /* 1000; 100..3600000, with read_only: look so often for what the writer did. 0: stand still */
+    int64_t poll_ms;             /* 1000; 100..3600000; with read_only, between looks for what was written. 0: none */
     bool takeover;               /* fence a mount that holds the volume */
     enum fs_atime atime;         /* noatime */
     int64_t commit_interval_ms;  /* 1000; 100..60000; what was done is durable after this long */
@@ -232,8 +232,8 @@ int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
  */
 int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out);
 /*
- * Attributes of the entry just read, with one lookup added (readdirplus). Not for "." and "..". -ENOENT: it is gone, or, of a
- * follower, may be another's by now; only a look-up can tell.
+ * Attributes of the entry just read, with one lookup added (readdirplus). Not for "." and "..". -ENOENT: it is gone,
+ * or, of a follower, may be another's by now; only a look-up can tell.
  */
 int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out);
 /* Every name operation before is in the store when it returns 0; of the root directory: everything, as fs_sync. */
@@ -254,16 +254,17 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
 /* ---- followers ---- */
 
 /*
- * A read-only volume that follows shows what the writer committed, whole commits at a time, and each call of it one moment
- * (a listing: each few hundred names). -ESTALE, of what is known by its number: the writer has removed it. Of anything else: objects were
- * collected faster than a follower can look. What a cache above has been told is called back:
+ * A read-only volume that follows shows what the writer committed, whole commits at a time, and each call of it one
+ * moment (a listing: each few hundred names). -ESTALE, of what is known by its number: the writer has removed it. Of
+ * anything else: objects were collected faster than a follower can look. What a cache above has been told is called
+ * back:
  */
 struct fs_cache {
     void *arg;
     /*
-     * Forget the attributes of an inode; with data also its bytes from offset on, len 0: all behind it. And what a name in
-     * a directory leads to, or that it is absent. Each is called when reads show what is new, by one thread, which holds no
-     * lock and may be made to wait, also for answers.
+     * Forget the attributes of an inode; with data also its bytes from offset on, len 0: all behind it. And what a name
+     * in a directory leads to, or that it is absent. Each is called when reads show what is new, by one thread, which
+     * holds no lock and may be made to wait, also for answers.
      */
     void (*inode)(void *arg, uint64_t ino, bool data, uint64_t offset, uint64_t len);
     void (*name)(void *arg, uint64_t parent, const char *name);
@@ -275,8 +276,9 @@ int fs_cache_attach(struct fs *fs, const struct fs_cache *cache);
 void fs_cache_detach(struct fs *fs);
 
 /*
- * An answer that a cache may keep: begun before anything is asked for it, ended when it was given. One that was under way when
- * something changed is called back once more when it has ended. In the caller's memory; costs nothing where nobody follows.
+ * An answer that a cache may keep: begun before anything is asked for it, ended when it was given. One that was under
+ * way when something changed is called back once more when it has ended. In the caller's memory; costs nothing where
+ * nobody follows.
  */
 struct fs_answer {
     struct list link;
@@ -287,7 +289,7 @@ struct fs_answer {
 #define FS_KEEP_FOREVER 1e9
 
 void fs_answer_begin(struct fs *fs, struct fs_answer *a);
-/* For how long it may be kept: for ever, in effect, where nobody follows; 0 when something changed since it was begun. */
+/* For how long it may be kept: in effect for ever where nobody follows; 0 when something changed since it was begun. */
 double fs_answer_keep_seconds(const struct fs_answer *a);
 void fs_answer_end(struct fs_answer *a);
 /* Whether a cache may keep that a name is absent; it is called back then. Before fs_answer_keep_seconds. */

@@ -277,7 +277,7 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
     return rc;
 }
 
-/* The least chunk that a and b have under different generations; UINT64_MAX: none. It is 0 or where a list has an entry. */
+/* The least chunk that a and b have under different generations; UINT64_MAX: none. 0, or where a list has an entry. */
 static uint64_t first_difference(const struct inode_rec *a, const struct inode_rec *b)
 {
     const struct inode_rec *of[] = { a, b };
@@ -303,8 +303,8 @@ static void note_locked(struct fs *fs, struct inode *i)
 }
 
 /*
- * The record that is there may be older than the one before the change. That does no harm: generations do not come back, so what
- * differs from the one before differs from it, too.
+ * The record that is there may be older than the one before the change. That does no harm: generations do not come
+ * back, so what differs from the one before differs from it, too.
  */
 bool inode_note_change(struct fs *fs, uint64_t ino, const struct inode_rec *rec, uint64_t *cut)
 {

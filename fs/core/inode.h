@@ -94,8 +94,9 @@ void inode_add_lookup(struct fs *fs, struct inode *i);
 void inode_forget(struct fs *fs, uint64_t ino, uint64_t n);
 
 /*
- * Followers: rows of ino changed; rec is its new record, when that was written whole; or NULL. Whether it is live; *cut becomes
- * the chunk from which on its data is found under another generation, UINT64_MAX when there is none; unchanged without rec.
+ * Followers: rows of ino changed; rec is its new record, when that was written whole; or NULL. Whether it is live; *cut
+ * becomes the chunk from which on its data is found under another generation, UINT64_MAX when there is none; unchanged
+ * without rec.
  */
 bool inode_note_change(struct fs *fs, uint64_t ino, const struct inode_rec *rec, uint64_t *cut);
 /* Any inode may have changed. */

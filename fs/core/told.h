@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 /*
- * The names of which a follower has told a cache above it: that they lead to an inode, or that they are absent. A change of any
- * other name need not be told. Each name belongs to a live inode, and is forgotten with it: to the one that it leads to, or,
- * when it is absent, to its directory. From any thread.
+ * The names of which a follower has told a cache above it: that they lead to an inode, or that they are absent. A
+ * change of any other name need not be told. Each name belongs to a live inode, and is forgotten with it: to the one
+ * that it leads to, or, when it is absent, to its directory. From any thread.
  */
 struct told {
     struct mutex mu; /* rank FS_RANK_TOLD; also of the lists that inodes have */

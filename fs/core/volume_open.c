@@ -392,8 +392,9 @@ static int open_writer(struct fs *fs, const char *url, struct others *others)
 }
 
 /*
- * No session, no epoch: it may stand beside a mount that writes, in any number, with credentials that only read. What it
- * shows is what that commits; or the moment of the open, or of a checkpoint, which also keeps that from the collector.
+ * No session, no epoch: it may stand beside a mount that writes, in any number, with credentials that only read. What
+ * it shows is what that commits; or the moment of the open, or of a checkpoint, which also keeps that from the
+ * collector.
  */
 static int open_reader(struct fs *fs)
 {

@@ -38,7 +38,7 @@ struct fs {
     struct mutex counters_mu;  /* rank FS_RANK_COUNTERS */
     int64_t counters[FS_N_COUNTERS];
     _Atomic bool counters_stale; /* of a follower: the writer has moved them */
-    _Atomic int64_t gone_look_ms; /* of a follower, relaxed; monotonic: not before this is the volume object looked at again */
+    _Atomic int64_t gone_look_ms; /* relaxed; monotonic: when a follower may look at the volume object again */
     _Atomic int error;         /* relaxed: what the engine died of, once somebody has met it */
     _Atomic uint64_t dirty_bytes; /* relaxed: a limit; in dirty and flushing of all inodes */
 
@@ -63,8 +63,8 @@ int volume_commit(struct fs *fs);
 /* Look, after the failure rc of an engine call, whether the engine is dead. Returns rc, or -EIO of a dead one. */
 int volume_note_error(struct fs *fs, int rc);
 /*
- * The failure rc of a follower's read. When objects are gone and a look for the tree of now did not help, the log says so if the
- * volume itself was removed or replaced. Returns rc.
+ * The failure rc of a follower's read. When objects are gone and a look for the tree of now did not help, the log says
+ * so if the volume itself was removed or replaced. Returns rc.
  */
 int volume_note_gone(struct fs *fs, int rc);
 /* 0, or -EIO once the engine is known to be dead. */

@@ -6,8 +6,9 @@
 #include <string.h>
 
 /*
- * What a follower's core calls back the kernel is told to forget. Both calls wait: for pages that are being read, and for whoever
- * looks something up in the directory; workers answer those meanwhile. -ENOENT: the kernel had forgotten it already.
+ * What a follower's core calls back the kernel is told to forget. Both calls wait: for pages that are being read, and
+ * for whoever looks something up in the directory; workers answer those meanwhile. -ENOENT: the kernel had forgotten it
+ * already.
  */
 static void note(const char *what, uint64_t ino, int rc)
 {

@@ -2,8 +2,8 @@
 #include "fs/ops/ops.h"
 
 /*
- * That a name is absent is cached too: an entry without an inode. The kernel learns of every new one, as it makes it, or
- * is called back.
+ * That a name is absent is cached too: an entry without an inode. The kernel learns of every new one, as it makes it,
+ * or is called back.
  */
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {

@@ -681,8 +681,8 @@ static void read_both(void *arg)
 }
 
 /*
- * A read that has one of two chunks when a step comes that changes both: it is done anew, as often as it takes, and after a few
- * times the steps wait for it.
+ * A read that has one of two chunks when a step comes that changes both: it is done anew, as often as it takes, and
+ * after a few times the steps wait for it.
  */
 static void test_overtaken(void **state)
 {
@@ -708,7 +708,7 @@ static void test_overtaken(void **state)
         store_fault_wait(g->store, at, 1);
         write_fill(f, CHUNK - 1, (uint8_t)('b' + i), 2);
         show(g);
-        next = i + 1 < STEPS ? store_fault_add(g->store, &gate) : 0; /* the next request of the read, or of its next try */
+        next = i + 1 < STEPS ? store_fault_add(g->store, &gate) : 0; /* its next request, or next try */
         store_fault_release(g->store, at);
         at = next;
     }

@@ -10,10 +10,10 @@
 #include <stdio.h>
 
 /*
- * Random operations of a writer, and a follower with a cache above it that behaves as the kernel does: it keeps what it is given
- * for as long as it may, and forgets what is called back. Whenever everything is committed and called back, the follower shows what
- * the model has, and so does whatever the cache still keeps; in between the follower shows a tree that hangs together. The
- * volume's tables are flushed, merged and collected all the while.
+ * Random operations of a writer, and a follower with a cache above it that behaves as the kernel does: it keeps what it
+ * is given for as long as it may, and forgets what is called back. Whenever everything is committed and called back,
+ * the follower shows what the model has, and so does whatever the cache still keeps; in between the follower shows a
+ * tree that hangs together. The volume's tables are flushed, merged and collected all the while.
  */
 enum { DEFAULT_CASES = 40, OPS = 700, KEPT_MAX = 4096, PAGE = 4096, INOS_MAX = 65536 };
 
