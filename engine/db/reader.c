@@ -213,7 +213,7 @@ static void look_for_newer(void *arg)
 {
     struct shale_reader *r = arg;
 
-    if (r->follows)
+    if (r->follows && !reader_is_telling(r))
         (void)shale_reader_refresh(r); /* without a newer one the read fails, and says why */
 }
 

@@ -57,6 +57,8 @@ int reader_look_at_manifest(struct shale_reader *r);
 int reader_install(struct shale_reader *r, struct manifest_version *v);
 /* Take in the WAL objects that follow, up to last at most: a missing one is the end (R102). */
 int reader_replay(struct shale_reader *r, uint64_t last);
+/* Whether this thread is in a call of on_change, and must not wait for a look. */
+bool reader_is_telling(const struct shale_reader *r);
 void reader_free_tables(struct shale_reader *r);
 
 /* reader_checkpoint.c. v (a reference) is the version that then holds. Replace: a new checkpoint on the newest state. */

@@ -71,6 +71,14 @@ static bool show(struct shale_reader *r, struct db_view *view, uint64_t seq)
     return is_step;
 }
 
+/* The reader that this thread calls on_change for. */
+static _Thread_local const struct shale_reader *telling;
+
+bool reader_is_telling(const struct shale_reader *r)
+{
+    return telling == r;
+}
+
 /* rows NULL: they are not known. */
 static void tell(struct shale_reader *r, const struct shale_row *rows, size_t n)
 {
@@ -80,7 +88,9 @@ static void tell(struct shale_reader *r, const struct shale_row *rows, size_t n)
         return;
     c.step = r->n_steps; /* this thread alone moves both */
     c.seq = r->db->committed_seq;
+    telling = r;
     r->opt.on_change(r->opt.on_change_arg, &c);
+    telling = NULL;
 }
 
 int reader_install(struct shale_reader *r, struct manifest_version *v)

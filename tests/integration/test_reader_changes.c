@@ -217,10 +217,49 @@ static void test_requests(void **state)
     close_told(&t);
 }
 
-static int remove_object(void *arg, const char *name, const struct shale_object_meta *meta)
+struct sees {
+    struct shale_reader *r;
+    int rc;
+};
+
+static void read_in_call(void *arg, const struct shale_reader_change *c)
+{
+    struct sees *s = arg;
+    struct shale_buf value = SHALE_BUF_INIT;
+
+    (void)c;
+    s->rc = shale_reader_get(s->r, slice_str("a"), NULL, &value);
+    shale_buf_fini(&value);
+}
+
+static int add_name(void *arg, const char *name, const struct shale_object_meta *meta)
 {
     (void)meta;
     return shale_buf_append(arg, name, strlen(name) + 1);
+}
+
+/* Who reads while he is told, and finds an object gone, is told so: nobody could look for a newer tree meanwhile. */
+static void test_gone_while_told(void **state)
+{
+    struct db_fixture *f = *state;
+    struct shale_reader_options o = quiet_options();
+    struct shale_buf names = SHALE_BUF_INIT;
+    struct sees s = { .rc = 0 };
+
+    fixture_open(f);
+    check_ok(put_text(f->db, "a", "1", true));
+    check_ok(shale_db_flush(f->db, SHALE_FLUSH_MEMTABLE));
+    o.block_cache_bytes = 0;
+    o.on_change = read_in_call;
+    o.on_change_arg = &s;
+    check_ok(shale_reader_open(f->store, FIXTURE_ROOT, &o, &s.r));
+    check_ok(shale_store_list(f->mem, FIXTURE_ROOT "/compacted/", NULL, add_name, &names));
+    check_ok(shale_store_delete(f->mem, (const char *)names.data));
+    check_ok(put_text(f->db, "b", "1", true));
+    check_ok(shale_reader_refresh(s.r));
+    assert_int_equal(s.rc, -ESTALE);
+    check_ok(shale_reader_close(s.r));
+    shale_buf_fini(&names);
 }
 
 /* Another database in the place of the one that is read: its rows are not mixed in. */
@@ -237,7 +276,7 @@ static void test_replaced(void **state)
     check_ok(shale_db_flush(f->db, SHALE_FLUSH_MEMTABLE));
     open_told(f, &o, &t);
     fixture_close(f);
-    check_ok(shale_store_list(f->mem, FIXTURE_ROOT "/", NULL, remove_object, &names));
+    check_ok(shale_store_list(f->mem, FIXTURE_ROOT "/", NULL, add_name, &names));
     for (size_t at = 0; at < names.len; at += strlen((const char *)names.data + at) + 1)
         check_ok(shale_store_delete(f->mem, (const char *)names.data + at));
     check_ok(shale_reader_refresh(t.r)); /* nothing new */
@@ -272,7 +311,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = { TEST(test_rows),       TEST(test_flushed),  TEST(test_overtaken),
                                         TEST(test_far_behind), TEST(test_requests), TEST(test_replaced),
-                                        TEST(test_options) };
+                                        TEST(test_gone_while_told), TEST(test_options) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
