@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/cmd.h"
 
+#include "fs/cmd_place.h"
 #include "fs/core/check.h"
 
 #include <getopt.h>
@@ -23,14 +24,14 @@ static void print_problem(void *arg, const char *line)
     printf("%s\n", line);
 }
 
-static int check(const char *arg, const struct fs_check_options *opt)
+static int check(struct cmd_place *place, const char *arg, struct fs_check_options *opt)
 {
     struct fs_check_result r = { 0 };
-    char *url = NULL;
-    int rc = cmd_volume_url(arg, &url);
+    int rc = cmd_place_volume(place, arg);
 
+    opt->store = shale_store_config_options(place->store);
     if (rc == 0)
-        rc = fs_check(url, opt, print_problem, NULL, &r);
+        rc = fs_check(place->url, opt, print_problem, NULL, &r);
     if (rc < 0) {
         rc = cmd_say(CMD_FAILED, "cannot check %s: %s", arg, cmd_reason(rc));
     } else {
@@ -40,11 +41,10 @@ static int check(const char *arg, const struct fs_check_options *opt)
         printf("%" PRIu64 " problems\n", r.problems);
         rc = r.problems ? CMD_FAILED : CMD_OK;
     }
-    free(url);
     return rc;
 }
 
-int cmd_check(int argc, char **argv)
+static int parse_and_check(struct cmd_place *place, int argc, char **argv)
 {
     static const struct option long_options[] = {
         { "quiet", no_argument, NULL, 'q' }, { "help", no_argument, NULL, 'h' }, { NULL, 0, NULL, 0 }
@@ -52,16 +52,31 @@ int cmd_check(int argc, char **argv)
     struct fs_check_options opt = { .quiet = false };
     int c;
 
-    while ((c = getopt_long(argc, argv, "qh", long_options, NULL)) != -1) {
+    while ((c = cmd_place_getopt(place, argc, argv, "qh", long_options, NULL)) != -1) {
         if (c == 'h') {
             fputs(help, stdout);
+            cmd_place_help(stdout);
             return CMD_OK;
         }
+        if (c == CMD_OPTION_WRONG)
+            return cmd_usage("check", "%s", shale_errmsg());
         if (c == '?')
-            return cmd_usage("check", "unknown option: %s", argv[optind - 1]);
+            return cmd_usage("check", "unknown option or missing value: %s", argv[optind - 1]);
         opt.quiet = true;
     }
     if (argc - optind != 1)
         return cmd_usage("check", "give one VOLUME");
-    return check(argv[optind], &opt);
+    return check(place, argv[optind], &opt);
+}
+
+int cmd_check(int argc, char **argv)
+{
+    struct cmd_place place;
+    int status;
+
+    if (cmd_place_init(&place) < 0)
+        return cmd_say(CMD_FAILED, "out of memory");
+    status = parse_and_check(&place, argc, argv);
+    cmd_place_fini(&place);
+    return status;
 }

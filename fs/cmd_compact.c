@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/sync.h"
 #include "base/ulid.h"
+#include "fs/cmd_place.h"
 #include "fs/core/volume_compact.h"
 
 #include <getopt.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 static const char help[] =
-    "usage: shalefs compact [--watch|--submit] VOLUME\n"
+    "usage: shalefs compact [--watch|--submit] VOLUME|DIR\n"
     "\n"
     "Merge everything that the volume's tree holds into one sorted run, which takes away what removed files and cut\n"
     "data left behind. What a mount has only in memory is not part of it.\n"
@@ -192,7 +193,7 @@ static int compact_on(struct volume_compactor *c, struct follow *f, const sigset
  * Signals are blocked before there are threads, and then waited for; a compaction that runs once is simply killed, and
  * resumed later.
  */
-static int run(const char *url, const char *volume, bool watch)
+static int run(const struct cmd_place *place, const char *volume, bool watch)
 {
     struct follow f = { .watch = watch, .terminal = isatty(STDERR_FILENO) };
     struct shale_compactor_config cfg = { .only_submitted = !watch, .report = note, .arg = &f };
@@ -207,7 +208,7 @@ static int run(const char *url, const char *volume, bool watch)
     sigaddset(&signals, SIGTERM);
     if (watch)
         pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    rc = volume_compactor_open(url, &cfg, &c);
+    rc = volume_compactor_open(place->url, shale_store_config_options(place->store), &cfg, &c);
     if (rc < 0)
         status = cmd_say(CMD_FAILED, "cannot compact %s: %s", volume, cmd_reason(rc));
     else
@@ -218,11 +219,11 @@ static int run(const char *url, const char *volume, bool watch)
     return status;
 }
 
-static int submit(const char *url, const char *volume)
+static int submit(const struct cmd_place *place, const char *volume)
 {
     char text[SHALE_ULID_TEXT_LEN + 1];
     struct shale_ulid id;
-    int rc = volume_compact_submit(url, &id);
+    int rc = volume_compact_submit(place->url, shale_store_config_options(place->store), &id);
 
     if (rc == SHALE_END) {
         printf("%s holds nothing that could be compacted\n", volume);
@@ -235,33 +236,44 @@ static int submit(const char *url, const char *volume)
     return CMD_OK;
 }
 
-int cmd_compact(int argc, char **argv)
+static int parse_and_compact(struct cmd_place *place, int argc, char **argv)
 {
     static const struct option long_options[] = { { "watch", no_argument, NULL, 'w' },
                                                   { "submit", no_argument, NULL, 's' },
                                                   { "help", no_argument, NULL, 'h' },
                                                   { NULL, 0, NULL, 0 } };
     bool watch = false, only_submit = false;
-    char *url = NULL;
     int c, rc;
 
-    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+    while ((c = cmd_place_getopt(place, argc, argv, "h", long_options, NULL)) != -1) {
         if (c == 'h') {
             fputs(help, stdout);
+            cmd_place_help(stdout);
             return CMD_OK;
         }
+        if (c == CMD_OPTION_WRONG)
+            return cmd_usage("compact", "%s", shale_errmsg());
         if (c == '?')
-            return cmd_usage("compact", "unknown option: %s", argv[optind - 1]);
+            return cmd_usage("compact", "unknown option or missing value: %s", argv[optind - 1]);
         watch = watch || c == 'w';
         only_submit = only_submit || c == 's';
     }
     if (argc - optind != 1 || (watch && only_submit))
         return cmd_usage("compact", "give one VOLUME, and one of --watch and --submit at most");
-    rc = cmd_volume_url(argv[optind], &url);
+    rc = cmd_place_mounted(place, argv[optind]);
     if (rc < 0)
-        rc = cmd_say(CMD_FAILED, "%s", cmd_reason(rc));
-    else
-        rc = only_submit ? submit(url, argv[optind]) : run(url, argv[optind], watch);
-    free(url);
-    return rc;
+        return cmd_say(CMD_FAILED, "cannot compact %s: %s", argv[optind], cmd_reason(rc));
+    return only_submit ? submit(place, argv[optind]) : run(place, argv[optind], watch);
+}
+
+int cmd_compact(int argc, char **argv)
+{
+    struct cmd_place place;
+    int status;
+
+    if (cmd_place_init(&place) < 0)
+        return cmd_say(CMD_FAILED, "out of memory");
+    status = parse_and_compact(&place, argc, argv);
+    cmd_place_fini(&place);
+    return status;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/cmd.h"
+#include "fs/cmd_place.h"
 #include "fs/core/fs.h"
 
 #include <errno.h>
@@ -96,20 +97,22 @@ static void warn(const char *name, const char *text)
 }
 
 /* Who runs this owns the root directory: otherwise a person could make a volume and not write to it. */
-int cmd_format(int argc, char **argv)
+static int parse_and_format(struct cmd_place *place, int argc, char **argv)
 {
     struct fs_format_options opt;
-    char *url = NULL;
     int c, which = 0, rc;
 
     fs_format_options_init(&opt);
     opt.uid = getuid();
     opt.gid = getgid();
-    while ((c = getopt_long(argc, argv, "", long_options, &which)) != -1) {
+    while ((c = cmd_place_getopt(place, argc, argv, "", long_options, &which)) != -1) {
         if (c == OPT_HELP) {
             fputs(help, stdout);
+            cmd_place_help(stdout);
             return CMD_OK;
         }
+        if (c == CMD_OPTION_WRONG)
+            return cmd_usage("format", "%s", shale_errmsg());
         if (c == '?')
             return cmd_usage("format", "unknown option or missing value: %s", argv[optind - 1]);
         if (take(c, optarg, &opt) < 0)
@@ -117,16 +120,28 @@ int cmd_format(int argc, char **argv)
     }
     if (argc - optind != 1)
         return cmd_usage("format", "give one VOLUME");
-    rc = cmd_volume_url(argv[optind], &url);
+    rc = cmd_place_volume(place, argv[optind]);
+    opt.store = shale_store_config_options(place->store);
     if (rc == 0) {
         /* A directory loses no answers and has our clock. */
-        opt.warn = strncmp(url, "file://", 7) == 0 ? NULL : warn;
-        rc = fs_format(url, &opt);
+        opt.warn = strncmp(place->url, "file://", 7) == 0 ? NULL : warn;
+        rc = fs_format(place->url, &opt);
     }
     if (rc < 0)
         rc = cmd_say(CMD_FAILED, "cannot format %s: %s", argv[optind], cmd_reason(rc));
     else
-        printf("formatted %s\n", url);
-    free(url);
+        printf("formatted %s\n", place->url);
     return rc;
+}
+
+int cmd_format(int argc, char **argv)
+{
+    struct cmd_place place;
+    int status;
+
+    if (cmd_place_init(&place) < 0)
+        return cmd_say(CMD_FAILED, "out of memory");
+    status = parse_and_format(&place, argc, argv);
+    cmd_place_fini(&place);
+    return status;
 }

@@ -2,6 +2,7 @@
 #include "fs/cmd.h"
 
 #include "base/alloc.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -35,8 +36,10 @@ struct mount_run {
     bool foreground, fake;
     const char *volume_arg, *dir_arg;
     char *url, *dir; /* owned */
+    struct shale_buf place; /* lines that say where the store is, for control.h; a string */
     struct daemon daemon;
     struct request_log *request_log; /* owned; NULL: none is wanted */
+    struct signals signals;
     bool ready;
 };
 
@@ -95,6 +98,24 @@ static int finish(struct mount_run *m, struct fs *fs, struct control *control, i
     return first < 0 ? first : rc;
 }
 
+static int serve_requests(struct mount_run *m, struct fs *fs, struct control *control,
+                          const struct session_options *so)
+{
+    int rc;
+
+    m->signals.mount_point = m->dir;
+    m->signals.on_hangup = m->foreground && !m->request_log ? NULL : on_hangup;
+    m->signals.hangup_arg = m;
+    rc = signals_start(&m->signals);
+    if (rc < 0)
+        err_set(rc, "cannot start a thread: %s", strerror(-rc));
+    else
+        rc = session_run(fs, control, so);
+    if (rc < 0)
+        fail(m, rc, m->ready ? "error while serving" : "cannot mount");
+    return rc;
+}
+
 /*
  * From here on the process is the one that stays: sessions name it, and threads may start. What is built up is taken
  * down in the other order; the volume is closed in any case, since that writes what is left, and its result outlives
@@ -111,27 +132,26 @@ static int serve(struct mount_run *m)
         .max_threads = m->opt.threads,
         .on_ready = on_ready,
         .ready_arg = m,
-        .on_hangup = m->foreground && !m->request_log ? NULL : on_hangup,
-        .hangup_arg = m,
+        .signals = &m->signals,
     };
     struct control *control = NULL;
     struct fs *fs = NULL;
     int rc;
 
     m->opt.fs.mount_point = m->dir;
+    m->opt.fs.give_up = &m->signals.give_up;
     rc = fs_open(m->url, &m->opt.fs, &fs);
     if (rc < 0)
         return fail(m, rc, "cannot mount");
-    rc = control_new(fs, m->url, m->opt.log, &control);
+    rc = control_new(fs, m->url, (const char *)m->place.data, m->opt.log, &control);
     if (rc < 0) {
         fail(m, err_set(rc, "out of memory"), "cannot mount");
         (void)fs_close(fs); /* nothing was changed */
         return rc;
     }
-    rc = session_run(fs, control, &so);
-    if (rc < 0)
-        fail(m, rc, m->ready ? "error while serving" : "cannot mount");
+    rc = serve_requests(m, fs, control, &so);
     rc = finish(m, fs, control, rc);
+    signals_stop(&m->signals);
     control_free(control);
     return rc;
 }
@@ -149,6 +169,17 @@ static int run(struct mount_run *m)
     return rc;
 }
 
+/* What the environment says is pinned down as well: a command that asks the mount has another one. */
+static int describe_place(struct mount_run *m)
+{
+    int rc = shale_store_config_describe(m->opt.store, m->url, &m->place);
+
+    if (rc == 0)
+        rc = shale_buf_append(&m->place, "", 1);
+    mount_options_settle(&m->opt);
+    return rc;
+}
+
 /* Everything that can be refused before there is a process in the background. */
 static int prepare(struct mount_run *m)
 {
@@ -156,6 +187,8 @@ static int prepare(struct mount_run *m)
 
     if (rc == 0)
         rc = cmd_volume_url(m->volume_arg, &m->url);
+    if (rc == 0)
+        rc = describe_place(m);
     if (rc == 0 && !m->opt.log && !m->foreground) {
         m->opt.log = log_sink_default_path(m->url);
         if (!m->opt.log)
@@ -204,6 +237,7 @@ static int mount_and_free(struct mount_run *m)
     request_log_close(m->request_log);
     mem_free(m->url);
     mem_free(m->dir);
+    shale_buf_fini(&m->place);
     return status;
 }
 
@@ -215,7 +249,8 @@ int cmd_mount(int argc, char **argv)
     struct mount_run m = { 0 };
     int c, status = -1;
 
-    mount_options_init(&m.opt);
+    if (mount_options_init(&m.opt) < 0)
+        return cmd_say(CMD_FAILED, "out of memory");
     while (status < 0 && (c = getopt_long(argc, argv, "fo:h", long_options, NULL)) != -1) {
         if (c == 'f') {
             m.foreground = true;
@@ -246,7 +281,8 @@ int cmd_mount_helper(int argc, char **argv, bool f_is_fake)
     struct mount_run m = { 0 };
     int c, status = -1;
 
-    mount_options_init(&m.opt);
+    if (mount_options_init(&m.opt) < 0)
+        return cmd_say(CMD_FAILED, "out of memory");
     /* -n, -s, -v, -t TYPE and -N NAMESPACE are for mount(8) itself */
     while (status < 0 && (c = getopt(argc, argv, "fnsvo:t:N:")) != -1) {
         if (c == 'f' && f_is_fake)

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/ulid.h"
+#include "fs/cmd_place.h"
 #include "fs/control_client.h"
 #include "fs/cost.h"
 #include "fs/mountpoint.h"
@@ -243,29 +244,14 @@ static void print_json(const struct volume_info *v, const struct price *p, const
     fputs("}\n", stdout);
 }
 
-/* The volume that is mounted on a directory, or that the argument itself names. */
-static int resolve(const char *arg, char **url)
-{
-    struct mountpoint m = { 0 };
-
-    if (!strstr(arg, "://") && mountpoint_find(arg, false, &m) == 0) {
-        *url = m.source;
-        m.source = NULL;
-        mountpoint_fini(&m);
-        return 0;
-    }
-    return cmd_volume_url(arg, url);
-}
-
 /*
  * The directory on which the volume that arg names answers; owned by the caller. -ENOENT without a sentence: nowhere
  * here.
  */
-static int find_answering(const char *arg, char **dir)
+static int find_answering(struct cmd_place *place, const char *arg, char **dir)
 {
     struct mountpoint m = { 0 };
     struct volume_info v;
-    char *url = NULL;
     int rc;
 
     if (!strstr(arg, "://") && mountpoint_find(arg, false, &m) == 0) {
@@ -274,10 +260,9 @@ static int find_answering(const char *arg, char **dir)
         mountpoint_fini(&m);
         return 0;
     }
-    rc = cmd_volume_url(arg, &url);
+    rc = cmd_place_volume(place, arg);
     if (rc == 0)
-        rc = volume_info_load(url, &v);
-    free(url);
+        rc = volume_info_load(place->url, shale_store_config_options(place->store), &v);
     if (rc < 0)
         return rc;
     rc = -ENOENT;
@@ -291,11 +276,11 @@ static int find_answering(const char *arg, char **dir)
     return rc < 0 ? err_set(rc, rc == -ENOENT ? "it is not mounted on this machine" : "out of memory") : 0;
 }
 
-static int print_metrics(const char *arg)
+static int print_metrics(struct cmd_place *place, const char *arg)
 {
     struct shale_buf text = SHALE_BUF_INIT;
     char *dir = NULL;
-    int rc = find_answering(arg, &dir);
+    int rc = find_answering(place, arg, &dir);
 
     if (rc == 0) {
         rc = control_metrics(dir, &text);
@@ -325,16 +310,14 @@ static void ask_follower(const char *arg, struct follower *f)
     mountpoint_fini(&m);
 }
 
-static int print_status(const char *arg, const struct price *p, bool json)
+static int print_status(struct cmd_place *place, const char *arg, const struct price *p, bool json)
 {
     struct follower f = { SHALE_BUF_INIT, SHALE_BUF_INIT };
     struct volume_info v;
-    char *url = NULL;
-    int rc = resolve(arg, &url);
+    int rc = cmd_place_mounted(place, arg);
 
     if (rc == 0)
-        rc = volume_info_load(url, &v);
-    free(url);
+        rc = volume_info_load(place->url, shale_store_config_options(place->store), &v);
     if (rc < 0)
         return cmd_say(CMD_FAILED, "cannot tell about %s: %s", arg, cmd_reason(rc));
     if (!p)
@@ -347,7 +330,7 @@ static int print_status(const char *arg, const struct price *p, bool json)
     return CMD_OK;
 }
 
-int cmd_status(int argc, char **argv)
+static int parse_and_print(struct cmd_place *place, int argc, char **argv)
 {
     static const struct option long_options[] = { { "json", no_argument, NULL, 'j' },
                                                   { "metrics", no_argument, NULL, 'm' },
@@ -358,11 +341,14 @@ int cmd_status(int argc, char **argv)
     const struct price *p = NULL;
     int c;
 
-    while ((c = getopt_long(argc, argv, "h", long_options, NULL)) != -1) {
+    while ((c = cmd_place_getopt(place, argc, argv, "h", long_options, NULL)) != -1) {
         if (c == 'h') {
             print_help();
+            cmd_place_help(stdout);
             return CMD_OK;
         }
+        if (c == CMD_OPTION_WRONG)
+            return cmd_usage("status", "%s", shale_errmsg());
         if (c == '?')
             return cmd_usage("status", "unknown option or missing value: %s", argv[optind - 1]);
         if (c == 'p' && !(p = price_find(optarg)))
@@ -374,5 +360,17 @@ int cmd_status(int argc, char **argv)
         return cmd_usage("status", "give --json or --metrics");
     if (argc - optind != 1)
         return cmd_usage("status", "give one VOLUME or DIR");
-    return metrics ? print_metrics(argv[optind]) : print_status(argv[optind], p, json);
+    return metrics ? print_metrics(place, argv[optind]) : print_status(place, argv[optind], p, json);
+}
+
+int cmd_status(int argc, char **argv)
+{
+    struct cmd_place place;
+    int status;
+
+    if (cmd_place_init(&place) < 0)
+        return cmd_say(CMD_FAILED, "out of memory");
+    status = parse_and_print(&place, argc, argv);
+    cmd_place_fini(&place);
+    return status;
 }

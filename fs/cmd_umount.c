@@ -21,7 +21,8 @@ static const char help[] =
     "Unmount, and return when everything is in the store. Fails when programs use the mount.\n"
     "\n"
     "  -l, --lazy   take it out of the tree at once, and wait until the last program has let go of it\n"
-    "  --force      end it although programs use it: everything written is stored first, then they get errors\n";
+    "  --force      end it although programs use it: everything written is stored first, then they get errors. A store\n"
+    "               that does not answer is given half a minute; what is not stored then is lost, and that is said\n";
 
 enum how { PLAIN, LAZY, FORCE };
 

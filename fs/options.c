@@ -17,6 +17,8 @@
 #define COMMIT_MAX_MS 60000
 #define POLL_MIN_MS 100
 #define POLL_MAX_MS 3600000
+#define SOFT_MIN_MS 1000
+#define SOFT_MAX_MS 86400000
 #define DIRTY_MIN (UINT64_C(1) << 20)
 #define CACHE_MIN (UINT64_C(1) << 20)
 #define SIZE_TOP (UINT64_C(1) << 40)
@@ -74,29 +76,53 @@ static int take_checkpoint(struct mount_options *o, const char *name, const char
     return 0;
 }
 
-/* The comparison is written so that NaN fails it. */
-static int take_commit(struct mount_options *o, const char *name, const char *value)
+/* Seconds as milliseconds. The comparison is written so that NaN fails it. */
+static int parse_seconds(const char *value, int64_t min_ms, int64_t max_ms, int64_t *out)
 {
     char *end;
-    double seconds = strtod(value, &end);
+    double ms = strtod(value, &end) * 1000;
 
-    if (end == value || *end || !(seconds * 1000 >= COMMIT_MIN_MS && seconds * 1000 <= COMMIT_MAX_MS))
-        return wrong(name, value, "seconds from 0.1 to 60");
-    o->fs.commit_interval_ms = (int64_t)lround(seconds * 1000);
+    if (end == value || *end || !(ms >= (double)min_ms && ms <= (double)max_ms))
+        return -EINVAL;
+    *out = (int64_t)lround(ms);
     return 0;
 }
 
-/* As above; off stands still. */
+/* 0, or off: it stands still. */
 static int take_poll(struct mount_options *o, const char *name, const char *value)
 {
-    char *end;
-    double seconds = strtod(value, &end);
-    bool off = strcmp(value, "off") == 0 || (end != value && !*end && seconds == 0);
-
-    if (!off && (end == value || *end || !(seconds * 1000 >= POLL_MIN_MS && seconds * 1000 <= POLL_MAX_MS)))
+    if (strcmp(value, "off") == 0)
+        o->fs.poll_ms = 0;
+    else if (parse_seconds(value, 0, 0, &o->fs.poll_ms) < 0 &&
+             parse_seconds(value, POLL_MIN_MS, POLL_MAX_MS, &o->fs.poll_ms) < 0)
         return wrong(name, value, "seconds from 0.1 to 3600, or 0 or off");
-    o->fs.poll_ms = off ? 0 : (int64_t)lround(seconds * 1000);
     return 0;
+}
+
+static int take_commit(struct mount_options *o, const char *name, const char *value)
+{
+    if (parse_seconds(value, COMMIT_MIN_MS, COMMIT_MAX_MS, &o->fs.commit_interval_ms) < 0)
+        return wrong(name, value, "seconds from 0.1 to 60");
+    return 0;
+}
+
+static int take_soft(struct mount_options *o, const char *name, const char *value)
+{
+    if (parse_seconds(value, SOFT_MIN_MS, SOFT_MAX_MS, &o->fs.soft_ms) < 0)
+        return wrong(name, value, "seconds from 1 to 86400");
+    return 0;
+}
+
+/* What is wrong with a value only the engine knows. */
+static int take_store(struct mount_options *o, const char *name, const char *value)
+{
+    int rc = shale_store_config_set(o->store, name, value);
+
+    if (rc == 0 || rc == -ENOMEM)
+        return rc;
+    if (!value || strchr(value, '@')) /* perhaps a password */
+        value = "";
+    return err_add(rc, "mount option %s=%s is wrong", name, value);
 }
 
 static int take_size(struct mount_options *o, const char *name, const char *value)
@@ -187,8 +213,8 @@ static int take_threads(struct mount_options *o, const char *name, const char *v
 {
     unsigned n;
 
-    if (cmd_parse_uint(value, &n) < 0 || n < 1 || n > 256)
-        return wrong(name, value, "a number from 1 to 256");
+    if (cmd_parse_uint(value, &n) < 0 || n < 1 || n > 1024)
+        return wrong(name, value, "a number from 1 to 1024");
     o->threads = n;
     return 0;
 }
@@ -245,10 +271,13 @@ static const struct option options[] = {
     { "noatime", take_atime, NULL, "reading does not change access times (the default)" },
     { "relatime", take_atime, NULL, "access times follow reads when they are older than a change or a day" },
     { "commit", take_commit, "SECONDS", "what was done is in the store after so long: 0.1 to 60, default 1" },
+    { "soft", take_soft, "SECONDS",
+      "fail with EIO when the store does not answer for so long: 1 to 86400 (default: wait)" },
     { "dirty", take_size, "SIZE", "file data that may wait in memory: 1M to 1T, default 64M" },
     { "cache", take_size, "SIZE", "memory for blocks of the volume: 1M to 1T, default 64M" },
     { "read_ahead", take_read_ahead, "SIZE", "memory for file data ahead of its readers: 0 to 1T, default 32M" },
-    { "threads", take_threads, "N", "requests served at once: 1 to 256, default 32" },
+    { "threads", take_threads, "N",
+      "requests served at once, those that wait for the store included: 1 to 1024, default 256" },
     { "takeover", take_flag, NULL, "take the volume from another mount, which then stops writing" },
     { "log", take_log, "FILE", "where the mount logs" },
     { "request_log", take_log, "FILE", "a line for each request to a bucket; SIGHUP opens it again" },
@@ -277,10 +306,18 @@ static const struct option options[] = {
     { "async", take_nothing, NULL, NULL },
 };
 
-void mount_options_init(struct mount_options *o)
+int mount_options_init(struct mount_options *o)
 {
-    *o = (struct mount_options){ .allow_other = geteuid() == 0, .threads = 32 };
+    *o = (struct mount_options){ .allow_other = geteuid() == 0, .threads = 256 };
     fs_options_init(&o->fs);
+    return shale_store_config_new(&o->store);
+}
+
+/* Requests that nobody answers end in time for the operation to fail in time. */
+void mount_options_settle(struct mount_options *o)
+{
+    shale_store_config_limit(o->store, o->fs.soft_ms);
+    o->fs.store = shale_store_config_options(o->store);
 }
 
 void mount_options_fini(struct mount_options *o)
@@ -288,6 +325,8 @@ void mount_options_fini(struct mount_options *o)
     mem_free(o->log);
     mem_free(o->request_log);
     o->log = o->request_log = NULL;
+    shale_store_config_free(o->store);
+    o->store = NULL;
 }
 
 /* mount(8) gives all of a line of fstab to the helper, what is for systemd included. */
@@ -299,6 +338,9 @@ static bool is_for_others(const char *name)
 static const struct option *find(const char *name)
 {
     static const struct option tunable = { "", take_tunable, "VALUE", NULL };
+    static const struct option store_value = { "", take_store, "VALUE", NULL };
+    static const struct option store_flag = { "", take_store, NULL, NULL };
+    const struct shale_store_setting *setting = shale_store_setting_find(name);
 
     for (size_t i = 0; i < ARRAY_SIZE(options); i++)
         if (strcmp(options[i].name, name) == 0)
@@ -306,6 +348,8 @@ static const struct option *find(const char *name)
     for (size_t i = 0; i < ARRAY_SIZE(tunables); i++)
         if (strcmp(tunables[i].name, name) == 0)
             return &tunable;
+    if (setting)
+        return setting->argument ? &store_value : &store_flag;
     return NULL;
 }
 
@@ -344,18 +388,25 @@ int mount_options_parse(struct mount_options *o, const char *text)
     return rc;
 }
 
+static void print_option(FILE *out, const char *name, const char *argument, const char *text)
+{
+    char left[40];
+
+    snprintf(left, sizeof(left), "%s%s%s", name, argument ? "=" : "", argument ? argument : "");
+    fprintf(out, "  %-16s %s\n", left, text);
+}
+
 /* Words that mount(8) may send and that mean nothing here are not shown. */
 void mount_options_help(FILE *out)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
-        const struct option *opt = &options[i];
-        char left[40];
+    const struct shale_store_setting *s;
 
-        if (!opt->help)
-            continue;
-        snprintf(left, sizeof(left), "%s%s%s", opt->name, opt->argument ? "=" : "", opt->argument ? opt->argument : "");
-        fprintf(out, "  %-16s %s\n", left, opt->help);
-    }
+    for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+        if (options[i].help)
+            print_option(out, options[i].name, options[i].argument, options[i].help);
+    fputs("\nOf a volume in a bucket (keys come from the environment, files and roles):\n\n", out);
+    for (size_t i = 0; (s = shale_store_setting_at(i)) != NULL; i++)
+        print_option(out, s->name, s->argument, s->help);
     fputs("\nSettings of the engine, for trials; the defaults fit:\n\n", out);
     for (size_t i = 0; i < ARRAY_SIZE(tunables); i++)
         fprintf(out, "  %-27s %s\n", tunables[i].name, tunables[i].help);

@@ -2,6 +2,8 @@
 #include "fs/volume_info.h"
 
 #include "base/alloc.h"
+#include "base/buf.h"
+#include "base/ulid.h"
 #include "fs/control_client.h"
 #include "fs/mountpoint.h"
 
@@ -79,6 +81,23 @@ static void load_tree(struct shale_store *store, const char *root, struct volume
     shale_inspect_close(in);
 }
 
+/*
+ * Whether the mount is the one that made the session of this volume. The URL alone does not tell: a bucket of the same
+ * name at another endpoint is another volume. Nor does the session alone: a copy of a volume has it, too.
+ */
+static bool is_of_session(const struct mountpoint *m, const struct volume_info *v, const struct session *s)
+{
+    char id[SHALE_ULID_TEXT_LEN + 1];
+    struct shale_buf said = SHALE_BUF_INIT;
+    bool same;
+
+    ulid_format(s->id, id);
+    same = strcmp(m->source, v->url) == 0 && control_ask(m->dir, "session", &said) == 0 &&
+           strcmp((const char *)said.data, id) == 0;
+    shale_buf_fini(&said);
+    return same;
+}
+
 /* Ask the mount of a session, when it is on this machine and still what the session says. */
 static void ask_engine(const struct volume_info *v, const struct session *s, const struct session_here *here,
                        struct shale_buf *out, struct shale_buf *requests)
@@ -89,7 +108,7 @@ static void ask_engine(const struct volume_info *v, const struct session *s, con
         return;
     if (mountpoint_find(s->mount_point, false, &m) < 0)
         return;
-    if (m.dead || strcmp(m.source, v->url) != 0 || control_ask(m.dir, "status", out) < 0)
+    if (m.dead || !is_of_session(&m, v, s) || control_ask(m.dir, "status", out) < 0)
         out->len = 0;
     else if (control_ask(m.dir, "requests", requests) < 0)
         requests->len = 0; /* of an older version */
@@ -120,7 +139,7 @@ static int ask_sessions(struct volume_info *v)
  * From the store, so it works for a volume that is mounted elsewhere or nowhere; what only a mount on this machine
  * knows is asked of it. One that does not answer is shown without that.
  */
-int volume_info_load(const char *url, struct volume_info *out)
+int volume_info_load(const char *url, const struct shale_store_options *store_options, struct volume_info *out)
 {
     struct volume_info v = { .sessions = SESSION_LIST_INIT };
     struct shale_store *store = NULL, *patient = NULL;
@@ -130,7 +149,7 @@ int volume_info_load(const char *url, struct volume_info *out)
     v.url = mem_strdup(url);
     if (!v.url)
         return -ENOMEM;
-    rc = shale_store_open(url, false, &store, &root);
+    rc = shale_store_open_with(url, false, store_options, &store, &root);
     if (rc == 0 && shale_store_origin(store)) {
         v.origin = mem_strdup(shale_store_origin(store));
         rc = v.origin ? 0 : -ENOMEM;

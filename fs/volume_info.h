@@ -28,8 +28,8 @@ struct volume_info {
 
 const char *volume_info_kind(int kind);
 
-/* url is copied. 0, or what kept it from being read, with a sentence. */
-int volume_info_load(const char *url, struct volume_info *out);
+/* url is copied; store: as of fs_options. 0, or what kept it from being read, with a sentence. */
+int volume_info_load(const char *url, const struct shale_store_options *store_options, struct volume_info *out);
 void volume_info_fini(struct volume_info *v);
 
 #endif

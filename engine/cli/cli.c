@@ -24,10 +24,11 @@ static int open_request_log(struct cli *c)
 
 int cli_open_store(struct cli *c, bool create)
 {
-    const struct shale_store_options opt = { .watch = &c->watch };
+    struct shale_store_options opt = *shale_store_config_options(c->where);
     char *wal_path = NULL;
     int rc = open_request_log(c);
 
+    opt.watch = &c->watch;
     if (rc == 0)
         rc = shale_store_open_with(c->url, create, &opt, &c->store, &c->path);
     if (rc < 0 || !c->wal_url)
@@ -71,6 +72,7 @@ void cli_fini(struct cli *c)
     shale_store_close(c->wal_store);
     shale_store_close(c->store);
     request_log_close(c->request_log);
+    shale_store_config_free(c->where);
     free(c->path);
     shale_buf_fini(&c->from);
     shale_buf_fini(&c->to);

@@ -6,6 +6,7 @@
 
 #include <shale/admin.h>
 #include <shale/inspect.h>
+#include <shale/store_config.h>
 #include <stdatomic.h>
 
 /* Exit status of the program. */
@@ -44,6 +45,7 @@ struct cli {
 
     struct shale_options opt;
     struct cli_clock clock;
+    struct shale_store_config *where; /* what was said of the stores */
     struct shale_store *store; /* opened by cli_open_store, as is path */
     struct shale_store *wal_store;
     char *path;

@@ -61,6 +61,7 @@ enum {
     OPT_MIN_AGE_S,
     OPT_ONLY,
     OPT_DRY_RUN,
+    OPT_STORE, /* and as many as there are settings of stores */
 };
 
 static const struct option long_options[] = {
@@ -159,8 +160,17 @@ static const char usage_options[] =
     "  clone                  --from PATH (in the same store) --checkpoint ID\n"
     "  gc                     --min-age-s N (300) --only manifest,wal,compacted,compactions --dry-run (print the names)\n";
 
+static char *dashed(char *name)
+{
+    for (char *p = name; (p = strchr(p, '_')) != NULL;)
+        *p = '-';
+    return name;
+}
+
 static void print_help(const struct cli_command *commands, FILE *out)
 {
+    size_t i = 0;
+
     fputs("Usage: shale COMMAND URL [ARGUMENT...] [OPTION...]\n\n"
           "Looks into and works on a database in the format of SlateDB 0.12.1.\n\n",
           out);
@@ -171,6 +181,13 @@ static void print_help(const struct cli_command *commands, FILE *out)
         fprintf(out, "  %-30s %s\n", head, cmd->help);
     }
     fprintf(out, "\n%s", usage_options);
+    fputs("Options of every command on s3:// (keys come from the environment, files and roles)\n", out);
+    for (const struct shale_store_setting *s; (s = shale_store_setting_at(i)) != NULL; i++) {
+        char head[64];
+
+        snprintf(head, sizeof(head), "--%s %s", s->name, s->argument ? s->argument : "");
+        fprintf(out, "  %-17s %s\n", dashed(head), s->help);
+    }
 }
 
 static int parse_block_size(const char *text, uint32_t *out)
@@ -403,8 +420,18 @@ static int set_admin_option(struct cli_admin_options *a, int opt, const char *ar
     }
 }
 
+static int set_store_option(struct cli *c, size_t i, const char *arg)
+{
+    const char *name = shale_store_setting_at(i)->name;
+    int rc = shale_store_config_set(c->where, name, arg);
+
+    return rc < 0 ? err_add(rc, "--%s", name) : 0;
+}
+
 static int set_option(struct cli *c, int opt, char *arg)
 {
+    if (opt >= OPT_STORE)
+        return set_store_option(c, (size_t)(opt - OPT_STORE), arg);
     if (opt >= OPT_NAME && opt <= OPT_DRY_RUN)
         return set_admin_option(&c->admin, opt, arg);
     if (opt <= OPT_WAL_URL)
@@ -420,6 +447,12 @@ static int64_t clock_now(void *ctx)
     return ms ? ms : clock_wall_ms();
 }
 
+static void bad_usage(const char *sentence)
+{
+    fprintf(stderr, "shale: %s\nTry 'shale --help'.\n", sentence);
+    exit(CLI_ERROR);
+}
+
 static void set_defaults(struct cli *c)
 {
     *c = (struct cli){ .digest = TEXT_NO_DIGEST, .gets = 1000, .interval_s = 2 };
@@ -430,19 +463,39 @@ static void set_defaults(struct cli *c)
     (void)cli_merge_operator("append", &c->opt.merge_operator); /* is there */
     c->clock.clock = (struct shale_clock){ .now_ms = clock_now, .ctx = &c->clock };
     c->opt.clock = &c->clock.clock;
+    if (shale_store_config_new(&c->where) < 0)
+        bad_usage("out of memory");
 }
 
-static void bad_usage(const char *sentence)
+#define STORE_OPTIONS_MAX 32
+
+/* Our own and those of stores, whose names are as a command line has them. */
+struct all_options {
+    struct option v[ARRAY_SIZE(long_options) + STORE_OPTIONS_MAX];
+    char names[STORE_OPTIONS_MAX][24];
+};
+
+static void all_options_fill(struct all_options *all)
 {
-    fprintf(stderr, "shale: %s\nTry 'shale --help'.\n", sentence);
-    exit(CLI_ERROR);
+    const struct shale_store_setting *s;
+    size_t n = ARRAY_SIZE(long_options) - 1, i = 0;
+
+    memset(all, 0, sizeof(*all));
+    memcpy(all->v, long_options, n * sizeof(all->v[0]));
+    for (; (s = shale_store_setting_at(i)) != NULL && i < STORE_OPTIONS_MAX; i++) {
+        snprintf(all->names[i], sizeof(all->names[i]), "%s", s->name);
+        all->v[n + i] = (struct option){ dashed(all->names[i]), s->argument ? required_argument : no_argument, NULL,
+                                         OPT_STORE + (int)i };
+    }
 }
 
 static void parse_options(struct cli *c, const struct cli_command *commands, int argc, char **argv)
 {
+    struct all_options all;
     int opt, rc = 0;
 
-    while (rc == 0 && (opt = getopt_long(argc, argv, "hV", long_options, NULL)) != -1) {
+    all_options_fill(&all);
+    while (rc == 0 && (opt = getopt_long(argc, argv, "hV", all.v, NULL)) != -1) {
         if (opt == 'h') {
             print_help(commands, stdout);
             exit(CLI_OK);

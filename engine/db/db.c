@@ -14,6 +14,7 @@
 #endif
 #include "db/db.h"
 
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -87,13 +88,10 @@ void db_die(struct shale_db *db, int rc)
  */
 bool db_wait_locked(struct shale_db *db, struct cond *cv, int64_t deadline_ms)
 {
-    bool in_time = true;
+    bool in_time;
 
     db->n_waiting++;
-    if (deadline_ms)
-        in_time = cond_wait_until(cv, &db->mu, deadline_ms);
-    else
-        cond_wait(cv, &db->mu);
+    in_time = cancel_cond_wait(cv, &db->mu, deadline_ms);
     if (--db->n_waiting == 0)
         cond_broadcast(&db->idle);
     return in_time;
@@ -119,13 +117,11 @@ int db_writable(const struct shale_db *db)
 /*
  * Without memory now is not without memory for ever, and the rows are still there; whether what the
  * application's functions do may succeed another time only it knows. What the store says for good is
- * final here: the retrying store below has tried already. So is a store that was given up on
- * (store_limit_ms): whether its last write took place is unknown, and another put would take what is
- * there for another writer's.
+ * final here: the retrying store below has tried already.
  */
-bool db_may_retry(const struct shale_db *db, int rc)
+bool db_may_retry(int rc)
 {
-    return (rc == SHALE_ETRANSIENT && db->opt.store_limit_ms == 0) || rc == -ENOMEM || rc == SHALE_EHOOK;
+    return rc == SHALE_ETRANSIENT || rc == -ENOMEM || rc == SHALE_EHOOK;
 }
 
 /*

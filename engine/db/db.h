@@ -195,7 +195,7 @@ bool db_wait_locked(struct shale_db *db, struct cond *cv, int64_t deadline_ms);
 /* Wait and be awake again early when the handle stops; for background threads. */
 void db_pause_locked(struct shale_db *db, struct cond *cv, int64_t ms);
 /* A background failure that is worth another attempt. */
-bool db_may_retry(const struct shale_db *db, int rc);
+bool db_may_retry(int rc);
 /* Bytes that count against max_unflushed_bytes. */
 uint64_t db_pending_bytes_locked(const struct shale_db *db);
 /* They, or what waits for the WAL, have changed: the gauges follow (R89). */

@@ -13,6 +13,7 @@
 
 #include "db/db.h"
 
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/io_class.h"
@@ -36,7 +37,7 @@ static bool wait_to_retry(struct shale_db *db, int rc, const char *what)
     int64_t ms = db->opt.manifest_poll_interval_ms;
     bool again;
 
-    if (!db_may_retry(db, rc))
+    if (!db_may_retry(rc))
         return false;
     log_warn("database '%s': %s: %s; trying again", db->root, what, shale_errmsg());
     mutex_lock(&db->mu);
@@ -359,7 +360,7 @@ void db_flush_main(void *arg)
     while (rc == 0 && (m = next_imm_locked(db, &poll)) != NULL) {
         mutex_unlock(&db->mu);
         rc = flush_imm(db, m);
-        if (rc < 0 && rc != SHALE_ECANCELED && !(db->stop && db_may_retry(db, rc)))
+        if (rc < 0 && rc != SHALE_ECANCELED && !(db->stop && db_may_retry(rc)))
             db_die(db, rc);
         mutex_lock(&db->mu);
         imm_unref_locked(m, &dead);
@@ -390,8 +391,13 @@ int db_flush_memtables(struct shale_db *db)
     if (rc < 0)
         return rc;
     mutex_lock(&db->mu);
-    while (db->mv->m.last_l0_seq < target && (rc = db_alive_locked(db)) == 0)
+    while (db->mv->m.last_l0_seq < target && (rc = db_alive_locked(db)) == 0) {
+        if (cancel_wanted()) {
+            rc = cancel_error("memtables to be flushed");
+            break;
+        }
         db_wait_locked(db, &db->flushed, 0);
+    }
     mutex_unlock(&db->mu);
     return rc;
 }

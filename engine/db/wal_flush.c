@@ -15,6 +15,7 @@
 
 #include "db/db.h"
 
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/io_class.h"
@@ -111,6 +112,8 @@ static void request_freeze(struct shale_db *db, uint64_t seq)
  */
 int db_wait_durable_locked(struct shale_db *db, uint64_t seq)
 {
+    uint64_t counted = UINT64_MAX; /* as a waiter for the object behind so many */
+    struct wal_state *w = &db->wal;
     int rc = 0;
 
     if (db->durable_seq >= seq)
@@ -118,10 +121,17 @@ int db_wait_durable_locked(struct shale_db *db, uint64_t seq)
     if (!db->opt.wal_enabled)
         request_freeze(db, seq);
     while (db->durable_seq < seq && (rc = db_alive_locked(db)) == 0) {
+        if (cancel_wanted()) {
+            w->n_waiters -= counted == w->objects;
+            return cancel_error("a commit, which may still come");
+        }
         if (db->opt.wal_enabled)
             db_wal_request_locked(db, seq);
-        db->wal.n_waiters++;
-        cond_signal(&db->wal_work); /* one more has joined; see gather_locked */
+        if (counted != w->objects) {
+            counted = w->objects;
+            w->n_waiters++;
+            cond_signal(&db->wal_work); /* one more has joined; see gather_locked */
+        }
         db_wait_locked(db, &db->durable, 0);
     }
     return rc;
@@ -302,12 +312,16 @@ static int check_epoch(struct shale_db *db)
     return 0;
 }
 
-/* Whether to try again after rc, having waited a moment, which grows from one time to the next. */
+/*
+ * Whether to try again after rc, having waited a moment, which grows from one time to the next. Not with a store that
+ * was given up on (store_limit_ms): whether its last write took place is unknown, and another put would take what is
+ * there for another writer's.
+ */
 static bool wait_to_retry(struct shale_db *db, int rc, int64_t *pause_ms)
 {
     bool again;
 
-    if (!db_may_retry(db, rc))
+    if (!db_may_retry(rc) || (rc == SHALE_ETRANSIENT && db->opt.store_limit_ms))
         return false;
     log_warn("database '%s': WAL write: %s; trying again", db->root, shale_errmsg());
     mutex_lock(&db->mu);

@@ -14,6 +14,7 @@
 
 #include "db/txn.h"
 
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/err.h"
 
@@ -94,11 +95,27 @@ static bool is_full_locked(const struct shale_db *db)
     return db_pending_bytes_locked(db) >= db->opt.max_unflushed_bytes;
 }
 
+static int wait_for_room_locked(struct shale_db *db)
+{
+    int rc;
+
+    if (is_full_locked(db))
+        metric_count(db->metrics.backpressure, 1);
+    while ((rc = db_alive_locked(db)) == 0 && is_full_locked(db)) {
+        if (cancel_wanted())
+            return cancel_error("room for more that is in memory only");
+        if (db->opt.wal_enabled)
+            db_wal_request_locked(db, db->committed_seq);
+        db_wait_locked(db, &db->room, 0);
+    }
+    return rc;
+}
+
 /*
  * Wait for room and become the one writer (R87-R92). On success wmu is held.
  * wmu is taken only after there was room, so that a writer that waits for it does not hold up a
  * freeze; hence room is looked at again under it. Every wait loops on the handle's death, which
- * close and failures broadcast (H11).
+ * close and failures broadcast (H11), and on the caller's wish to give up, who has written nothing then.
  */
 static int enter(struct shale_db *db)
 {
@@ -106,12 +123,7 @@ static int enter(struct shale_db *db)
 
     for (;;) {
         mutex_lock(&db->mu);
-        while ((rc = db_alive_locked(db)) == 0 && is_full_locked(db)) {
-            if (db->opt.wal_enabled)
-                db_wal_request_locked(db, db->committed_seq);
-            metric_count(db->metrics.backpressure, 1);
-            db_wait_locked(db, &db->room, 0);
-        }
+        rc = wait_for_room_locked(db);
         mutex_unlock(&db->mu);
         if (rc < 0)
             return rc;

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
@@ -290,6 +291,7 @@ static void tell(const struct aws_keys *k, int rc, int64_t now)
 static void ask_round_locked(struct aws_credentials *c, int64_t now)
 {
     struct aws_keys *old = NULL, *fresh = NULL;
+    const struct cancel *mine;
     int rc;
 
     if (hold_locked(c, now))
@@ -297,7 +299,9 @@ static void ask_round_locked(struct aws_credentials *c, int64_t now)
     c->busy = true;
     c->asked_ms = now;
     mutex_unlock(&c->mu);
+    mine = cancel_set(NULL); /* it is for all who wait, not only for an operation that may be given up */
     rc = ask_all(c, now, &fresh);
+    (void)cancel_set(mine);
     if (rc == 0 || old)
         tell(rc == 0 ? fresh : old, rc, now);
     aws_keys_unref(old);

@@ -92,6 +92,7 @@ struct http_exchange {
     struct list node;               /* the client's */
     bool done;                      /* the client's */
     struct cond *waiter;            /* the client's: whom to wake */
+    bool unwanted;                  /* the client's: its waiter has given up */
 };
 
 /* opt NULL: the defaults. 0, -ENOMEM or another -errno when no thread can be started. */
@@ -115,6 +116,10 @@ const char *http_response_header(const struct http_exchange *x, const char *name
 const char *http_method_name(enum http_method m);
 
 void http_submit(struct http_client *c, struct http_exchange *x);
+/*
+ * A thread that is asked to (base/cancel.h) gives up a GET or HEAD, which then ends soon with SHALE_ECANCELED; what
+ * may change something is waited for.
+ */
 void http_wait(struct http_client *c, struct http_exchange *x);
 /* Whether http_wait would return at once. */
 bool http_is_done(struct http_client *c, struct http_exchange *x);

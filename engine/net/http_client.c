@@ -10,6 +10,7 @@
 #include "net/http.h"
 
 #include "base/alloc.h"
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/pool.h"
@@ -36,6 +37,7 @@ struct http_client {
     struct mutex mu;         /* rank HTTP_RANK */
     struct list queue[IO_CLASSES]; /* GUARDED_BY(mu) */
     uint32_t n_active[IO_CLASSES]; /* GUARDED_BY(mu) */
+    bool has_unwanted;             /* GUARDED_BY(mu); in the lines or on the wire */
     bool stopped;                  /* GUARDED_BY(mu); nothing goes out any more */
     bool quit;                     /* GUARDED_BY(mu); the thread is to end */
 };
@@ -194,6 +196,47 @@ static bool has_startable_locked(const struct http_client *c)
     return false;
 }
 
+/* Move what nobody waits for any more to the lists, from the lines and from the wire. */
+static void take_unwanted_locked(struct http_client *c, struct list *waiting, struct list *active)
+{
+    for (int i = 0; i < IO_CLASSES; i++) {
+        list_for_each_safe(p, next, &c->queue[i]) {
+            if (!list_entry(p, struct http_exchange, node)->unwanted)
+                continue;
+            list_remove(p);
+            list_append(waiting, p);
+        }
+    }
+    list_for_each_safe(p, next, &c->active) {
+        if (!list_entry(p, struct http_transfer, node)->x->unwanted)
+            continue;
+        list_remove(p);
+        list_append(active, p);
+    }
+    c->has_unwanted = false;
+}
+
+static void drop_unwanted(struct http_client *c)
+{
+    struct list waiting, active;
+
+    list_init(&waiting);
+    list_init(&active);
+    mutex_lock(&c->mu);
+    if (c->has_unwanted)
+        take_unwanted_locked(c, &waiting, &active);
+    mutex_unlock(&c->mu);
+    list_for_each_safe(p, next, &waiting) {
+        struct http_exchange *x = list_entry(p, struct http_exchange, node);
+
+        list_remove(&x->node);
+        cancel(x);
+        finish(c, x, false);
+    }
+    list_for_each_safe(q, next, &active)
+        end_transfer(c, list_entry(q, struct http_transfer, node), CURLE_OK, true);
+}
+
 /* One turn. false: the thread is to end. */
 static bool turn(struct http_client *c)
 {
@@ -202,6 +245,7 @@ static bool turn(struct http_client *c)
     int running;
 
     list_init(&ready);
+    drop_unwanted(c);
     mutex_lock(&c->mu);
     take_startable_locked(c, &ready);
     stopped = c->stopped;
@@ -315,7 +359,7 @@ void http_client_stop(struct http_client *c)
 
 void http_submit(struct http_client *c, struct http_exchange *x)
 {
-    x->done = false;
+    x->done = x->unwanted = false;
     x->waiter = NULL;
     x->rc = 0;
     x->status = 0;
@@ -340,6 +384,15 @@ bool http_is_done(struct http_client *c, struct http_exchange *x)
     return done;
 }
 
+/* The thread still has x, so it is what ends it, and is waited for. */
+static void abandon_locked(struct http_client *c, struct http_exchange *x)
+{
+    if (x->unwanted || (x->method != HTTP_GET && x->method != HTTP_HEAD) || !cancel_wanted())
+        return;
+    x->unwanted = c->has_unwanted = true;
+    curl_multi_wakeup(c->multi);
+}
+
 /* With a condition of its own: many wait, each for another exchange, and only one of them is to wake. */
 void http_wait(struct http_client *c, struct http_exchange *x)
 {
@@ -348,8 +401,10 @@ void http_wait(struct http_client *c, struct http_exchange *x)
     cond_init(&done);
     mutex_lock(&c->mu);
     x->waiter = &done;
-    while (!x->done)
-        cond_wait(&done, &c->mu);
+    while (!x->done) {
+        abandon_locked(c, x);
+        (void)cancel_cond_wait(&done, &c->mu, 0);
+    }
     x->waiter = NULL;
     mutex_unlock(&c->mu);
     cond_fini(&done);

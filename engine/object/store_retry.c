@@ -11,6 +11,7 @@
 #include "object/store_retry.h"
 
 #include "base/alloc.h"
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/io_class.h"
@@ -77,20 +78,19 @@ static struct attempts attempts_of(struct shale_store *s, const char *verb, cons
 }
 
 /*
- * False when the store was stopped.
+ * False when the store was stopped, or the caller is to give up.
  * Stopping wakes the sleepers at once. A thread inside the inner store is not interrupted; its result
  * counts, but there is no further attempt.
  */
 static bool sleep_until(struct retry_store *r, int64_t deadline_ms)
 {
-    bool stopped;
+    bool end;
 
     mutex_lock(&r->mu);
-    while (!r->stopped && clock_mono_ms() < deadline_ms)
-        (void)cond_wait_until(&r->wake, &r->mu, deadline_ms); /* the clock decides */
-    stopped = r->stopped;
+    while (!(end = r->stopped || cancel_wanted()) && clock_mono_ms() < deadline_ms)
+        (void)cancel_cond_wait(&r->wake, &r->mu, deadline_ms); /* the clock decides */
     mutex_unlock(&r->mu);
-    return !stopped;
+    return !end;
 }
 
 /* An attempt failed: how long to wait, and whether to warn of an outage. */
@@ -134,10 +134,21 @@ static void note_answer(struct attempts *a)
         log_info("object store: it answers again, after %" PRId64 " ms and %u failed attempts", clock_mono_ms() - since, n);
 }
 
+/*
+ * For whom somebody waits. Work in the background loses nothing by waiting on, and what it does may be needed by all
+ * that comes after: giving it up would end the handle.
+ */
+static int64_t limit_ms(const struct retry_store *r)
+{
+    enum io_class cls = io_class_get();
+
+    return cls == IO_FOREGROUND || cls == IO_WAL ? r->opt.limit_ms : 0;
+}
+
 /* How long a call may last, 0: as long as it takes. */
 static int64_t limit_of(const struct retry_store *r)
 {
-    int64_t limit = r->opt.limit_ms, contact = r->opt.contact_ms;
+    int64_t limit = limit_ms(r), contact = r->opt.contact_ms;
 
     if (contact < 0 || atomic_load_explicit(&r->answered, memory_order_relaxed))
         return limit;
@@ -145,24 +156,26 @@ static int64_t limit_of(const struct retry_store *r)
 }
 
 /*
- * After an attempt that ended with *rc: true, having slept, when another one is due; else *rc is the result.
- * The delay doubles from base_ms to cap_ms. limit_ms is looked at before sleeping, so that a call never
- * sleeps only to give up.
+ * After an attempt that ended with *rc: true, having slept, when another one is due; else *rc is the result. The delay
+ * doubles from base_ms to cap_ms, and is cut to what is left of limit_ms. That is looked at before sleeping, so that a
+ * call never sleeps only to give up.
  */
 static bool wait_for_next(struct attempts *a, int *rc)
 {
-    const struct store_retry_options *opt = &a->r->opt;
     int64_t now = clock_mono_ms(), wait, limit;
     bool warn = false;
 
     if (*rc != SHALE_ETRANSIENT) {
         (void)store_retry_after_taken(); /* of a request that did not decide */
-        note_answer(a);
+        if (*rc != SHALE_ECANCELED)
+            note_answer(a);
         return false;
     }
     wait = note_failure(a, &warn);
     limit = limit_of(a->r);
-    if (limit && now + wait - a->start_ms > limit) {
+    if (limit && wait > a->start_ms + limit - now && wait <= a->delay_ms)
+        wait = a->start_ms + limit - now; /* one last attempt; but a store that asked for longer is not asked before */
+    if (limit && (wait <= 0 || now + wait - a->start_ms > limit)) {
         *rc = err_add(*rc, "gave up after %" PRId64 " ms", now - a->start_ms);
         return false;
     }
@@ -171,10 +184,10 @@ static bool wait_for_next(struct attempts *a, int *rc)
     else
         log_debug("object store: %s %s: %s; again in %" PRId64 " ms", a->verb, a->name, shale_errmsg(), wait);
     if (!sleep_until(a->r, now + wait)) {
-        *rc = err_set(SHALE_ECANCELED, "stopped while waiting to %s %s again", a->verb, a->name);
+        *rc = err_set(SHALE_ECANCELED, "stopped waiting to %s %s again", a->verb, a->name);
         return false;
     }
-    a->delay_ms = a->delay_ms < opt->cap_ms / 2 ? a->delay_ms * 2 : opt->cap_ms;
+    a->delay_ms = a->delay_ms < a->r->opt.cap_ms / 2 ? a->delay_ms * 2 : a->r->opt.cap_ms;
     return true;
 }
 

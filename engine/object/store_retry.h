@@ -19,12 +19,14 @@
  *
  * Listings go on behind the last object that was passed on. An upload's parts are asked for again like the rest, which
  * the contract of upload_write makes safe.
- * Times are of the monotonic clock. limit_ms bounds the waiting, not an attempt under way.
+ * Times are of the monotonic clock. limit_ms bounds the waiting, not an attempt under way. A thread that is asked to
+ * (base/cancel.h) stops waiting with SHALE_ECANCELED.
  */
 struct store_retry_options {
     int64_t base_ms;  /* 0: 100 */
     int64_t cap_ms;   /* 0: 1000 */
-    int64_t limit_ms; /* give up with SHALE_ETRANSIENT so long after the first attempt of a call; 0: never */
+    int64_t limit_ms; /* give up with SHALE_ETRANSIENT so long after the first attempt of a call; 0: never. Only for
+                         threads of the classes IO_FOREGROUND and IO_WAL: for others nobody waits */
     /*
      * The same for calls until one of this store has had an answer, so that a wrong address is told about and not
      * waited for. 0: 30 s; below 0: as limit_ms. The shorter of the two counts.

@@ -123,10 +123,12 @@ int fs_setattr(struct fs *fs, uint64_t ino, unsigned set, const struct fs_attr *
 
     if (rc < 0)
         return fserr(rc);
-    inode_lock(i);
-    if (set)
-        rc = set_locked(fs, i, set, attr);
-    inode_unlock(i);
+    rc = inode_take(i);
+    if (rc == 0) {
+        if (set)
+            rc = set_locked(fs, i, set, attr);
+        inode_unlock(i);
+    }
     if (rc == 0)
         attr_settled(fs, i, out);
     inode_put(fs, i);

@@ -376,7 +376,7 @@ int fs_check(const char *url, const struct fs_check_options *opt, void (*report)
 
     *result = (struct fs_check_result){ 0 };
     inode_rec_init(&c.rec);
-    rc = volume_open_reader(url, &c.fs);
+    rc = volume_open_reader(url, opt->store, &c.fs);
     if (rc == 0)
         rc = check_all(&c);
     inode_rec_fini(&c.rec);

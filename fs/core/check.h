@@ -2,11 +2,12 @@
 #ifndef FS_CORE_CHECK_H
 #define FS_CORE_CHECK_H
 
-#include <shale/types.h>
+#include <shale/object_store.h>
 #include <stdbool.h>
 
 struct fs_check_options {
     bool quiet; /* count problems, report none */
+    const struct shale_store_options *store; /* as of fs_options */
 };
 
 struct fs_check_result {

@@ -39,6 +39,7 @@ static void committer_run(void *arg)
     struct fs *fs = arg;
     bool failing = false;
 
+    (void)cancel_set(fs_token(fs));
     while (wait_interval(fs)) {
         int rc;
 

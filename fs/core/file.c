@@ -34,9 +34,10 @@ static struct fs_file *file_new(struct fs *fs, int flags)
 /* The handle takes over a reference, when this succeeds. */
 static int file_attach(struct fs_file *f, struct inode *i)
 {
-    int rc = 0;
+    int rc = inode_take(i);
 
-    inode_lock(i);
+    if (rc < 0)
+        return rc;
     if (i->gone)
         rc = -ENOENT;
     else if (!S_ISREG(i->rec.mode))
@@ -147,7 +148,7 @@ ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len)
         touch_atime(f);
     if (n == -ENOENT)
         return -ESTALE;
-    if (n < 0 && n != -ENOMEM)
+    if (n < 0 && n != -ENOMEM && n != SHALE_ECANCELED)
         log_error("inode %llu: cannot read from %llu: %s", (unsigned long long)f->i->ino, (unsigned long long)offset,
                   shale_errmsg());
     return n < 0 ? fserr((int)n) : n;

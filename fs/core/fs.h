@@ -5,6 +5,7 @@
 #include "base/list.h"
 
 #include <shale/metrics.h>
+#include <shale/object_store.h>
 #include <shale/shale.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,8 +16,11 @@
  * The file system on an open volume, without FUSE: what fs/ops calls. Every function may be called from any thread.
  * Results are 0 or a count, or a negative errno that goes to the caller of the system call as it is; engine errors were
  * turned into one by fserr (EIO once the volume is poisoned, EROFS when it is mounted read-only).
+ * What waits for the store, or for another operation that does, is given up with -EINTR on a thread that is asked to
+ * (base/cancel.h). A change is then done as a whole or not at all, and what was to be made durable may be so later.
  */
 struct fs;
+struct cancel;
 
 #define FS_ROOT_INO 1u
 #define FS_NAME_MAX 255u
@@ -68,6 +72,14 @@ struct fs_options {
     uint64_t read_ahead_bytes;   /* 32 MiB; file data that is loaded before somebody reads it; 0: none */
     const char *mount_point;     /* for the session object; may be NULL */
     struct fs_requests *requests; /* counts what is asked of the store; NULL: nobody does; borrowed until the close */
+    const struct shale_store_options *store; /* what the URL does not say; NULL: the environment. For the open only */
+    /*
+     * NULL, or a token (base/cancel.h) for an end that must not take as long as an outage: once it is wanted nothing
+     * of the volume waits any more. fs_close then leaves behind what is not in the store, and says so. Outlives the
+     * volume.
+     */
+    const struct cancel *give_up;
+    int64_t soft_ms;             /* 0: for ever; how long an operation waits for a store that does not answer */
     struct fs_tuning tuning;
 };
 
@@ -87,6 +99,7 @@ struct fs_format_options {
     gid_t gid;
     mode_t mode;          /* of the root directory, 0755 */
     void (*warn)(const char *name, const char *text); /* told of what the store could do better; may be NULL */
+    const struct shale_store_options *store; /* as of fs_options */
 };
 
 void fs_format_options_init(struct fs_format_options *opt);
@@ -103,8 +116,13 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out);
  * need not be dropped; what is still open is closed, but the handles are the caller's to forget.
  */
 int fs_close(struct fs *fs);
+/* give_up of the options, for the tokens of operations. */
+const struct cancel *fs_token(struct fs *fs);
 /* 0 while alive; otherwise the engine code of what poisoned it. */
 int fs_error(struct fs *fs);
+
+/* The id of the session object, as text with its NUL. False: a mount that only reads has none. */
+bool fs_session_id(struct fs *fs, char out[SHALE_ULID_TEXT_LEN + 1]);
 
 /* Everything written so far, by any file, is in the store when it returns 0. */
 int fs_sync(struct fs *fs);

@@ -6,12 +6,15 @@
 
 /*
  * What a program can do something about keeps its number: no space, no memory, a name that is there. ESTALE stays as
- * well: what was asked for was there, and may be again when it is asked once more.
+ * well: what was asked for was there, and may be again when it is asked once more. What gave up waiting was asked to,
+ * by a signal to the program.
  */
 int fserr(int rc)
 {
     if (rc >= 0)
         return rc;
+    if (rc == SHALE_ECANCELED)
+        return -EINTR;
     if (rc <= SHALE_EBASE)
         return -EIO;
     switch (-rc) {

@@ -2,6 +2,7 @@
 #include "fs/core/inode.h"
 
 #include "base/buf.h"
+#include "base/cancel.h"
 #include "base/err.h"
 #include "fs/core/chunk_cache.h"
 #include "fs/core/fserr.h"
@@ -101,14 +102,17 @@ static int load_rec(struct fs *fs, uint64_t ino, struct inode_rec *rec)
     return rc;
 }
 
-/* The inode when it is there, once whoever loads it is done. */
-static struct inode *find_loaded_locked(struct inode_table *t, uint64_t ino)
+/* The inode when it is there, once whoever loads it is done; *out NULL when it is not. SHALE_ECANCELED. */
+static int find_loaded_locked(struct inode_table *t, uint64_t ino, struct inode **out)
 {
-    struct inode *i;
-
-    while ((i = find_locked(t, ino)) != NULL && i->loading)
-        cond_wait(&t->loaded, &t->mu);
-    return i;
+    while ((*out = find_locked(t, ino)) != NULL && (*out)->loading) {
+        if (cancel_wanted()) {
+            *out = NULL;
+            return cancel_error("an inode to be read");
+        }
+        (void)cancel_cond_wait(&t->loaded, &t->mu, 0);
+    }
+    return 0;
 }
 
 /* Four times as many buckets, if there is memory for them. */
@@ -248,28 +252,30 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
 {
     struct inode_table *t = &fs->inodes;
     struct inode *i, *fresh;
-    int rc = 0;
+    int rc;
 
     mutex_lock(&t->mu);
-    i = find_loaded_locked(t, ino);
+    rc = find_loaded_locked(t, ino, &i);
     if (i)
         i->n_ref++;
     mutex_unlock(&t->mu);
+    if (rc < 0)
+        return rc;
     if (i)
         return get_fresh(fs, i, out);
     fresh = inode_new(fs, ino);
     if (!fresh)
         return -ENOMEM;
     mutex_lock(&t->mu);
-    i = find_loaded_locked(t, ino);
+    rc = find_loaded_locked(t, ino, &i);
     if (i)
         i->n_ref++;
-    else
+    else if (rc == 0)
         insert_loading_locked(t, fresh);
     mutex_unlock(&t->mu);
-    if (i) {
+    if (i || rc < 0) {
         inode_free(t, fresh);
-        return get_fresh(fs, i, out);
+        return rc < 0 ? rc : get_fresh(fs, i, out);
     }
     rc = load(fs, fresh);
     if (rc == 0)
@@ -359,19 +365,21 @@ int inode_table_list(struct inode_table *t, uint64_t **out, size_t *n)
 /* A number that is taken means that the counter of numbers went back: rather no new file than two with one number. */
 int inode_begin(struct fs *fs, uint64_t ino, struct inode **out)
 {
-    struct inode *i = inode_new(fs, ino);
-    bool taken;
+    struct inode *i = inode_new(fs, ino), *taken;
+    int rc;
 
     if (!i)
         return -ENOMEM;
     mutex_lock(&fs->inodes.mu);
-    taken = find_loaded_locked(&fs->inodes, ino) != NULL;
-    if (!taken)
+    rc = find_loaded_locked(&fs->inodes, ino, &taken);
+    if (rc == 0 && !taken)
         insert_loading_locked(&fs->inodes, i);
     mutex_unlock(&fs->inodes.mu);
-    if (taken) {
+    if (taken || rc < 0) {
         inode_free(&fs->inodes, i);
-        return err_set(SHALE_ECORRUPT, "inode number %llu is in use and was given out again", (unsigned long long)ino);
+        if (rc == 0)
+            rc = err_set(SHALE_ECORRUPT, "inode number %llu is in use and was given out again", (unsigned long long)ino);
+        return rc;
     }
     *out = i;
     return 0;

@@ -111,6 +111,12 @@ static inline void inode_lock(struct inode *i)
     oplock_lock(&i->op);
 }
 
+/* As oplock_take. */
+static inline int inode_take(struct inode *i)
+{
+    return oplock_take(&i->op);
+}
+
 static inline void inode_unlock(struct inode *i)
 {
     oplock_unlock(&i->op);

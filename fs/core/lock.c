@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/core/lock.h"
 
+#include "base/cancel.h"
+
 #include <assert.h>
 
 void oplock_init(struct oplock *l, int rank, const char *name)
@@ -29,6 +31,24 @@ void oplock_lock(struct oplock *l)
         cond_wait(&l->idle, &l->mu);
     l->busy = true;
     mutex_unlock(&l->mu);
+}
+
+/* Who gives up may have been the one that was woken, so he wakes the next. */
+int oplock_take(struct oplock *l)
+{
+    int rc = 0;
+
+    mutex_lock(&l->mu);
+    while (l->busy && !cancel_wanted())
+        (void)cancel_cond_wait(&l->idle, &l->mu, 0);
+    if (l->busy)
+        rc = cancel_error(l->mu.name);
+    else
+        l->busy = true;
+    if (rc < 0)
+        cond_signal(&l->idle);
+    mutex_unlock(&l->mu);
+    return rc;
 }
 
 void oplock_unlock(struct oplock *l)

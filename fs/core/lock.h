@@ -17,7 +17,10 @@ struct oplock {
 
 void oplock_init(struct oplock *l, int rank, const char *name);
 void oplock_fini(struct oplock *l);
+/* For those who cannot fail: what they wait for may take as long as the store does not answer. */
 void oplock_lock(struct oplock *l);
+/* 0; or SHALE_ECANCELED, and it is not held, for who was asked to give up while waiting (base/cancel.h). */
+int oplock_take(struct oplock *l);
 void oplock_unlock(struct oplock *l);
 
 #endif

@@ -179,7 +179,9 @@ static int create(struct fs *fs, const struct new_node *node, uint64_t parent, c
 
     if (rc < 0)
         return rc;
-    oplock_lock(&fs->names);
+    rc = oplock_take(&fs->names);
+    if (rc < 0)
+        return rc;
     rc = names_lock_dir(fs, parent, &p);
     if (rc == 0) {
         rc = names_find(fs, parent, name, &d);
@@ -286,14 +288,15 @@ int fs_link(struct fs *fs, uint64_t ino, uint64_t parent, const char *name, stru
 
     if (rc < 0)
         return rc;
-    oplock_lock(&fs->names);
+    rc = oplock_take(&fs->names);
+    if (rc < 0)
+        return fserr(rc);
     rc = names_lock_dir(fs, parent, &p);
     if (rc == 0 && ino == parent)
         rc = -EPERM;
     if (rc == 0)
-        rc = inode_get(fs, ino, &i);
+        rc = names_lock_node(fs, ino, &i);
     if (rc == 0) {
-        inode_lock(i);
         rc = link_locked(fs, i, p, name);
         if (rc == 0) {
             inode_add_lookup(fs, i);
@@ -312,11 +315,7 @@ static int lock_child(struct fs *fs, struct inode *p, const char *name, struct i
     struct dentry d;
     int rc = names_find(fs, p->ino, name, &d);
 
-    if (rc == 0)
-        rc = inode_get(fs, d.ino, out);
-    if (rc == 0)
-        inode_lock(*out);
-    return rc;
+    return rc == 0 ? names_lock_node(fs, d.ino, out) : rc;
 }
 
 /* Unwritten data of a file that goes is dropped when the batch is committed (names_commit), and needs no writing. */
@@ -350,7 +349,9 @@ static int remove_entry(struct fs *fs, uint64_t parent, const char *name, bool d
 
     if (rc < 0)
         return rc;
-    oplock_lock(&fs->names);
+    rc = oplock_take(&fs->names);
+    if (rc < 0)
+        return fserr(rc);
     rc = names_lock_dir(fs, parent, &p);
     if (rc == 0)
         rc = lock_child(fs, p, name, &i);

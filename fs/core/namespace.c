@@ -29,6 +29,21 @@ int names_find(struct fs *fs, uint64_t dir, const char *name, struct dentry *out
     return rc;
 }
 
+int names_lock_node(struct fs *fs, uint64_t ino, struct inode **out)
+{
+    struct inode *i;
+    int rc = inode_get(fs, ino, &i);
+
+    if (rc < 0)
+        return rc;
+    rc = inode_take(i);
+    if (rc < 0)
+        inode_put(fs, i);
+    else
+        *out = i;
+    return rc;
+}
+
 /*
  * A directory that is gone may live on in the table while the kernel still knows it; nothing may be made in it any
  * more.
@@ -36,11 +51,10 @@ int names_find(struct fs *fs, uint64_t dir, const char *name, struct dentry *out
 int names_lock_dir(struct fs *fs, uint64_t ino, struct inode **out)
 {
     struct inode *i;
-    int rc = inode_get(fs, ino, &i);
+    int rc = names_lock_node(fs, ino, &i);
 
     if (rc < 0)
         return rc;
-    inode_lock(i);
     rc = !inode_is_dir(i) ? -ENOTDIR : i->gone ? -ENOENT : 0;
     if (rc < 0)
         names_release(fs, i);

@@ -9,6 +9,11 @@
 /* Reads an entry. -ENOENT. Needs no lock when the answer may be stale. */
 int names_find(struct fs *fs, uint64_t dir, const char *name, struct dentry *out);
 
+/*
+ * A node by its number: a reference, its op lock held. -ENOENT; SHALE_ECANCELED for who gave up waiting, as of all that
+ * lock.
+ */
+int names_lock_node(struct fs *fs, uint64_t ino, struct inode **out);
 /* The directory an operation works in: a reference, its op lock held. -ENOENT when it was removed; -ENOTDIR. */
 int names_lock_dir(struct fs *fs, uint64_t ino, struct inode **out);
 /* Make a regular file; *out is a reference. -EEXIST. Takes the name lock itself. */

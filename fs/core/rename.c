@@ -169,6 +169,12 @@ static int find_node(struct fs *fs, const struct inode *dir, const char *name, s
     return rc < 0 ? rc : inode_get(fs, d.ino, out);
 }
 
+/* Not one of the directories, so locked by itself. */
+static bool is_own(const struct rename *r, const struct inode *i)
+{
+    return i != r->from && i != r->to;
+}
+
 /*
  * The directories are locked. A node may be one of them: a rename of a/b to a, or of a to a/b. It is then locked
  * already; the first fails with ENOTEMPTY and the second with EINVAL.
@@ -182,19 +188,22 @@ static int lock_nodes(struct rename *r)
     rc = find_node(r->fs, r->to, r->new_name, &r->dst);
     if (rc < 0 && rc != -ENOENT)
         return rc;
-    if (r->src != r->from && r->src != r->to)
-        inode_lock(r->src);
-    if (r->dst && r->dst != r->src && r->dst != r->from && r->dst != r->to)
-        inode_lock(r->dst);
-    return 0;
+    rc = is_own(r, r->src) ? inode_take(r->src) : 0;
+    if (rc < 0)
+        return rc;
+    if (r->dst && r->dst != r->src && is_own(r, r->dst))
+        rc = inode_take(r->dst);
+    if (rc < 0 && is_own(r, r->src))
+        inode_unlock(r->src);
+    return rc;
 }
 
 /* What is a directory of the operation, too, is unlocked with that. */
 static void unlock_nodes(struct rename *r)
 {
-    if (r->dst && r->dst != r->src && r->dst != r->from && r->dst != r->to)
+    if (r->dst && r->dst != r->src && is_own(r, r->dst))
         inode_unlock(r->dst);
-    if (r->src && r->src != r->from && r->src != r->to)
+    if (r->src && is_own(r, r->src))
         inode_unlock(r->src);
     inode_put(r->fs, r->dst);
     inode_put(r->fs, r->src);
@@ -206,6 +215,7 @@ static int rename_locked(struct rename *r, unsigned flags)
     int rc = lock_nodes(r);
 
     if (rc < 0) {
+        inode_put(r->fs, r->dst);
         inode_put(r->fs, r->src);
         return rc;
     }
@@ -237,7 +247,9 @@ int fs_rename(struct fs *fs, uint64_t parent, const char *name, uint64_t new_par
         rc = dentry_check_name(new_name);
     if (rc < 0)
         return rc;
-    oplock_lock(&fs->names);
+    rc = oplock_take(&fs->names);
+    if (rc < 0)
+        return fserr(rc);
     rc = names_lock_dir(fs, parent, &r.from);
     if (rc == 0 && parent == new_parent)
         r.to = r.from;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/core/space.h"
 
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/core/txn.h"
@@ -178,6 +179,7 @@ static void space_run(void *arg)
 {
     struct space s = { .fs = arg, .since_ms = clock_mono_ms() };
 
+    (void)cancel_set(fs_token(s.fs));
     while (wait_tick(s.fs)) {
         bool idle = is_idle(&s);
 

@@ -15,11 +15,12 @@ struct volume_compactor {
 static const struct shale_compaction_spec everything = { .kind = SHALE_COMPACT_FULL };
 
 /* Store and volume object, without a database handle: nothing is claimed yet, and nobody is fenced. */
-static int open_volume(const char *url, struct fs *fs)
+static int open_volume(const char *url, const struct shale_store_options *store, struct fs *fs)
 {
     int rc;
 
     fs_options_init(&fs->opt);
+    fs->opt.store = store;
     rc = volume_open_store(fs, url, false);
     if (rc == 0)
         rc = volume_load_latest(fs->patient, fs->path, &fs->volume, NULL);
@@ -34,7 +35,8 @@ static int open_volume(const char *url, struct fs *fs)
  * The same options as those of a mount, from the same function: another filter or merge operator would destroy data
  * (H18).
  */
-int volume_compactor_open(const char *url, const struct shale_compactor_config *cfg, struct volume_compactor **out)
+int volume_compactor_open(const char *url, const struct shale_store_options *store,
+                          const struct shale_compactor_config *cfg, struct volume_compactor **out)
 {
     struct volume_compactor *c = mem_zalloc(sizeof(*c));
     struct shale_options opt;
@@ -42,7 +44,7 @@ int volume_compactor_open(const char *url, const struct shale_compactor_config *
 
     if (!c)
         return -ENOMEM;
-    rc = open_volume(url, &c->fs);
+    rc = open_volume(url, store, &c->fs);
     if (rc == 0) {
         volume_db_options(&c->fs, &opt);
         opt.compactor.idle_poll_ms = 0; /* nobody tells it when a mount has flushed */
@@ -82,14 +84,14 @@ void volume_compactor_close(struct volume_compactor *c)
 }
 
 /* Without a list of compactions there is nothing to put the wish into; the first mount makes one. */
-int volume_compact_submit(const char *url, struct shale_ulid *id)
+int volume_compact_submit(const char *url, const struct shale_store_options *store, struct shale_ulid *id)
 {
     struct fs *fs = mem_zalloc(sizeof(*fs));
     int rc;
 
     if (!fs)
         return -ENOMEM;
-    rc = open_volume(url, fs);
+    rc = open_volume(url, store, fs);
     if (rc == 0)
         rc = shale_compaction_submit(fs->store, fs->path, &everything, id);
     if (rc == -ENOENT)

@@ -137,6 +137,7 @@ int fs_format(const char *url, const struct fs_format_options *opt)
     if (!fs)
         return -ENOMEM;
     fs_options_init(&fs->opt);
+    fs->opt.store = opt->store;
     mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");
     mutex_init(&fs->dirty_mu, FS_RANK_DIRTY_LIST, "dirty inodes");
     rc = describe_volume(opt, &fs->volume);

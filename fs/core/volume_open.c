@@ -108,6 +108,7 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
     opt->merge_operator = &fs_merge_operator;
     opt->compaction_filter = &fs->filter.filter;
     opt->gc.enabled = true;
+    opt->store_limit_ms = fs->opt.soft_ms;
     opt->read_only = fs->opt.read_only;
     opt->checkpoint = fs->opt.has_checkpoint ? &fs->opt.checkpoint : NULL;
     opt->compactor.enabled = !fs->opt.read_only;
@@ -118,10 +119,14 @@ void volume_db_options(struct fs *fs, struct shale_options *opt)
 
 int volume_open_store(struct fs *fs, const char *url, bool create)
 {
-    struct shale_store_options opt = { .watch = fs->opt.requests ? fs_requests_watch(fs->opt.requests) : NULL };
-    int rc = shale_store_open_with(url, create, &opt, &fs->store, &fs->path);
+    int64_t patience = fs->opt.soft_ms && fs->opt.soft_ms < VOLUME_PATIENCE_MS ? fs->opt.soft_ms : VOLUME_PATIENCE_MS;
+    struct shale_store_options opt = fs->opt.store ? *fs->opt.store : (struct shale_store_options){ .s3 = NULL };
+    int rc;
 
-    return rc == 0 ? shale_store_retrying(fs->store, VOLUME_PATIENCE_MS, &fs->patient) : rc;
+    opt.watch = fs->opt.requests ? fs_requests_watch(fs->opt.requests) : NULL;
+    rc = shale_store_open_with(url, create, &opt, &fs->store, &fs->path);
+
+    return rc == 0 ? shale_store_retrying(fs->store, patience, &fs->patient) : rc;
 }
 
 void volume_close_store(struct fs *fs)
@@ -151,11 +156,12 @@ static int open_db(struct fs *fs)
 
 /* ---- looking ---- */
 
-int volume_open_reader(const char *url, struct fs *fs)
+int volume_open_reader(const char *url, const struct shale_store_options *store, struct fs *fs)
 {
     int rc;
 
     fs_options_init(&fs->opt);
+    fs->opt.store = store;
     fs->opt.read_only = true;
     rc = volume_open_store(fs, url, false);
     if (rc == -ENOENT)
@@ -468,6 +474,7 @@ static void reclaim_open(struct fs *fs)
  */
 int fs_close(struct fs *fs)
 {
+    const struct cancel *mine = cancel_set(fs_token(fs));
     int rc = 0, close_rc;
 
     chunk_cache_stop(&fs->chunks);
@@ -485,8 +492,16 @@ int fs_close(struct fs *fs)
     /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
     if (!fs->opt.read_only && rc == 0)
         rc = session_remove(fs->patient, fs->path, fs->session.id);
+    (void)cancel_set(mine);
     fs_free(fs);
     return rc;
+}
+
+bool fs_session_id(struct fs *fs, char out[SHALE_ULID_TEXT_LEN + 1])
+{
+    if (!fs->opt.read_only)
+        ulid_format(fs->session.id, out);
+    return !fs->opt.read_only;
 }
 
 /* What is written while this runs may or may not be in it. */

@@ -4,7 +4,7 @@
 
 #include "fs/core/volume_state.h"
 
-/* Sets store, patient and path of fs, as far as it gets; close_store frees what is set. */
+/* Sets store, patient and path of fs by url and fs->opt.store, as far as it gets; close_store frees what is set. */
 int volume_open_store(struct fs *fs, const char *url, bool create);
 void volume_close_store(struct fs *fs);
 
@@ -12,7 +12,7 @@ void volume_close_store(struct fs *fs);
  * Open a volume for looking: store, path, volume and db of fs are set, nothing is written and no session made.
  * close accepts what open left, also after a failure. Codes and sentences as of fs_open.
  */
-int volume_open_reader(const char *url, struct fs *fs);
+int volume_open_reader(const char *url, const struct shale_store_options *store, struct fs *fs);
 void volume_close_reader(struct fs *fs);
 
 /* How the database of the volume is opened, and compacted by whoever does; uses fs->opt, volume and filter. */

@@ -43,7 +43,8 @@ int volume_note_error(struct fs *fs, int rc)
         return rc;
     /* Of several threads that meet it, one says so. */
     if (atomic_compare_exchange_strong_explicit(&fs->error, &alive, st.error, memory_order_relaxed, memory_order_relaxed))
-        log_error("the volume can no longer be written: %s: %s", shale_strerror(st.error), shale_errmsg());
+        log_error("the volume can no longer be written until it is unmounted and mounted again: %s: %s",
+                  shale_strerror(st.error), shale_errmsg());
     return -EIO;
 }
 
@@ -71,6 +72,11 @@ int volume_note_gone(struct fs *fs, int rc)
     else if (found == 0 && !uuid_eq(now.uuid, fs->volume.uuid))
         log_error("the volume was replaced by another: unmount it, and mount that one");
     return err_set(rc, "%s", why);
+}
+
+const struct cancel *fs_token(struct fs *fs)
+{
+    return fs->opt.give_up;
 }
 
 int volume_alive(struct fs *fs)

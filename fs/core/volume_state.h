@@ -2,6 +2,7 @@
 #ifndef FS_CORE_VOLUME_STATE_H
 #define FS_CORE_VOLUME_STATE_H
 
+#include "base/cancel.h"
 #include "base/pool.h"
 #include "fs/core/chunk_cache.h"
 #include "fs/core/fs_filter.h"

@@ -363,9 +363,10 @@ int file_data_writeback(struct fs *fs, struct inode *i)
 
 int file_data_writeback_unlocked(struct fs *fs, struct inode *i)
 {
-    int rc;
+    int rc = inode_take(i);
 
-    inode_lock(i);
+    if (rc < 0)
+        return rc;
     rc = file_data_writeback(fs, i);
     inode_unlock(i);
     return rc;
@@ -433,9 +434,10 @@ static int write_listed(struct fs *fs)
  */
 int file_data_writeback_all(struct fs *fs)
 {
-    int rc;
+    int rc = oplock_take(&fs->sweep);
 
-    oplock_lock(&fs->sweep);
+    if (rc < 0)
+        return rc;
     rc = write_listed(fs);
     oplock_unlock(&fs->sweep);
     return rc;

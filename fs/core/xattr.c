@@ -124,13 +124,11 @@ int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value
     if (rc == 0 && len > FS_XATTR_MAX)
         rc = -E2BIG;
     if (rc == 0)
-        rc = inode_get(fs, ino, &i);
+        rc = names_lock_node(fs, ino, &i);
     if (rc < 0)
         return fserr(rc);
-    inode_lock(i);
     rc = i->gone ? -ENOENT : set_locked(fs, i, name, slice_of(value, len), flags);
-    inode_unlock(i);
-    inode_put(fs, i);
+    names_release(fs, i);
     return fserr(rc);
 }
 
@@ -142,15 +140,13 @@ int fs_removexattr(struct fs *fs, uint64_t ino, const char *name)
     int rc = fs->opt.read_only ? -EROFS : check_name(name);
 
     if (rc == 0)
-        rc = inode_get(fs, ino, &i);
+        rc = names_lock_node(fs, ino, &i);
     if (rc < 0)
         return fserr(rc);
-    inode_lock(i);
     rc = i->gone ? -ENOENT : load(fs, ino, name, &old);
     if (rc == 0)
         rc = change(fs, i, name, NULL);
-    inode_unlock(i);
-    inode_put(fs, i);
+    names_release(fs, i);
     shale_buf_fini(&old);
     return fserr(rc);
 }

@@ -10,7 +10,7 @@ void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
     (void)fi; /* an open inode is as good as one with a name */
     fs_answer_begin(fs, &answer);
-    rc = fs_getattr(fs, ino, &a);
+    rc = OPS_CALL(req, fs_getattr(fs, ino, &a));
     ops_reply_attr(req, rc, &a, fs_answer_keep_seconds(&answer));
     fs_answer_end(&answer);
 }
@@ -116,9 +116,9 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, st
 
     (void)fi;
     if (o->kill_suidgid && (set == 0 || (to_set & FUSE_SET_ATTR_KILL_SUID)))
-        rc = add_kill(o->fs, ino, &set, &a);
+        rc = OPS_CALL(req, add_kill(o->fs, ino, &set, &a));
     if (rc == 0)
-        rc = set ? fs_setattr(o->fs, ino, set, &a, &out) : fs_getattr(o->fs, ino, &out);
+        rc = OPS_CALL(req, set ? fs_setattr(o->fs, ino, set, &a, &out) : fs_getattr(o->fs, ino, &out));
     ops_reply_attr(req, rc, &out, OPS_KEEP);
 }
 
@@ -126,7 +126,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, st
 void ops_readlink(fuse_req_t req, fuse_ino_t ino)
 {
     struct shale_buf target = SHALE_BUF_INIT;
-    int rc = fs_readlink(ops_of(req)->fs, ino, &target);
+    int rc = OPS_CALL(req, fs_readlink(ops_of(req)->fs, ino, &target));
 
     if (rc == 0)
         rc = shale_buf_append(&target, "", 1);

@@ -20,13 +20,13 @@
 
 struct control {
     struct fs *fs;
-    char *volume, *log;
+    char *volume, *store, *log;
     struct mutex mu; /* rank CONTROL_RANK */
     int watchers[WATCHERS_MAX]; /* GUARDED_BY(mu): connected sockets */
     size_t n_watchers;
 };
 
-int control_new(struct fs *fs, const char *volume, const char *log, struct control **out)
+int control_new(struct fs *fs, const char *volume, const char *store, const char *log, struct control **out)
 {
     struct control *c = mem_zalloc(sizeof(*c));
 
@@ -35,8 +35,9 @@ int control_new(struct fs *fs, const char *volume, const char *log, struct contr
     c->fs = fs;
     mutex_init(&c->mu, CONTROL_RANK, "watchers");
     c->volume = mem_strdup(volume);
+    c->store = mem_strdup(store);
     c->log = mem_strdup(log ? log : "");
-    if (!c->volume || !c->log) {
+    if (!c->volume || !c->store || !c->log) {
         control_free(c);
         return -ENOMEM;
     }
@@ -53,6 +54,7 @@ void control_free(struct control *c)
         close(c->watchers[i]);
     mutex_fini(&c->mu);
     mem_free(c->volume);
+    mem_free(c->store);
     mem_free(c->log);
     mem_free(c);
 }
@@ -118,6 +120,13 @@ static int put_following(struct fs *fs, struct shale_buf *out)
                       (unsigned long long)f.requests);
 }
 
+static int put_session(struct fs *fs, struct shale_buf *out)
+{
+    char id[SHALE_ULID_TEXT_LEN + 1];
+
+    return fs_session_id(fs, id) ? buf_set(out, slice_str(id)) : 0;
+}
+
 static int put_status(struct fs *fs, struct shale_buf *out)
 {
     struct shale_db_status s = { 0 };
@@ -181,6 +190,10 @@ int control_get(struct control *c, const char *name, uid_t uid, struct shale_buf
         return buf_set(out, slice_str(c->volume));
     if (strcmp(name, "log") == 0)
         return buf_set(out, slice_str(c->log));
+    if (strcmp(name, "store") == 0)
+        return buf_set(out, slice_str(c->store));
+    if (strcmp(name, "session") == 0)
+        return put_session(c->fs, out);
     if (strcmp(name, "status") == 0)
         return put_status(c->fs, out);
     if (strcmp(name, "requests") == 0)

@@ -9,6 +9,8 @@
  * to no file.
  *   shalefs.pid          the process
  *   shalefs.volume       URL
+ *   shalefs.store        where that is, as shale_store_config_describe says it; no secrets
+ *   shalefs.session      id of the session object; empty for a mount that only reads
  *   shalefs.log          where it logs; empty for standard error
  *   shalefs.status       lines "name value" of the engine
  *   shalefs.requests     lines of what was asked of the store (fs/core/requests.h)
@@ -21,7 +23,7 @@
 struct control;
 
 /* Strings are copied. */
-int control_new(struct fs *fs, const char *volume, const char *log, struct control **out);
+int control_new(struct fs *fs, const char *volume, const char *store, const char *log, struct control **out);
 void control_free(struct control *c); /* NULL is fine; watchers that were not told see the connection end */
 
 bool control_is_name(const char *name);

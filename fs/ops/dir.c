@@ -7,7 +7,7 @@ void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct ops *o = ops_of(req);
     struct ops_handle *h = ops_handle_new();
-    int rc = h ? fs_dir_open(o->fs, ino, &h->dir) : -ENOMEM;
+    int rc = h ? OPS_CALL(req, fs_dir_open(o->fs, ino, &h->dir)) : -ENOMEM;
 
     if (rc < 0) {
         mem_free(h);
@@ -41,7 +41,7 @@ static void run_sync(void *arg)
     struct sync_job *job = arg;
 
     ops_flush_kernel(job->ops);
-    ops_reply_rc(job->req, fs_sync(job->ops->fs));
+    ops_reply_rc(job->req, OPS_CALL(job->req, fs_sync(job->ops->fs)));
     mem_free(job);
 }
 
@@ -53,7 +53,7 @@ static void sync_all(struct ops *o, fuse_req_t req)
 
     if (job) {
         *job = (struct sync_job){ .ops = o, .req = req };
-        rc = pool_submit(o->syncer, run_sync, job);
+        rc = pool_submit(o->syncers, run_sync, job);
     }
     if (rc < 0) {
         mem_free(job);
@@ -67,7 +67,7 @@ void ops_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file
     if (ino == FS_ROOT_INO)
         sync_all(ops_of(req), req);
     else
-        ops_reply_rc(req, fs_dir_fsync(ops_handle_of(fi)->dir));
+        ops_reply_rc(req, OPS_CALL(req, fs_dir_fsync(ops_handle_of(fi)->dir)));
 }
 
 /* One reply of READDIR or READDIRPLUS in the making. */
@@ -164,7 +164,7 @@ static void list_dir(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
     l.given = mem_calloc(size / 100 + 1, sizeof(*l.given));
     fs_answer_begin(l.fs, &l.answer);
     if (l.data && l.given)
-        rc = listing_fill(&l, (uint64_t)off);
+        rc = OPS_CALL(req, listing_fill(&l, (uint64_t)off));
     if (rc < 0)
         fuse_reply_err(req, -rc);
     if (rc < 0 || fuse_reply_buf(req, l.data, l.used) < 0)

@@ -19,7 +19,7 @@ void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct ops *o = ops_of(req);
     struct ops_handle *h = ops_handle_new();
-    int rc = h ? fs_file_open(o->fs, ino, fi->flags, &h->file) : -ENOMEM;
+    int rc = h ? OPS_CALL(req, fs_file_open(o->fs, ino, fi->flags, &h->file)) : -ENOMEM;
 
     if (rc < 0) {
         mem_free(h);
@@ -40,7 +40,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
     struct ops_handle *h = ops_handle_new();
     struct fs_attr a = { 0 };
     struct fuse_entry_param e;
-    int rc = h ? fs_file_create(o->fs, &cred, parent, name, mode, fi->flags, &a, &h->file) : -ENOMEM;
+    int rc = h ? OPS_CALL(req, fs_file_create(o->fs, &cred, parent, name, mode, fi->flags, &a, &h->file)) : -ENOMEM;
 
     if (rc < 0) {
         mem_free(h);
@@ -65,7 +65,7 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 
     (void)ino;
     fs_answer_begin(ops_of(req)->fs, &answer);
-    n = data ? fs_file_read(ops_handle_of(fi)->file, (uint64_t)off, data, size) : -ENOMEM;
+    n = data ? OPS_CALL(req, fs_file_read(ops_handle_of(fi)->file, (uint64_t)off, data, size)) : -ENOMEM;
     if (n < 0)
         fuse_reply_err(req, (int)-n);
     else
@@ -76,10 +76,10 @@ void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fus
 
 void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off, struct fuse_file_info *fi)
 {
-    ssize_t n = fs_file_write(ops_handle_of(fi)->file, (uint64_t)off, data, size);
+    ssize_t n = OPS_CALL(req, fs_file_write(ops_handle_of(fi)->file, (uint64_t)off, data, size));
 
     if (n >= 0 && killpriv_write_kills()) {
-        int rc = ops_kill_suidgid(ops_of(req)->fs, ino);
+        int rc = OPS_CALL(req, ops_kill_suidgid(ops_of(req)->fs, ino));
 
         if (rc < 0) /* the bytes are written, but a set-id program with foreign bytes is no success */
             n = rc;
@@ -93,13 +93,13 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, of
 void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
     (void)ino;
-    ops_reply_rc(req, fs_file_fsync(ops_handle_of(fi)->file, datasync != 0));
+    ops_reply_rc(req, OPS_CALL(req, fs_file_fsync(ops_handle_of(fi)->file, datasync != 0)));
 }
 
 /* Nobody waits for this answer, and close(2) has returned long ago: nothing can be reported here. */
 void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     (void)ino;
-    ops_handle_release(ops_of(req), ops_handle_of(fi));
+    (void)OPS_CALL(req, (ops_handle_release(ops_of(req), ops_handle_of(fi)), 0));
     fuse_reply_err(req, 0);
 }

@@ -8,7 +8,7 @@ int ops_init(struct ops *o, struct fs *fs, struct control *control)
     *o = (struct ops){ .fs = fs, .control = control };
     mutex_init(&o->mu, OPS_RANK_HANDLES, "open handles");
     list_init(&o->handles);
-    return pool_new("syncer", 1, &o->syncer);
+    return pool_new("syncer", OPS_SYNCERS, &o->syncers);
 }
 
 /* A file or a directory, or neither when opening it failed. */
@@ -27,11 +27,14 @@ static void handle_close(struct ops_handle *h)
  */
 void ops_fini(struct ops *o)
 {
+    const struct cancel *mine = cancel_set(fs_token(o->fs));
+
     fs_cache_detach(o->fs);
-    pool_free(o->syncer);
+    pool_free(o->syncers);
     list_for_each_safe(pos, tmp, &o->handles)
         handle_close(list_entry(pos, struct ops_handle, link));
     list_init(&o->handles);
+    (void)cancel_set(mine);
     mutex_fini(&o->mu);
 }
 

@@ -13,15 +13,16 @@
 
 /* libfuse handles a request on the thread that read it, from the read to the reply. */
 static _Thread_local struct {
-    bool init_offers;
+    uint32_t init_adds; /* flags of an INIT that the kernel offers and libfuse does not take up */
     uint64_t init_unique;
     bool write_kills;
 } current;
 
 /*
  * libfuse 3.14 knows nothing of FUSE_HANDLE_KILLPRIV_V2: neither that the kernel offers it, nor the flag on a write
- * that says that set-id bits have to go. Both are seen here, in the bytes of the request. An INIT of an older kernel
- * is shorter.
+ * that says that set-id bits have to go. Both are seen here, in the bytes of the request. And before 3.16.2 it keeps
+ * FUSE_PARALLEL_DIROPS from the kernel, which then lets only one look-up or listing of a directory through at a time,
+ * and those that wait for it cannot even be killed. An INIT of an older kernel is shorter.
  */
 static void look_at(const char *request, size_t len)
 {
@@ -43,7 +44,7 @@ static void look_at(const char *request, size_t len)
 
         memset(&in, 0, sizeof(in));
         memcpy(&in, arg, len < sizeof(in) ? len : sizeof(in));
-        current.init_offers = (in.flags & FUSE_HANDLE_KILLPRIV_V2) != 0;
+        current.init_adds = in.flags & (FUSE_HANDLE_KILLPRIV_V2 | FUSE_PARALLEL_DIROPS);
         current.init_unique = h.unique;
     }
 }
@@ -71,15 +72,15 @@ static void amend_init(const struct iovec *iov, int count)
     if (h.unique != current.init_unique || h.error != 0)
         return;
     out = iov[1].iov_base;
-    out->flags |= FUSE_HANDLE_KILLPRIV_V2;
-    current.init_offers = false;
+    out->flags |= current.init_adds;
+    current.init_adds = 0;
 }
 
-/* As libfuse does by itself; once, for INIT, with our flag. */
+/* As libfuse does by itself; once, for INIT, with our flags. */
 static ssize_t write_reply(int fd, struct iovec *iov, int count, void *userdata)
 {
     (void)userdata;
-    if (current.init_offers)
+    if (current.init_adds)
         amend_init(iov, count);
     return writev(fd, iov, count);
 }
@@ -93,7 +94,7 @@ int killpriv_attach(struct fuse_session *se)
 
 bool killpriv_offered(void)
 {
-    return current.init_offers;
+    return (current.init_adds & FUSE_HANDLE_KILLPRIV_V2) != 0;
 }
 
 bool killpriv_write_kills(void)

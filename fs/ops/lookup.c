@@ -13,7 +13,7 @@ void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     int rc;
 
     fs_answer_begin(fs, &answer);
-    rc = fs_lookup(fs, parent, name, &a);
+    rc = OPS_CALL(req, fs_lookup(fs, parent, name, &a));
     if (rc == -ENOENT) {
         bool keep = fs_may_keep_absent(fs, parent, name);
         const struct fuse_entry_param none = { .entry_timeout = keep ? fs_answer_keep_seconds(&answer) : 0 };

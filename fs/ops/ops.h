@@ -4,6 +4,7 @@
 
 #define FUSE_USE_VERSION 314
 
+#include "base/cancel.h"
 #include "base/list.h"
 #include "base/pool.h"
 #include "base/sync.h"
@@ -24,7 +25,7 @@ struct ops {
     void *ready_arg;
     struct control *control;
     struct fuse_session *se;
-    struct pool *syncer; /* one thread, for what waits until the workers have served others */
+    struct pool *syncers; /* for what waits until the workers have served others */
     _Atomic bool ending; /* the loop has ended: nobody serves requests any more; seq_cst */
     bool kill_suidgid; /* the kernel leaves set-id bits to us and says when to clear them (FUSE_HANDLE_KILLPRIV_V2) */
     struct mutex mu;   /* rank OPS_RANK_HANDLES */
@@ -34,6 +35,8 @@ struct ops {
 #define OPS_RANK_HANDLES 1
 #define OPS_RANK_CONTROL 1
 
+/* So many fsyncs of the root directory at once; more wait in line, and hear of no interrupt there. */
+#define OPS_SYNCERS 4
 /* How long the kernel may keep the answer to a change; a follower has none. */
 #define OPS_KEEP FS_KEEP_FOREVER
 /* Of one READ or WRITE: the most that the kernel sends by default (256 pages). */
@@ -60,9 +63,26 @@ static inline struct ops_handle *ops_handle_of(const struct fuse_file_info *fi)
     return (struct ops_handle *)(uintptr_t)fi->fh;
 }
 
+/*
+ * What a call of the core for req returns. While it lasts the thread is asked to give up waiting when the program was
+ * interrupted by what is meant to end it (interrupt.h). Not beyond the reply, which frees req.
+ */
+#define OPS_CALL(req, call)                                                                                            \
+    ({                                                                                                                 \
+        struct cancel ops_token_;                                                                                      \
+        __typeof__(call) ops_rc_;                                                                                      \
+                                                                                                                       \
+        ops_wait_begin(req, &ops_token_);                                                                              \
+        ops_rc_ = (call);                                                                                              \
+        ops_wait_end();                                                                                                \
+        ops_rc_;                                                                                                       \
+    })
+void ops_wait_begin(fuse_req_t req, struct cancel *token);
+void ops_wait_end(void);
+
 /* 0 or a negative errno. */
 int ops_init(struct ops *o, struct fs *fs, struct control *control);
-/* Releases what is still open. No request is under way any more but in the syncer, which ends first. */
+/* Releases what is still open. No request is under way any more but in the syncers, which end first. */
 void ops_fini(struct ops *o);
 
 /*

@@ -1,6 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fs/ops/ops.h"
 
+#include "fs/ops/interrupt.h"
+
+/* The kernel says once that there was a signal, perhaps one that means nothing, and nothing of those that follow. */
+static bool is_interrupted(void *arg)
+{
+    return fuse_req_interrupted(arg) && interrupt_is_meant(fuse_req_ctx(arg)->pid);
+}
+
+void ops_wait_begin(fuse_req_t req, struct cancel *token)
+{
+    *token = (struct cancel){ .asked = is_interrupted, .arg = req, .also = fs_token(ops_of(req)->fs) };
+    (void)cancel_set(token);
+}
+
+void ops_wait_end(void)
+{
+    (void)cancel_set(NULL);
+}
+
 struct fs_cred ops_cred(fuse_req_t req)
 {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);

@@ -3,22 +3,18 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "base/pool.h"
 #include "fs/ops/killpriv.h"
 #include "fs/ops/ops.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
+
+#define IDLE_THREADS 32
 
 struct session_state {
     const struct session_options *opt;
     struct fuse_session *se;
     struct ops ops;
-    pthread_t main_thread;
-    struct worker signals;
-    _Atomic bool ended; /* the loop has returned; seq_cst, partner is the signal thread's loop */
 };
 
 /* libfuse's last words, which say why a mount failed. */
@@ -123,86 +119,31 @@ out:
     return rc;
 }
 
-/*
- * libfuse's workers look whether to end after each request: the statvfs is one, and fails when they have ended
- * already.
- */
-static void end_session(struct session_state *s)
+/* The loop sees it when it is woken (signals.c), and its workers when they have answered what they are at. */
+static void end_session(void *arg)
 {
-    struct statvfs st;
+    struct session_state *s = arg;
 
     ops_flush_kernel(&s->ops);
     fuse_session_exit(s->se);
-    (void)statvfs(s->opt->mount_point, &st);
-}
-
-/* Takes the signals that all other threads have blocked. SIGUSR1 comes from session_run when the loop has ended. */
-static void signal_main(void *arg)
-{
-    struct session_state *s = arg;
-    const struct timespec again = { .tv_nsec = 100000000 };
-    sigset_t set;
-    int sig;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1);
-    do {
-        if (sigwait(&set, &sig) != 0)
-            return;
-        if (sig == SIGHUP && s->opt->on_hangup) {
-            s->opt->on_hangup(s->opt->hangup_arg);
-            sig = 0;
-        }
-    } while (sig == 0 || (sig == SIGUSR1 && !s->ended));
-    if (s->ended)
-        return;
-    log_info("signal %d: unmounting %s", sig, s->opt->mount_point);
-    end_session(s);
-    /* Wakes the loop when no request did: its wait ends with a signal, but one that comes just before it is lost. */
-    while (!s->ended) {
-        pthread_kill(s->main_thread, SIGUSR2);
-        (void)sigtimedwait(&set, NULL, &again);
-    }
-}
-
-/* Does nothing: it is there so that the signal interrupts a wait. */
-static void on_wake(int sig)
-{
-    (void)sig;
 }
 
 /*
- * Blocked in this thread, and so in all that it starts: only signal_main takes them. It runs as a thread, since what
- * has to be done then, flushing the kernel's pages for one, is served by other threads.
+ * A descriptor of its own for each worker (clone_fd) spares them the lock of a common one. While a store does not
+ * answer, workers wait; the more of them there may be, the longer one is left that hears of an interrupt. So there may
+ * be many, and few stay when they have nothing to do.
  */
-static void catch_signals(void)
-{
-    struct sigaction wake = { .sa_handler = on_wake }, ignore = { .sa_handler = SIG_IGN };
-    sigset_t set;
-
-    sigaction(SIGUSR2, &wake, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-/* A descriptor of its own for each worker (clone_fd) spares them the lock of a common one. */
 static int serve(struct session_state *s)
 {
     struct fuse_loop_config *cfg = fuse_loop_cfg_create();
+    unsigned max = s->opt->max_threads;
     int rc;
 
     if (!cfg)
         return -ENOMEM;
     fuse_loop_cfg_set_clone_fd(cfg, 1);
-    fuse_loop_cfg_set_max_threads(cfg, s->opt->max_threads);
+    fuse_loop_cfg_set_max_threads(cfg, max);
+    fuse_loop_cfg_set_idle_threads(cfg, max < IDLE_THREADS ? max : IDLE_THREADS);
     rc = fuse_session_loop_mt(s->se, cfg);
     fuse_loop_cfg_destroy(cfg);
     if (rc < 0)
@@ -211,13 +152,13 @@ static int serve(struct session_state *s)
 }
 
 /*
- *   attach -> signals blocked, their thread -> loop ... unmounted, or a signal -> thread ended -> unmounted -> handles
- * The order at the end matters: the syncer may wait for the kernel, which waits for answers that nobody gives any
+ *   attach -> loop ... unmounted, or a signal -> its thread ended -> unmounted -> handles
+ * The order at the end matters: the syncers may wait for the kernel, which waits for answers that nobody gives any
  * more, until the unmount fails them.
  */
 int session_run(struct fs *fs, struct control *control, const struct session_options *opt)
 {
-    struct session_state s = { .opt = opt, .main_thread = pthread_self() };
+    struct session_state s = { .opt = opt };
     int rc;
 
     rc = ops_init(&s.ops, fs, control);
@@ -229,19 +170,16 @@ int session_run(struct fs *fs, struct control *control, const struct session_opt
     if (rc < 0)
         goto out;
     s.ops.se = s.se;
-    catch_signals();
     rc = ops_cache_attach(&s.ops);
-    if (rc == 0)
-        rc = worker_start(&s.signals, "signals", signal_main, &s);
-    if (rc == 0)
-        rc = serve(&s);
-    s.ended = true;
-    s.ops.ending = true;
-    if (s.signals.running) {
-        pthread_kill(s.signals.thread, SIGUSR1);
-        worker_join(&s.signals);
+    if (rc < 0) {
+        fuse_session_unmount(s.se);
+        goto out;
     }
-    fuse_session_unmount(s.se); /* requests that nobody serves end, and with them what the syncer waits for */
+    signals_serving(opt->signals, end_session, &s);
+    rc = serve(&s);
+    s.ops.ending = true;
+    signals_served(opt->signals);
+    fuse_session_unmount(s.se); /* requests that nobody serves end, and with them what the syncers wait for */
 out:
     ops_fini(&s.ops);
     if (s.se)

@@ -3,6 +3,7 @@
 #define FS_OPS_SESSION_H
 
 #include "fs/ops/control.h"
+#include "fs/ops/signals.h"
 
 /* One mount: from attaching to the directory to its end. */
 struct session_options {
@@ -14,13 +15,12 @@ struct session_options {
     unsigned max_threads;
     void (*on_ready)(void *arg); /* the mount answers; called by a worker */
     void *ready_arg;
-    void (*on_hangup)(void *arg); /* SIGHUP; NULL: ends the mount */
-    void *hangup_arg;
+    struct signals *signals;     /* started */
 };
 
 /*
- * Mount fs and serve requests until it is unmounted or SIGTERM, SIGINT (or SIGHUP) comes; then the kernel's dirty
- * pages are taken first. 0 when it ended so, else -errno with a sentence; unmounted in any case.
+ * Mount fs and serve requests until it is unmounted or a signal ends it; then the kernel's dirty pages are taken
+ * first. 0 when it ended so, else -errno with a sentence; unmounted in any case.
  */
 int session_run(struct fs *fs, struct control *control, const struct session_options *opt);
 

@@ -25,7 +25,7 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
     if (ino == FS_ROOT_INO && control_is_name(name))
         rc = control_get(o->control, name, fuse_req_ctx(req)->uid, &value);
     else
-        rc = fs_getxattr(o->fs, ino, name, &value);
+        rc = OPS_CALL(req, fs_getxattr(o->fs, ino, name, &value));
     reply_bytes(req, rc, &value, size);
     shale_buf_fini(&value);
 }
@@ -33,13 +33,13 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 /* The kernel has checked the name and the right to it. */
 void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
-    ops_reply_rc(req, fs_setxattr(ops_of(req)->fs, ino, name, value, size, flags));
+    ops_reply_rc(req, OPS_CALL(req, fs_setxattr(ops_of(req)->fs, ino, name, value, size, flags)));
 }
 
 void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
     struct shale_buf names = SHALE_BUF_INIT;
-    int rc = fs_listxattr(ops_of(req)->fs, ino, &names);
+    int rc = OPS_CALL(req, fs_listxattr(ops_of(req)->fs, ino, &names));
 
     reply_bytes(req, rc, &names, size);
     shale_buf_fini(&names);
@@ -47,5 +47,5 @@ void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
-    ops_reply_rc(req, fs_removexattr(ops_of(req)->fs, ino, name));
+    ops_reply_rc(req, OPS_CALL(req, fs_removexattr(ops_of(req)->fs, ino, name)));
 }

@@ -244,7 +244,7 @@ static void another_process_compacts(void **state)
     assert_int_equal(fs_unlink(v->fs, FS_ROOT_INO, "goes"), 0);
     assert_int_equal(fs_close(v->fs), 0);
     open_volume(v);
-    assert_int_equal(volume_compactor_open(v->url, &cfg, &c), 0);
+    assert_int_equal(volume_compactor_open(v->url, NULL, &cfg, &c), 0);
     write_file(v->fs, "new", 1000, 3);
     /* The rows are only in the log so far: a close does not flush the memtable. */
     assert_int_equal(volume_compactor_submit(c, &id), SHALE_END);
@@ -253,7 +253,7 @@ static void another_process_compacts(void **state)
     assert_int_equal(fs_sync(v->fs), 0);
     while (stored_bytes(v->fs) == 0)
         sched_yield();
-    assert_int_equal(volume_compactor_open(v->url, &cfg, &c), 0);
+    assert_int_equal(volume_compactor_open(v->url, NULL, &cfg, &c), 0);
     assert_int_equal(volume_compactor_submit(c, &id), 0);
     mutex_lock(&t.mu);
     while (t.n_over == 0)
@@ -324,7 +324,7 @@ static void compact_and_collect(struct volume_under_test *v)
 
     mutex_init(&t.mu, 1000, "teller");
     cond_init(&t.changed);
-    assert_int_equal(volume_compactor_open(v->url, &cfg, &c), 0);
+    assert_int_equal(volume_compactor_open(v->url, NULL, &cfg, &c), 0);
     assert_int_equal(volume_compactor_submit(c, &id), 0);
     mutex_lock(&t.mu);
     while (t.n_over == 0)
@@ -386,8 +386,8 @@ static void what_is_no_volume_is_not_compacted(void **state)
     struct shale_ulid id;
 
     (void)state;
-    assert_int_equal(volume_compactor_open("memory://nothing/here", &cfg, &c), -ENOENT);
-    assert_int_equal(volume_compact_submit("memory://nothing/here", &id), -ENOENT);
+    assert_int_equal(volume_compactor_open("memory://nothing/here", NULL, &cfg, &c), -ENOENT);
+    assert_int_equal(volume_compact_submit("memory://nothing/here", NULL, &id), -ENOENT);
     assert_null(c);
 }
 

@@ -51,6 +51,20 @@ fails 2 'mount option commit=0 is wrong' "$SHALEFS" mount -o commit=0 "$vol" "$m
 fails 2 'mount option dirty=12Q is wrong' "$SHALEFS" mount -o dirty=12Q "$vol" "$mnt"
 fails 2 'mount option cache needs a value' "$SHALEFS" mount -o cache "$vol" "$mnt"
 fails 2 'mount option ro takes no value' "$SHALEFS" mount -o ro=1 "$vol" "$mnt"
+fails 2 'mount option soft=0 is wrong: seconds from 1 to 86400' "$SHALEFS" mount -o soft=0 "$vol" "$mnt"
+fails 2 'mount option endpoint=here is wrong: https://HOST' "$SHALEFS" mount -o endpoint=here "$vol" "$mnt"
+fails 2 'mount option endpoint= is wrong: no user or password' "$SHALEFS" mount -o endpoint=http://a:HUSH@b "$vol" "$mnt"
+! grep -q HUSH "$work/said" || fail "a password was repeated"
+fails 2 'mount option ca=/no/such is wrong: cannot read' "$SHALEFS" mount -o ca=/no/such "$vol" "$mnt"
+fails 2 'unknown mount option secret_key' "$SHALEFS" mount -o secret_key=x "$vol" "$mnt"
+fails 0 'soft=SECONDS' "$SHALEFS" mount --help
+for c in format status check compact; do
+	fails 0 '--endpoint URL' "$SHALEFS" $c --help
+	fails 2 '--endpoint is wrong: https://HOST' "$SHALEFS" $c --endpoint here "$vol"
+	fails 2 'unknown option or missing value: --region' "$SHALEFS" $c "$vol" --region
+done
+fails 0 '--virtual-host' "$BUILDDIR/shale" --help
+fails 2 '--ca: cannot read /no/such' "$BUILDDIR/shale" dump "$vol" --ca /no/such
 fails 1 'cannot open the log' "$SHALEFS" mount -o log="$work/a-file/x" "$vol" "$mnt"
 
 # damaged and foreign volumes

@@ -37,3 +37,12 @@ chaos_start() {
 	chaos_proxy "$s3_port" "$@"
 	export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$chaos_port
 }
+
+# log_says PATTERN [N]: wait until the log of the mount has N lines (1) that match
+log_says() {
+	for _ in $(seq 600); do
+		[ "$(grep -c -e "$1" "$log")" -lt "${2:-1}" ] || return 0
+		sleep 0.1
+	done
+	fail "the log does not say $1"
+}

@@ -17,7 +17,7 @@ static void options_that_fit_are_taken(void **state)
     struct mount_options o;
 
     (void)state;
-    mount_options_init(&o);
+    assert_int_equal(mount_options_init(&o), 0);
     assert_int_equal(mount_options_parse(&o, "ro,relatime,commit=2.5,,dirty=128M,cache=1G,threads=4,takeover"), 0);
     assert_int_equal(mount_options_parse(&o, "debug,nonempty,log=/x/y.log,request_log=/x/r,suid,noexec,read_ahead=0"), 0);
     assert_true(o.fs.read_only && o.fs.takeover && o.debug && o.nonempty);
@@ -56,12 +56,34 @@ static void a_follower_looks_as_often_as_it_is_told_to(void **state)
     }
 }
 
+static void where_a_bucket_is_is_taken(void **state)
+{
+    const struct shale_s3_options *s3;
+    struct mount_options o;
+
+    (void)state;
+    assert_int_equal(mount_options_init(&o), 0);
+    assert_int_equal(o.fs.soft_ms, 0);
+    assert_int_equal(mount_options_parse(&o, "endpoint=https://s3.example.org:9000,region=eu-west-1,profile=work"), 0);
+    assert_int_equal(mount_options_parse(&o, "ca=/dev/null,path_style,anonymous,soft=2.5,_netdev"), 0);
+    mount_options_settle(&o);
+    s3 = o.fs.store->s3;
+    assert_string_equal(s3->endpoint, "https://s3.example.org:9000");
+    assert_string_equal(s3->region, "eu-west-1");
+    assert_string_equal(s3->profile, "work");
+    assert_string_equal(s3->ca_file, "/dev/null");
+    assert_true(s3->path_style && s3->anonymous && !s3->virtual_host);
+    assert_int_equal(o.fs.soft_ms, 2500);
+    assert_int_equal(s3->first_byte_ms, 2500); /* or the operation would wait longer */
+    mount_options_fini(&o);
+}
+
 static void settings_of_the_engine_are_taken(void **state)
 {
     struct mount_options o;
 
     (void)state;
-    mount_options_init(&o);
+    assert_int_equal(mount_options_init(&o), 0);
     assert_int_equal(o.fs.tuning.l0_sst_size_bytes, 64 << 20);
     assert_int_equal(o.fs.tuning.gc_min_age_ms, 300000);
     assert_int_equal(mount_options_parse(&o, "l0_sst_size_bytes=64K,l0_max_ssts=1000,max_unflushed_bytes=1M"), 0);
@@ -94,7 +116,7 @@ static void a_checkpoint_is_mounted_for_reading(void **state)
     struct mount_options o;
 
     (void)state;
-    mount_options_init(&o);
+    assert_int_equal(mount_options_init(&o), 0);
     assert_int_equal(mount_options_parse(&o, "checkpoint=01234567-89ab-4cde-8001-020304050607"), 0);
     assert_true(o.fs.read_only && o.fs.has_checkpoint);
     assert_int_equal(o.fs.checkpoint.hi, 0x0123456789ab4cde);
@@ -107,7 +129,7 @@ static void words_of_fstab_are_passed_over(void **state)
     struct mount_options o;
 
     (void)state;
-    mount_options_init(&o);
+    assert_int_equal(mount_options_init(&o), 0);
     assert_int_equal(mount_options_parse(&o, "defaults,noauto,nofail,_netdev,user=jo,x-systemd.after=a,comment=b"), 0);
     assert_string_equal(o.kernel, "");
     mount_options_fini(&o);
@@ -136,10 +158,21 @@ static void what_is_wrong_is_refused_by_name(void **state)
         { "cache=2000G", "cache=2000G is wrong" },
         { "read_ahead=2000G", "read_ahead=2000G is wrong" },
         { "threads=0", "threads=0 is wrong" },
-        { "threads=257", "threads=257 is wrong" },
+        { "threads=1025", "threads=1025 is wrong: a number from 1 to 1024" },
         { "takeover=yes", "takeover takes no value" },
         { "log=", "log= is wrong" },
         { "checkpoint=1", "checkpoint=1 is wrong" },
+        { "soft=0", "soft=0 is wrong: seconds from 1 to 86400" },
+        { "soft=nan", "soft=nan is wrong" },
+        { "soft=86401", "soft=86401 is wrong" },
+        { "soft", "soft needs a value" },
+        { "endpoint=s3.example.org", "mount option endpoint=s3.example.org is wrong: https://HOST" },
+        { "endpoint=", "mount option endpoint= is wrong: the value is empty" },
+        { "endpoint=http://me:secret@host", "mount option endpoint= is wrong: no user or password" },
+        { "region", "region needs a value" },
+        { "ca=/no/such", "mount option ca=/no/such is wrong: cannot read /no/such: No such file" },
+        { "path_style=1", "path_style takes no value" },
+        { "secret_key=x", "unknown mount option secret_key" },
         { "l0_sst_size_bytes=65535", "l0_sst_size_bytes=65535 is wrong: bytes from 65536 to 4294967296" },
         { "l0_sst_size_bytes=5G", "l0_sst_size_bytes=5G is wrong" },
         { "l0_max_ssts=0", "l0_max_ssts=0 is wrong: a number from 1 to 1000" },
@@ -154,7 +187,7 @@ static void what_is_wrong_is_refused_by_name(void **state)
         struct mount_options o;
 
         print_message("%s\n", cases[i].text);
-        mount_options_init(&o);
+        assert_int_equal(mount_options_init(&o), 0);
         assert_int_equal(mount_options_parse(&o, cases[i].text), -EINVAL);
         assert_non_null(strstr(shale_errmsg(), cases[i].sentence));
         mount_options_fini(&o);
@@ -216,6 +249,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_that_fit_are_taken), cmocka_unit_test(a_follower_looks_as_often_as_it_is_told_to),
+        cmocka_unit_test(where_a_bucket_is_is_taken),
         cmocka_unit_test(settings_of_the_engine_are_taken),
         cmocka_unit_test(a_checkpoint_is_mounted_for_reading), cmocka_unit_test(words_of_fstab_are_passed_over),
         cmocka_unit_test(what_is_wrong_is_refused_by_name), cmocka_unit_test(sizes_have_units),

@@ -163,7 +163,7 @@ enum shale_s3_dialect {
  * AWS. Strings are copied.
  */
 struct shale_s3_options {
-    const char *endpoint; /* "https://host:port"; http:// sends data unencrypted, though signed */
+    const char *endpoint; /* "https://host:port"; http:// sends data unencrypted, though signed; "aws": AWS */
     const char *region;
     const char *profile;  /* of the shared config and credentials files */
     const char *access_key, *secret_key, *session_token;

@@ -146,8 +146,10 @@ struct shale_options {
     uint32_t freeze_wal_count;          /* 4096; a memtable is frozen after this many WAL objects */
     uint64_t wal_max_bytes;             /* 0 (as l0_sst_size_bytes); a WAL object is begun when so much waits */
     int64_t store_limit_ms;             /* 0: a store that does not answer is waited for; else give up after so long:
-                                           reads fail, and a write or flush that fails so ends the handle. Opening
-                                           gives up after 30 s on a store that has not answered at all */
+                                           reads fail, and a WAL object that is given up on ends the handle, since
+                                           nobody knows whether it is there. Memtable flushes, compactions and the
+                                           collector go on trying. Opening gives up after 30 s on a store that has
+                                           not answered at all */
     uint64_t max_unflushed_bytes;       /* 1 GiB; writers wait while more is in memory only */
     uint64_t block_cache_bytes;         /* 64 MiB; decoded blocks, indexes and filters; 0: none */
     uint64_t read_window_bytes;         /* 0, as SlateDB: a block that is missing is read alone. Else to 64 MiB: with

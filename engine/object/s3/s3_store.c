@@ -18,6 +18,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define OBJECT_MAX ((uint64_t)5 << 30) /* of a single PUT, hence of what is read whole */
 
@@ -294,6 +295,16 @@ static const char *set_or_null(const char *s)
     return s && s[0] ? s : NULL;
 }
 
+/* It is read at each new connection, when the process may stand in another directory. */
+static char *absolute(const char *file)
+{
+    char *cwd = file[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *path = cwd ? make_string("%s/%s", cwd, file) : mem_strdup(file);
+
+    free(cwd); /* of the C library */
+    return path;
+}
+
 /* Copies into s: the files of AWS are forgotten afterwards. */
 static int take_place(struct s3_store *s, const struct shale_s3_options *opt, const struct aws_config *config,
                       const char *profile)
@@ -311,8 +322,10 @@ static int take_place(struct s3_store *s, const struct shale_s3_options *opt, co
         rc = aws_endpoint_find(config, profile, "s3", &endpoint);
     if (rc < 0)
         return rc;
+    if (endpoint && strcmp(endpoint, "aws") == 0)
+        endpoint = NULL;
     s->region = mem_strdup(region ? region : "us-east-1");
-    s->ca_file = ca ? mem_strdup(ca) : NULL;
+    s->ca_file = ca ? absolute(ca) : NULL;
     if (!s->region || (ca && !s->ca_file))
         return -ENOMEM;
     return place(s, opt, endpoint);
