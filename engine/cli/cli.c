@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PATIENCE_MS 30000
+
 static int open_request_log(struct cli *c)
 {
     int rc;
@@ -22,24 +24,35 @@ static int open_request_log(struct cli *c)
     return request_log_start(c->request_log);
 }
 
-int cli_open_store(struct cli *c, bool create)
+static int open_wal_store(struct cli *c, bool create, const struct shale_store_options *opt)
 {
-    struct shale_store_options opt = *shale_store_config_options(c->where);
     char *wal_path = NULL;
-    int rc = open_request_log(c);
+    int rc;
 
-    opt.watch = &c->watch;
-    if (rc == 0)
-        rc = shale_store_open_with(c->url, create, &opt, &c->store, &c->path);
-    if (rc < 0 || !c->wal_url)
-        return rc;
-    rc = shale_store_open_with(c->wal_url, create, &opt, &c->wal_store, &wal_path);
+    if (!c->wal_url)
+        return 0;
+    rc = shale_store_open_with(c->wal_url, create, opt, &c->wal_store, &wal_path);
     if (rc == 0 && strcmp(wal_path, c->path) != 0)
         rc = err_set(-EINVAL, "--wal-url: the database is '%s' there and '%s' in the main store; the names must be equal",
                      wal_path, c->path);
     free(wal_path);
     c->opt.wal_store = c->wal_store;
     return rc;
+}
+
+int cli_open_store(struct cli *c, bool create)
+{
+    struct shale_store_options opt = *shale_store_config_options(c->where);
+    int rc = open_request_log(c);
+
+    opt.watch = &c->watch;
+    if (rc == 0)
+        rc = shale_store_open_with(c->url, create, &opt, &c->store, &c->path);
+    if (rc == 0)
+        rc = open_wal_store(c, create, &opt);
+    if (rc == 0)
+        rc = shale_store_retrying(c->store, PATIENCE_MS, &c->patient);
+    return rc == 0 ? shale_store_retrying(c->wal_store ? c->wal_store : c->store, PATIENCE_MS, &c->patient_wal) : rc;
 }
 
 int cli_open_writer(struct cli *c, struct shale_db **out)
@@ -69,6 +82,8 @@ int cli_open_inspect(struct cli *c, struct shale_inspect **out)
 
 void cli_fini(struct cli *c)
 {
+    shale_store_close(c->patient_wal);
+    shale_store_close(c->patient);
     shale_store_close(c->wal_store);
     shale_store_close(c->store);
     request_log_close(c->request_log);

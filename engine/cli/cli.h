@@ -48,6 +48,8 @@ struct cli {
     struct shale_store_config *where; /* what was said of the stores */
     struct shale_store *store; /* opened by cli_open_store, as is path */
     struct shale_store *wal_store;
+    struct shale_store *patient;     /* store, asked again for half a minute: for what no handle of the engine asks */
+    struct shale_store *patient_wal; /* the same of the one that WAL objects are in */
     char *path;
     const char *wal_url;
     const char *request_log_path; /* NULL: none */

@@ -100,7 +100,7 @@ static int check_sst(struct table_store *ts, const struct sst_handle *h, struct 
     int rc = table_store_sst_name(ts, h->id, &name);
 
     if (rc == 0)
-        rc = shale_store_get(ts->store, (const char *)name.data, &object);
+        rc = sst_get_object(ts->store, (const char *)name.data, ts->format.transformer, &object);
     if (rc == 0)
         rc = table_open_compacted(ts, h->id, &own);
     if (rc == 0 && (!same_info(&own->info, &h->info) || own->version != h->version))
@@ -142,11 +142,11 @@ static int check_ssts(struct cli *c, struct totals *t)
     struct manifest_version *v = NULL;
     struct manifest_store *s = NULL;
     struct table_store ts;
-    int rc = table_store_init(&ts, c->store, c->wal_store ? c->wal_store : c->store, c->path, &format, NULL);
+    int rc = table_store_init(&ts, c->patient, c->patient_wal, c->path, &format, NULL);
 
     if (rc < 0)
         return rc;
-    rc = manifest_store_new(c->store, c->path, c->opt.manifest_update_timeout_ms, &s);
+    rc = manifest_store_new(c->patient, c->path, c->opt.manifest_update_timeout_ms, &s);
     if (rc == 0)
         rc = manifest_store_load_latest(s, &v);
     if (rc == 0)

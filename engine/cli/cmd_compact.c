@@ -221,7 +221,7 @@ static int refuse_volume(struct cli *c)
     int rc = buf_printf(&prefix, "%s%svolume/", c->path, c->path[0] ? "/" : "");
 
     if (rc == 0)
-        rc = shale_store_list(c->store, (const char *)prefix.data, NULL, find_volume, NULL);
+        rc = shale_store_list(c->patient, (const char *)prefix.data, NULL, find_volume, NULL);
     shale_buf_fini(&prefix);
     return rc == SHALE_END ? err_set(-EINVAL, "%s is a volume: 'shalefs compact' compacts it", c->url) : rc;
 }
@@ -250,7 +250,7 @@ static int submit_only(struct cli *c, const struct shale_compaction_spec *spec)
     int rc = shale_compaction_submit(c->store, c->path, spec, &id);
 
     if (rc == 0)
-        rc = compactions_store_init(&s, c->store, c->path);
+        rc = compactions_store_init(&s, c->patient, c->path);
     if (rc == 0)
         rc = compactions_store_load(&s, &list);
     if (rc == 0) {

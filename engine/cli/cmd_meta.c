@@ -15,7 +15,7 @@ int cmd_manifest(struct cli *c)
     int rc = cli_open_store(c, false);
 
     if (rc == 0)
-        rc = manifest_store_new(c->store, c->path, c->opt.manifest_update_timeout_ms, &s);
+        rc = manifest_store_new(c->patient, c->path, c->opt.manifest_update_timeout_ms, &s);
     if (rc == 0)
         rc = c->has_id ? manifest_store_read(s, c->id, &v) : manifest_store_load_latest(s, &v);
     if (rc == 0) {
@@ -37,7 +37,7 @@ int cmd_compactions(struct cli *c)
     int rc = cli_open_store(c, false);
 
     if (rc == 0)
-        rc = compactions_store_init(&s, c->store, c->path);
+        rc = compactions_store_init(&s, c->patient, c->path);
     if (rc == 0)
         rc = c->has_id ? compactions_store_read(&s, c->id, &list) : compactions_store_load(&s, &list);
     if (rc == -ENOENT) {

@@ -57,7 +57,7 @@ static int print_object(const struct cli *c, struct shale_store *store, const ch
     struct shale_buf object = SHALE_BUF_INIT;
     struct rows_out count = { NULL, c->digest, 0 }, print = { out, c->digest, 0 };
     const char *base = strrchr(name, '/');
-    int rc = shale_store_get(store, name, &object);
+    int rc = sst_get_object(store, name, t, &object);
 
     base = base ? base + 1 : name;
     if (rc == 0)
@@ -87,9 +87,9 @@ static int print_kind(struct cli *c, struct shale_store *store, const char *kind
 
 int cli_print_objects(struct cli *c, FILE *out)
 {
-    int rc = print_kind(c, c->wal_store ? c->wal_store : c->store, "wal", out);
+    int rc = print_kind(c, c->patient_wal, "wal", out);
 
-    return rc < 0 ? rc : print_kind(c, c->store, "compacted", out);
+    return rc < 0 ? rc : print_kind(c, c->patient, "compacted", out);
 }
 
 int cmd_rows(struct cli *c)

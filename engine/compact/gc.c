@@ -300,7 +300,7 @@ static int confirm_wal(void *arg, const struct sweep_object *o)
 
     if (o->size > FENCE_BYTES_MAX || is_older(g, o->mtime_ms, g->opt->fence_age_ms))
         return 1;
-    rc = shale_store_get(g->cfg->wal_store, o->name, &data);
+    rc = sst_get_object(g->cfg->wal_store, o->name, g->cfg->transformer, &data);
     if (rc == 0 && data.len > 0) /* later versions of SlateDB fence with no bytes at all */
         rc = sst_scan_object(slice_of_buf(&data), o->name, g->cfg->transformer, stop_at_row, NULL);
     shale_buf_fini(&data);

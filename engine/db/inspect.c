@@ -114,7 +114,7 @@ int shale_inspect_wal_rows(struct shale_inspect *in, uint64_t id, shale_row_fn f
     int rc = path_wal(in->ts.root, id, name);
 
     if (rc == 0)
-        rc = shale_store_get(in->ts.wal_store, name, &object);
+        rc = sst_get_object(in->ts.wal_store, name, in->ts.format.transformer, &object);
     if (rc == 0 && object.len > 0) /* later versions of SlateDB fence with an object of no bytes */
         rc = sst_scan_object(slice_of_buf(&object), name, in->ts.format.transformer, fn, arg);
     shale_buf_fini(&object);

@@ -85,6 +85,8 @@ static int create_manifest(struct shale_db *db)
     }
     rc = manifest_store_create(db->manifests, &m);
     manifest_fini(&m);
+    if (rc == -EEXIST && db->opt.before_claim)
+        return err_set(-EBUSY, "somebody else has just made a database at '%s'", db->root);
     if (rc < 0 && rc != -EEXIST)
         return rc;
     rc = manifest_store_load_latest(db->manifests, &v);
@@ -107,9 +109,14 @@ static int load_manifest(struct shale_db *db, bool create, bool *fresh)
 /* Other epochs than our own must not repeat ids in a seeded run, hence the epoch in the seed. */
 static int claim_writer(struct shale_db *db)
 {
+    struct manifest_store *s = db->manifests;
     struct manifest_version *v = NULL;
-    int rc = manifest_store_claim(db->manifests, EPOCH_WRITER, &db->writer_epoch, &v);
+    int rc;
 
+    if (db->opt.before_claim)
+        rc = manifest_store_claim_from(s, EPOCH_WRITER, db->mv->m.writer_epoch, &db->writer_epoch, &v);
+    else
+        rc = manifest_store_claim(s, EPOCH_WRITER, &db->writer_epoch, &v);
     if (rc < 0)
         return rc;
     manifest_version_unref(db->mv);
@@ -231,6 +238,10 @@ static int recover(struct shale_db *db, struct shale_store *store, bool create)
         return rc;
     if (db->opt.read_only)
         return db_open_read_only(db);
+    if (db->opt.before_claim)
+        rc = db->opt.before_claim(db->opt.before_claim_arg, fresh);
+    if (rc < 0)
+        return rc;
     after = fresh ? 0 : db->mv->m.replay_after_wal_id;
     rc = wal_find_last(&db->ts, after, &last, &largest); /* before the claim: see storage format section 7.4 */
     if (rc == 0 && fresh) {

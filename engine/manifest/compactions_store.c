@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "manifest/numbered.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ void compactions_store_fini(struct compactions_store *s)
     s->root = NULL;
 }
 
-int compactions_store_read(struct compactions_store *s, uint64_t id, struct compactions *out)
+static int read_once(struct compactions_store *s, uint64_t id, struct compactions *out)
 {
     struct numbered n = chain(s);
     struct shale_buf data = SHALE_BUF_INIT;
@@ -46,6 +47,17 @@ int compactions_store_read(struct compactions_store *s, uint64_t id, struct comp
             err_add(rc, "compactions %" PRIu64 " under '%s'", id, s->root);
     }
     shale_buf_fini(&data);
+    return rc;
+}
+
+int compactions_store_read(struct compactions_store *s, uint64_t id, struct compactions *out)
+{
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    do
+        rc = read_once(s, id, out);
+    while (reread_due(&again, rc));
     return rc;
 }
 

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/log.h"
+#include "base/reread.h"
 #include "manifest/numbered.h"
 
 #include <errno.h>
@@ -250,28 +251,39 @@ static void keep(struct manifest_store *s, struct manifest_version *v)
     manifest_version_unref(old);
 }
 
-int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out)
+static int read_once(struct manifest_store *s, uint64_t id, struct manifest *m)
 {
     struct numbered n = chain(s);
     struct shale_buf data = SHALE_BUF_INIT;
-    struct manifest_version *v = NULL;
     int rc = numbered_get(&n, id, &data);
 
-    if (rc < 0)
-        goto out;
-    v = version_new(id);
-    rc = v ? manifest_decode(slice_of_buf(&data), &v->m) : -ENOMEM;
+    if (rc == 0) {
+        rc = manifest_decode(slice_of_buf(&data), m);
+        if (rc < 0)
+            err_add(rc, "manifest %" PRIu64 " under '%s'", id, s->root);
+    }
+    shale_buf_fini(&data);
+    return rc;
+}
+
+int manifest_store_read(struct manifest_store *s, uint64_t id, struct manifest_version **out)
+{
+    struct manifest_version *v = version_new(id);
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    if (!v)
+        return -ENOMEM;
+    do
+        rc = read_once(s, id, &v->m);
+    while (reread_due(&again, rc));
     if (rc < 0) {
-        err_add(rc, "manifest %" PRIu64 " under '%s'", id, s->root);
-        goto out;
+        manifest_version_unref(v);
+        return rc;
     }
     registry_add(s->held, v);
     *out = v;
-    v = NULL;
-out:
-    manifest_version_unref(v);
-    shale_buf_fini(&data);
-    return rc;
+    return 0;
 }
 
 /*
@@ -584,7 +596,9 @@ int manifest_store_update(struct manifest_store *s, manifest_edit_fn fn, void *a
 }
 
 struct claim_arg {
+    const struct manifest_store *s;
     enum epoch_role role;
+    const uint64_t *from; /* NULL: whoever has it */
     uint64_t epoch;
 };
 
@@ -600,14 +614,18 @@ static int claim_edit(void *arg, struct manifest *m, uint64_t next_id)
     (void)next_id;
     if (*field == UINT64_MAX)
         return err_set(SHALE_ECORRUPT, "the epoch cannot grow any more");
+    if (a->from && *a->from != *field)
+        return err_set(-EBUSY,
+                       "somebody else has just taken over the database '%s' (epoch %" PRIu64 ", it was %" PRIu64 ")",
+                       a->s->root, *field, *a->from);
     a->epoch = ++*field;
     return 0;
 }
 
-int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_t *epoch,
-                         struct manifest_version **out)
+static int claim(struct manifest_store *s, enum epoch_role role, const uint64_t *from, uint64_t *epoch,
+                 struct manifest_version **out)
 {
-    struct claim_arg a = { .role = role };
+    struct claim_arg a = { .s = s, .role = role, .from = from };
     /* The other role is checked: a fenced writer starts no compactor. */
     enum epoch_role check = role == EPOCH_WRITER ? EPOCH_COMPACTOR : EPOCH_WRITER;
     int rc;
@@ -623,4 +641,16 @@ int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_
     mutex_unlock(&s->mu);
     *epoch = a.epoch;
     return 0;
+}
+
+int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_t *epoch,
+                         struct manifest_version **out)
+{
+    return claim(s, role, NULL, epoch, out);
+}
+
+int manifest_store_claim_from(struct manifest_store *s, enum epoch_role role, uint64_t from, uint64_t *epoch,
+                              struct manifest_version **out)
+{
+    return claim(s, role, &from, epoch, out);
 }

@@ -97,5 +97,8 @@ int manifest_store_update_as(struct manifest_store *s, enum epoch_role role, man
 /* Take writer (compactor) epoch + 1; from then on every load and update checks it. */
 int manifest_store_claim(struct manifest_store *s, enum epoch_role role, uint64_t *epoch,
                          struct manifest_version **out);
+/* The same, unless the epoch of role is another than from: -EBUSY. */
+int manifest_store_claim_from(struct manifest_store *s, enum epoch_role role, uint64_t from, uint64_t *epoch,
+                              struct manifest_version **out);
 
 #endif

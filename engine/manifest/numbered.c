@@ -32,7 +32,8 @@ static int last_fn(void *arg, const char *name, const struct shale_object_meta *
 
 /*
  * A listing of the whole directory, which the collector keeps short. mtime is the store's, so two
- * of them may be compared.
+ * of them may be compared. A listing has no checksum: the name of the only object may have been spoilt, so that there
+ * is none has to be said twice. Where there are several, the chain is followed from the one found.
  */
 int numbered_last(const struct numbered *n, uint64_t *id, int64_t *mtime_ms)
 {
@@ -40,7 +41,7 @@ int numbered_last(const struct numbered *n, uint64_t *id, int64_t *mtime_ms)
     char prefix[PATH_NAME_MAX];
     int rc = path_dir(n->root, n->kind, prefix);
 
-    if (rc == 0)
+    for (int i = 0; rc == 0 && a.id == 0 && i < 2; i++)
         rc = shale_store_list(n->store, prefix, NULL, last_fn, &a);
     if (rc < 0)
         return rc;

@@ -55,6 +55,8 @@ char *bucket_absolute(const char *file);
 /* The value of Content-MD5. 0 or -EIO (OpenSSL has no MD5). */
 #define BUCKET_MD5_LEN 24
 int bucket_md5(struct shale_slice body, char out[BUCKET_MD5_LEN + 1]);
+/* False when the answer has a Content-MD5 that is not its body's. */
+bool bucket_md5_fits(const struct http_exchange *x);
 
 /*
  * The put of shale_store_ops by way of once, which makes one attempt, by the rules of the mode. -EEXIST of a creating

@@ -8,6 +8,7 @@
 #include "sst/flights.h"
 
 #include "base/alloc.h"
+#include "base/cancel.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -154,9 +155,9 @@ struct cache_item *flight_wait(struct flights *f, struct flight *other, uint64_t
     bool last;
 
     mutex_lock(&f->mu);
-    while (!other->landed)
-        cond_wait(&f->landed, &f->mu);
-    if (p && p->item)
+    while (!other->landed && !cancel_wanted())
+        (void)cancel_cond_wait(&f->landed, &f->mu, 0); /* there is no deadline */
+    if (other->landed && p && p->item)
         item = cache_item_ref(p->item);
     last = unref_locked(other);
     mutex_unlock(&f->mu);

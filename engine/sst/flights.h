@@ -40,8 +40,8 @@ void flight_bring(struct flight *mine, uint64_t offset, struct cache_item *item)
 /* The read is over, well or not: who waits goes on. Ends the caller's reference. NULL is fine. */
 void flight_land(struct flights *f, struct flight *mine);
 /*
- * A reference to what another's flight brings, or NULL: it failed, and the caller reads for himself. Ends his
- * reference.
+ * A reference to what another's flight brings, or NULL: it failed, or the caller is to give up waiting (base/cancel.h);
+ * he reads for himself, which says so. Ends his reference.
  */
 struct cache_item *flight_wait(struct flights *f, struct flight *other, uint64_t offset);
 /* Does not want it after all. NULL is fine. */

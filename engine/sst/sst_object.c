@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "format/block.h"
 
 #include <errno.h>
@@ -35,16 +36,6 @@ static int read_trailer(const char *name, struct shale_slice tail, uint64_t obje
     return rc < 0 ? err_add(rc, "%s: trailer", name) : 0;
 }
 
-static int read_range(struct shale_store *store, const char *name, uint64_t offset, uint64_t len,
-                      struct shale_buf *out)
-{
-    int rc = shale_store_get_range(store, name, offset, len, out);
-
-    if (rc == 0 && out->len != len)
-        rc = err_set(-EIO, "%s: the store returned too few bytes", name);
-    return rc;
-}
-
 /*
  * Info and version from the end of an object; reads again when the guess was too short.
  * One read in nearly all cases: the guess holds trailer and info of an SST with keys of up to a
@@ -60,7 +51,7 @@ static int read_meta(struct shale_store *store, const char *name, uint64_t objec
     uint64_t len;
     int rc;
 
-    rc = read_range(store, name, object_len - n, n, &tail);
+    rc = shale_store_get_range(store, name, object_len - n, n, &tail);
     if (rc == 0)
         rc = read_trailer(name, slice_of_buf(&tail), object_len, trailer);
     if (rc < 0)
@@ -68,7 +59,7 @@ static int read_meta(struct shale_store *store, const char *name, uint64_t objec
     part.offset = trailer->info_offset;
     len = info_len(trailer, object_len);
     if (len > n - SST_TRAILER_LEN) {
-        rc = read_range(store, name, trailer->info_offset, len, &tail);
+        rc = shale_store_get_range(store, name, trailer->info_offset, len, &tail);
         if (rc < 0)
             goto out;
         rc = section_info_decode(&part, slice_of_buf(&tail), info);
@@ -86,8 +77,8 @@ out:
  * For an object of no bytes: an info that says WAL, without index, which table_index_read
  * understands.
  */
-static int open_object(struct shale_store *store, const char *name, struct shale_ulid id, bool may_be_empty,
-                       struct sst_handle **out)
+static int open_once(struct shale_store *store, const char *name, struct shale_ulid id, bool may_be_empty,
+                     struct sst_handle **out)
 {
     struct sst_trailer trailer = { .version = SST_VERSION_MAX };
     struct sst_info info = { 0 };
@@ -106,6 +97,18 @@ static int open_object(struct shale_store *store, const char *name, struct shale
     if (rc == 0)
         rc = sst_handle_new(id, trailer.version, &info, out);
     sst_info_fini(&info);
+    return rc;
+}
+
+static int open_object(struct shale_store *store, const char *name, struct shale_ulid id, bool may_be_empty,
+                       struct sst_handle **out)
+{
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    do
+        rc = open_once(store, name, id, may_be_empty, out);
+    while (reread_due(&again, rc));
     return rc;
 }
 
@@ -187,15 +190,35 @@ static int block_open(struct scan *s, struct shale_slice payload)
     return block_iter_init(&s->it, payload, s->version, ITER_ASC);
 }
 
-static int scan_block(struct scan *s, size_t i)
+static void scan_close(struct scan *s)
+{
+    if (s->has_it)
+        block_iter_fini(&s->it);
+    sst_index_fini(&s->index);
+    sst_info_fini(&s->info);
+    shale_buf_fini(&s->index_scratch);
+    shale_buf_fini(&s->scratch);
+}
+
+static struct sst_part block_part(const struct scan *s, size_t i)
+{
+    return (struct sst_part){ .object = s->name, .kind = "block", .number = i, .offset = s->index.offsets[i] };
+}
+
+static struct shale_slice stored_block(const struct scan *s, size_t i)
 {
     uint64_t end = i + 1 < s->index.n ? s->index.offsets[i + 1] : s->info.filter_offset;
-    struct sst_part part = { .object = s->name, .kind = "block", .number = i, .offset = s->index.offsets[i] };
+
+    return part_of(s, s->index.offsets[i], end - s->index.offsets[i]);
+}
+
+static int scan_block(struct scan *s, size_t i)
+{
+    struct sst_part part = block_part(s, i);
     struct shale_slice payload;
     struct shale_row row;
-    int rc;
+    int rc = section_decode(&part, stored_block(s, i), &s->form, &s->scratch, &payload);
 
-    rc = section_decode(&part, part_of(s, part.offset, end - part.offset), &s->form, &s->scratch, &payload);
     if (rc < 0)
         return rc;
     err_clear();
@@ -223,11 +246,47 @@ int sst_scan_object(struct shale_slice object, const char *name, const struct sh
 
     for (size_t i = 0; rc == 0 && i < s.index.n; i++)
         rc = scan_block(&s, i);
-    if (s.has_it)
-        block_iter_fini(&s.it);
-    sst_index_fini(&s.index);
-    sst_info_fini(&s.info);
-    shale_buf_fini(&s.index_scratch);
-    shale_buf_fini(&s.scratch);
+    scan_close(&s);
+    return rc;
+}
+
+/* The checksums, and no row. Filter and stats are left out: nobody reads them from an object in memory. */
+static int verify(struct shale_slice object, const char *name, const struct shale_block_transformer *transformer)
+{
+    struct scan s = { .object = object, .name = name, .form = { .transformer = transformer } };
+    int rc = scan_open(&s);
+
+    for (size_t i = 0; rc == 0 && i < s.index.n; i++) {
+        struct sst_part part = block_part(&s, i);
+        struct shale_slice payload;
+
+        rc = section_check(&part, stored_block(&s, i), &payload);
+    }
+    scan_close(&s);
+    return rc;
+}
+
+/* Nothing at all is what fences are for later versions of SlateDB: it has to be true. */
+static int check_empty(struct shale_store *store, const char *name)
+{
+    struct shale_object_meta meta;
+    int rc = shale_store_head(store, name, &meta);
+
+    if (rc == 0 && meta.size > 0)
+        rc = err_set(SHALE_ECORRUPT, "%s: the store sent nothing of %llu bytes", name, (unsigned long long)meta.size);
+    return rc;
+}
+
+int sst_get_object(struct shale_store *store, const char *name, const struct shale_block_transformer *transformer,
+                   struct shale_buf *out)
+{
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    do {
+        rc = shale_store_get(store, name, out);
+        if (rc == 0)
+            rc = out->len ? verify(slice_of_buf(out), name, transformer) : check_empty(store, name);
+    } while (reread_due(&again, rc));
     return rc;
 }

@@ -14,7 +14,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "format/block.h"
-#include "sst/sst_section.h"
+#include "sst/section_read.h"
 
 #include <errno.h>
 
@@ -116,7 +116,7 @@ static int fetch(struct sst_stream *it)
         sum += len;
         it->fetched = pos;
     }
-    rc = table_range_read(it->ts->store, &it->part, sum, &it->chunk);
+    rc = part_read(it->ts->store, &it->part, sum, &it->chunk);
     it->chunk_pos = 0;
     return rc;
 }
@@ -124,7 +124,10 @@ static int fetch(struct sst_stream *it)
 /* Go on with the next block. 0, SHALE_END or an error. */
 static int enter_block(struct sst_stream *it)
 {
-    struct shale_slice stored, payload;
+    const struct section_form form = { it->sst->info.codec, it->ts->format.transformer };
+    struct shale_slice payload;
+    uint8_t *stored;
+    size_t len;
     int rc = 0;
 
     if (it->entered == it->lens.len)
@@ -135,12 +138,12 @@ static int enter_block(struct sst_stream *it)
         rc = fetch(it);
     if (rc < 0)
         return fail(it, rc);
-    stored = slice_of(it->chunk.data + it->chunk_pos, (size_t)take_len(it, &it->entered));
-    it->chunk_pos += stored.len;
-    it->next_offset += stored.len;
+    stored = it->chunk.data + it->chunk_pos;
+    len = (size_t)take_len(it, &it->entered);
+    it->chunk_pos += len;
+    it->next_offset += len;
     it->edge = it->entered == it->lens.len;
-    rc = section_decode(&it->part, stored, &(struct section_form){ it->sst->info.codec, it->ts->format.transformer },
-                        &it->plain, &payload);
+    rc = section_read_decode(it->ts->store, &it->part, stored, len, &form, &it->plain, &payload);
     if (rc < 0)
         return fail(it, rc);
     rc = block_iter_reset(&it->rows, payload, it->sst->version, ITER_ASC);

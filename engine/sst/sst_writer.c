@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "format/block.h"
 #include "sst/sst_collect.h"
 
@@ -440,9 +441,11 @@ static int seal(struct sst_writer *w)
 static bool is_there(struct sst_writer *w)
 {
     struct shale_buf found = SHALE_BUF_INIT;
-    bool same = shale_store_get(w->ts->store, writer_name(w), &found) == 0 &&
-                slice_eq(slice_of_buf(&found), slice_of_buf(&w->pending));
+    bool same = false;
 
+    for (unsigned i = 0; !same && i < REREAD_MAX; i++) /* what differs may have been spoilt on the way */
+        same = shale_store_get(w->ts->store, writer_name(w), &found) == 0 &&
+               slice_eq(slice_of_buf(&found), slice_of_buf(&w->pending));
     shale_buf_fini(&found);
     return same;
 }

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "format/properties.h"
 
 #include <errno.h>
@@ -81,8 +82,8 @@ static int decode(const char *name, struct shale_slice tail, uint64_t tail_offse
 }
 
 /* HEAD and one range. */
-static int read_object(struct shale_store *store, const char *name, const struct sst_info *info,
-                       const struct section_form *form, struct shale_buf *out)
+static int read_once(struct shale_store *store, const char *name, const struct sst_info *info,
+                     const struct section_form *form, struct shale_buf *out)
 {
     struct shale_buf tail = SHALE_BUF_INIT;
     struct shale_object_meta meta;
@@ -104,6 +105,18 @@ static int read_object(struct shale_store *store, const char *name, const struct
     else if (rc == -ENOENT)
         rc = err_set(-ESTALE, "%s: the object is gone", name);
     shale_buf_fini(&tail);
+    return rc;
+}
+
+static int read_object(struct shale_store *store, const char *name, const struct sst_info *info,
+                       const struct section_form *form, struct shale_buf *out)
+{
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    do
+        rc = read_once(store, name, info, form, out);
+    while (reread_due(&again, rc));
     return rc;
 }
 

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "sst/section_read.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,16 +46,6 @@ static const char *object_name(const struct part_reader *r)
     return (const char *)r->name.data;
 }
 
-/* What the store said about a part; a part that lies behind the end of its object is corruption. */
-static int store_failed(int rc, const struct sst_part *part)
-{
-    if (rc == -ERANGE)
-        return part_err(SHALE_ECORRUPT, part, "the object ends before it does");
-    if (rc == -ENOENT)
-        return part_err(-ESTALE, part, "the object is gone"); /* not to be taken for a key that is not there */
-    return part_err_add(rc, part);
-}
-
 /* WAL objects are read once, at recovery, and would only push out what is useful. */
 void table_part_keep(struct table_store *ts, const struct sst_source *src, uint64_t offset, struct cache_item *item,
                      bool high)
@@ -63,22 +54,13 @@ void table_part_keep(struct table_store *ts, const struct sst_source *src, uint6
         block_cache_put(ts->cache, (struct cache_key){ .sst = src->sst->id, .offset = offset }, item, high);
 }
 
-int table_range_read(struct shale_store *store, const struct sst_part *part, uint64_t len, struct shale_buf *out)
-{
-    int rc = shale_store_get_range(store, part->object, part->offset, len, out);
-
-    if (rc < 0)
-        return store_failed(rc, part);
-    return out->len == len ? 0 : part_err(-EIO, part, "the store returned too few bytes");
-}
-
 /* Undo the stored form of a section and replace out by its payload. */
-static int decode_section(const struct part_reader *r, const struct sst_part *part, struct shale_slice stored,
+static int decode_section(const struct part_reader *r, const struct sst_part *part, uint8_t *stored, size_t len,
                           struct shale_buf *out)
 {
     const struct section_form form = form_of(r->ts, r->src);
     struct shale_slice payload;
-    int rc = section_decode(part, stored, &form, out, &payload);
+    int rc = section_read_decode(r->store, part, stored, len, &form, out, &payload);
 
     if (rc == 0 && payload.data != out->data)
         rc = buf_set(out, payload);
@@ -106,9 +88,9 @@ static int read_section(struct table_store *ts, const struct sst_source *src, co
         rc = part_err(SHALE_ECORRUPT, &part, "impossible length");
         goto out;
     }
-    rc = table_range_read(r.store, &part, len, &stored);
+    rc = part_read(r.store, &part, len, &stored);
     if (rc == 0)
-        rc = decode_section(&r, &part, slice_of_buf(&stored), out);
+        rc = decode_section(&r, &part, stored.data, stored.len, out);
 out:
     shale_buf_fini(&stored);
     part_reader_fini(&r);
@@ -235,11 +217,11 @@ int table_meta_load(struct table_store *ts, const struct sst_source *src, struct
 
     filter.object = index.object = object_name(&r);
     if (rc == 0)
-        rc = table_range_read(r.store, &filter, info->filter_len + info->index_len, &stored);
+        rc = part_read(r.store, &filter, info->filter_len + info->index_len, &stored);
     if (rc == 0)
-        rc = decode_section(&r, &filter, slice_of(stored.data, info->filter_len), &f->payload);
+        rc = decode_section(&r, &filter, stored.data, info->filter_len, &f->payload);
     if (rc == 0)
-        rc = decode_section(&r, &index, slice_of(stored.data + info->filter_len, info->index_len), &i->payload);
+        rc = decode_section(&r, &index, stored.data + info->filter_len, info->index_len, &i->payload);
     shale_buf_fini(&stored);
     part_reader_fini(&r);
     if (rc == 0)
@@ -332,7 +314,7 @@ static void count_along(struct blocks_along *a, size_t i, uint64_t len)
  * On failure the blocks made so far stay in out, for the caller to drop with the rest.
  */
 static int decode_run(const struct part_reader *r, const struct sst_index *x, const struct block_run *run,
-                      struct shale_slice bytes, struct blocks_along *along, bool fill, struct shale_buf *scratch,
+                      uint8_t *bytes, struct blocks_along *along, bool fill, struct shale_buf *scratch,
                       struct block **out)
 {
     const struct section_form form = form_of(r->ts, r->src);
@@ -341,13 +323,13 @@ static int decode_run(const struct part_reader *r, const struct sst_index *x, co
         size_t i = run->first + k;
         uint64_t at = x->offsets[i] - x->offsets[run->first];
         struct sst_part part = { .object = object_name(r), .kind = "block", .number = i, .offset = x->offsets[i] };
-        struct shale_slice stored, payload;
+        size_t len = (size_t)(table_block_end(r->src, x, i) - x->offsets[i]);
+        struct shale_slice payload;
         int rc;
 
         if (is_left_out(along, i))
             continue;
-        stored = slice_of(bytes.data + at, (size_t)(table_block_end(r->src, x, i) - x->offsets[i]));
-        rc = section_decode(&part, stored, &form, scratch, &payload);
+        rc = section_read_decode(r->store, &part, bytes + at, len, &form, scratch, &payload);
         if (rc == 0)
             rc = block_new(payload, &out[k]);
         if (rc < 0)
@@ -384,9 +366,7 @@ static int fetch_runs(const struct part_reader *r, const struct sst_index *x, co
                                  .offset = gets[i].offset };
 
         if (rc == 0 && gets[i].rc < 0)
-            return store_failed(gets[i].rc, &part);
-        if (rc == 0 && gets[i].out.len != gets[i].len)
-            return part_err(-EIO, &part, "the store returned too few bytes");
+            return part_store_err(gets[i].rc, &part);
     }
     return rc;
 }
@@ -416,7 +396,7 @@ int table_blocks_load(struct table_store *ts, const struct sst_source *src, cons
         gets = mem_calloc(n_runs, sizeof(*gets));
     rc = gets ? fetch_runs(&r, x, runs, n_runs, gets) : -ENOMEM;
     for (size_t i = 0; rc == 0 && i < n_runs; i++)
-        rc = decode_run(&r, x, &runs[i], slice_of_buf(&gets[i].out), along, fill, &scratch,
+        rc = decode_run(&r, x, &runs[i], gets[i].out.data, along, fill, &scratch,
                         out + (runs[i].first - first));
 out:
     for (size_t i = 0; gets && i < n_runs; i++)

@@ -147,13 +147,6 @@ int table_properties_read(struct table_store *ts, const struct sst_source *src, 
 int table_blocks_read(struct table_store *ts, const struct sst_source *src, const struct table_index *index,
                       size_t first, size_t n, bool fill, struct block **out);
 
-struct sst_part;
-/*
- * Replace out by len bytes of the object that part is of, from where it begins. Errors are those of reading the part:
- * -ESTALE when the object is gone, SHALE_ECORRUPT when it ends before.
- */
-int table_range_read(struct shale_store *store, const struct sst_part *part, uint64_t len, struct shale_buf *out);
-
 /*
  * Write-through: keep a copy of the uncompressed payload of a part that is being written. Without memory, or when it
  * does not fit, it is not kept.
@@ -169,6 +162,13 @@ void table_cache_filter(struct table_store *ts, const struct sst_handle *h, stru
 int table_open_wal(struct table_store *ts, uint64_t wal_id, struct sst_handle **out);
 int table_open_compacted(struct table_store *ts, struct shale_ulid id, struct sst_handle **out);
 
+/*
+ * Replace out by a whole object, whose checksums fit: one that arrives spoilt, cut or empty is read again
+ * (base/reread.h). An object of no bytes is out without bytes. As shale_store_get, SHALE_ECORRUPT, SHALE_EVERSION,
+ * SHALE_EHOOK.
+ */
+int sst_get_object(struct shale_store *store, const char *name, const struct shale_block_transformer *transformer,
+                   struct shale_buf *out);
 /*
  * Decode a whole object that is already in memory (WAL replay reads objects whole): trailer, info, and then the rows in
  * file order through fn, which may stop with a non-zero value that is returned. name is for errors; transformer may be

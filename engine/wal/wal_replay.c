@@ -126,7 +126,7 @@ static void read_object(void *arg)
     if (stopped(r)) {
         s->rc = SHALE_ECANCELED;
     } else {
-        s->rc = shale_store_get(r->ts->wal_store, (const char *)s->name.data, &s->object);
+        s->rc = sst_get_object(r->ts->wal_store, (const char *)s->name.data, r->ts->format.transformer, &s->object);
         if (s->rc < 0)
             s->why = mem_strdup(shale_errmsg());
     }
@@ -194,6 +194,8 @@ static int read_failed(const struct replay *r, const struct slot *s)
     if (s->rc == -ENOENT)
         return err_set(SHALE_ECORRUPT, "%s: missing from the log, which goes from %" PRIu64 " to %" PRIu64,
                        (const char *)s->name.data, r->first, r->last);
+    if (s->why && strstr(s->why, (const char *)s->name.data))
+        return err_set(s->rc, "%s", s->why);
     return err_set(s->rc, "%s: %s", (const char *)s->name.data, s->why ? s->why : shale_strerror(s->rc));
 }
 

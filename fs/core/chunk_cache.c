@@ -2,6 +2,7 @@
 #include "fs/core/chunk_cache.h"
 
 #include "base/buf.h"
+#include "base/cancel.h"
 #include "base/clock.h"
 #include "fs/core/chunks.h"
 
@@ -233,9 +234,11 @@ static int load(struct chunk_cache *cc, struct file_chunk *c)
     return rc;
 }
 
-/* Take one that was found over, or wait for it. It may have failed when this returns 0. */
+/* Take one that was found over, or wait for it. It may have failed when this returns 0. SHALE_ECANCELED: gave up. */
 static int join(struct chunk_cache *cc, struct file_chunk *c)
 {
+    bool loading;
+
     mutex_lock(&cc->mu);
     set_ahead_locked(cc, c, false);
     if (c->state == QUEUED) {
@@ -243,14 +246,15 @@ static int join(struct chunk_cache *cc, struct file_chunk *c)
         mutex_unlock(&cc->mu);
         return load(cc, c);
     }
-    while (c->state == LOADING)
-        cond_wait(&cc->loaded, &cc->mu);
+    while (c->state == LOADING && !cancel_wanted())
+        (void)cancel_cond_wait(&cc->loaded, &cc->mu, 0); /* there is no deadline */
+    loading = c->state == LOADING;
     if (c->inode && c->state == READY) {
         list_remove(&c->lru);
         list_append(&cc->used, &c->lru);
     }
     mutex_unlock(&cc->mu);
-    return 0;
+    return loading ? cancel_error("a chunk that another reader loads") : 0;
 }
 
 /*

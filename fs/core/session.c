@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "base/ulid.h"
 #include "fs/core/text.h"
 
@@ -186,12 +187,15 @@ static int see_session(void *arg, const char *name, const struct shale_object_me
 static int load_one(struct shale_store *store, const char *root, struct session *s)
 {
     struct shale_buf text = SHALE_BUF_INIT, name = SHALE_BUF_INIT;
+    struct reread again = REREAD_INIT;
     int rc = object_name(root, s->id, &name);
 
     if (rc == 0)
-        rc = shale_store_get(store, (const char *)name.data, &text);
-    if (rc == 0)
-        rc = session_parse(slice_of_buf(&text), (const char *)name.data, s);
+        do {
+            rc = shale_store_get(store, (const char *)name.data, &text);
+            if (rc == 0)
+                rc = session_parse(slice_of_buf(&text), (const char *)name.data, s);
+        } while (reread_due(&again, rc));
     shale_buf_fini(&text);
     shale_buf_fini(&name);
     return rc;

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "base/ulid.h"
 #include "fs/core/text.h"
 
@@ -265,7 +266,10 @@ static int see_version(void *arg, const char *name, const struct shale_object_me
     return 0;
 }
 
-/* A volume has few versions, so they are listed. */
+/*
+ * A volume has few versions, so they are listed. A listing has no checksum, and the one name may have been spoilt on
+ * the way: that there is none has to be said twice.
+ */
 static int find_latest(struct shale_store *store, const char *root, uint64_t *version)
 {
     struct shale_buf prefix = SHALE_BUF_INIT;
@@ -273,7 +277,7 @@ static int find_latest(struct shale_store *store, const char *root, uint64_t *ve
     int rc = buf_printf(&prefix, "%s%s" DIR_NAME, root, *root ? "/" : "");
 
     l.prefix_len = prefix.len;
-    if (rc == 0)
+    for (int i = 0; rc == 0 && l.version == 0 && i < 2; i++)
         rc = shale_store_list(store, (const char *)prefix.data, NULL, see_version, &l);
     if (rc == 0 && l.version == 0)
         rc = err_set(-ENOENT, "there is no volume: nothing is named %s*" SUFFIX, (const char *)prefix.data);
@@ -283,21 +287,31 @@ static int find_latest(struct shale_store *store, const char *root, uint64_t *ve
     return rc;
 }
 
-int volume_load_latest(struct shale_store *store, const char *root, struct volume *out, uint64_t *version)
+static int load_version(struct shale_store *store, const char *root, uint64_t version, struct volume *out)
 {
     struct shale_buf text = SHALE_BUF_INIT, name = SHALE_BUF_INIT;
+    struct reread again = REREAD_INIT;
+    int rc = object_name(root, version, &name);
+
+    if (rc == 0)
+        do {
+            rc = shale_store_get(store, (const char *)name.data, &text);
+            if (rc == 0)
+                rc = volume_parse(slice_of_buf(&text), (const char *)name.data, out);
+        } while (reread_due(&again, rc));
+    shale_buf_fini(&text);
+    shale_buf_fini(&name);
+    return rc;
+}
+
+int volume_load_latest(struct shale_store *store, const char *root, struct volume *out, uint64_t *version)
+{
     uint64_t latest = 0;
     int rc = find_latest(store, root, &latest);
 
     if (rc == 0)
-        rc = object_name(root, latest, &name);
-    if (rc == 0)
-        rc = shale_store_get(store, (const char *)name.data, &text);
-    if (rc == 0)
-        rc = volume_parse(slice_of_buf(&text), (const char *)name.data, out);
+        rc = load_version(store, root, latest, out);
     if (rc == 0 && version)
         *version = latest;
-    shale_buf_fini(&text);
-    shale_buf_fini(&name);
     return rc;
 }

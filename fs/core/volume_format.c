@@ -52,6 +52,13 @@ static int write_root(struct fs *fs, const struct fs_format_options *opt)
     return rc;
 }
 
+/* Of formats that race one makes the database, and goes on. */
+static int only_fresh(void *arg, bool fresh)
+{
+    (void)arg;
+    return fresh ? 0 : err_set(-EEXIST, "somebody else has just begun to make a volume there");
+}
+
 /* Its close makes the rows durable before there is an object that says that this is a volume. */
 static int make_database(struct fs *fs, const struct fs_format_options *opt)
 {
@@ -60,6 +67,7 @@ static int make_database(struct fs *fs, const struct fs_format_options *opt)
 
     volume_db_options(fs, &db_opt);
     db_opt.compactor.enabled = false;
+    db_opt.before_claim = only_fresh;
     rc = shale_db_open(fs->store, fs->path, &db_opt, true, &fs->db);
     if (rc == 0)
         rc = write_root(fs, opt);

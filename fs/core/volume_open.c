@@ -17,6 +17,7 @@
 #include "fs/core/rows.h"
 #include "fs/core/space.h"
 #include "fs/core/txn.h"
+#include "fs/core/volume_claim.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -145,12 +146,20 @@ static int load_volume(struct fs *fs, const char *url)
     return rc;
 }
 
-/* For a writer this fences whoever had the volume, replays the WAL and starts the engine's threads. */
-static int open_db(struct fs *fs)
+/*
+ * For a writer, which has a claim, this fences whoever had the volume, replays the WAL and starts the engine's
+ * threads.
+ */
+static int open_db(struct fs *fs, struct volume_claim *claim)
 {
     struct shale_options opt;
+    int rc = 0;
 
     volume_db_options(fs, &opt);
+    if (claim)
+        rc = volume_claim_begin(claim, &opt);
+    if (rc < 0)
+        return rc;
     return shale_db_open(fs->store, fs->path, &opt, false, &fs->db);
 }
 
@@ -169,7 +178,7 @@ int volume_open_reader(const char *url, const struct shale_store_options *store,
     if (rc == 0)
         rc = load_volume(fs, url);
     if (rc == 0)
-        rc = open_db(fs);
+        rc = open_db(fs, NULL);
     return rc;
 }
 
@@ -213,47 +222,6 @@ static struct fs *fs_alloc(const struct fs_options *opt)
     cond_init(&fs->space_wake);
     list_init(&fs->dirty_list);
     return fs;
-}
-
-/* Refuse when another mount may be alive, unless it is to be taken over. */
-static int check_sessions(struct fs *fs, const char *url, const struct session_list *list)
-{
-    for (size_t i = 0; i < list->n; i++) {
-        char who[512];
-
-        session_describe(&list->v[i], who, sizeof(who));
-        if (!fs->opt.takeover && !session_is_provably_dead(&list->v[i]))
-            return err_set(-EBUSY,
-                           "%s is in use by %s; unmount it there, or mount with -o takeover if that mount is gone", url,
-                           who);
-        log_info("taking over from %s", who);
-    }
-    return 0;
-}
-
-/* The sessions that an open found, looked at and removed by an errand beside what else there is to ask of the store. */
-struct others {
-    struct fs *fs;
-    struct session_list list;
-    struct errand errand;
-};
-
-static int load_sessions(void *arg)
-{
-    struct others *o = arg;
-
-    return session_list_load(o->fs->patient, o->fs->path, &o->list);
-}
-
-/* Whoever had the volume is fenced now, so its session says nothing any more. */
-static int remove_sessions(void *arg)
-{
-    struct others *o = arg;
-    int rc = 0;
-
-    for (size_t i = 0; rc == 0 && i < o->list.n; i++)
-        rc = session_remove(o->fs->patient, o->fs->path, o->list.v[i].id);
-    return rc;
 }
 
 /* A counter; -ENOENT when there is none. */
@@ -334,15 +302,15 @@ static int load_state(struct fs *fs)
     return rc == 0 && !fs->opt.read_only ? orphan_sweep(fs) : rc;
 }
 
-/* The database, and what others left behind. */
-static int open_fenced(struct fs *fs, struct others *others)
+/* The database, with a session of our own, and what others left behind. */
+static int open_claimed(struct fs *fs, struct volume_claim *claim)
 {
-    int rc = open_db(fs);
+    int rc = open_db(fs, claim);
 
     if (rc < 0)
         return rc;
-    errand_start(&others->errand, "shalefs-open", remove_sessions, others);
-    rc = errand_join(&others->errand, load_state(fs));
+    errand_start(&claim->errand, "shalefs-open", volume_claim_finish, claim);
+    rc = errand_join(&claim->errand, load_state(fs));
     if (rc == 0)
         rc = committer_start(fs);
     if (rc == 0) {
@@ -353,48 +321,12 @@ static int open_fenced(struct fs *fs, struct others *others)
     return rc;
 }
 
-/*
- * Our session object tells cheaply whether the store still keeps the promise that everything stands on: created once
- * more it must be refused. A store that overwrites it does no harm, as the bytes are the same. Once it may be absent:
- * somebody who takes over has removed it.
- */
-static int check_conditional_put(struct fs *fs, const char *url)
-{
-    int rc = session_create(fs->patient, fs->path, &fs->session);
-
-    if (rc == 0)
-        rc = session_create(fs->patient, fs->path, &fs->session);
-    if (rc == -EEXIST)
-        return 0;
-    return rc < 0 ? rc : err_set(-EOPNOTSUPP, "the store of %s overwrites objects that it is told to create only if "
-                                              "absent, so that two mounts would overwrite each other's work; what "
-                                              "serves the bucket has changed: 'shale probe %s' says more", url, url);
-}
-
-/* With a session of our own. */
-static int open_checked(struct fs *fs, const char *url, struct others *others)
-{
-    int rc = check_conditional_put(fs, url);
-
-    return rc == 0 ? open_fenced(fs, others) : rc;
-}
-
 /* Everything a writer does beyond a reader. */
-static int open_writer(struct fs *fs, const char *url, struct others *others)
+static int open_writer(struct fs *fs, struct volume_claim *claim)
 {
-    int64_t now = clock_wall_ms();
-    int rc = check_sessions(fs, url, &others->list);
+    int rc = open_claimed(fs, claim);
 
-    if (rc == 0)
-        rc = session_init(&fs->session, ulid_new(now, NULL), fs->opt.mount_point, now);
-    if (rc == 0)
-        rc = session_create(fs->patient, fs->path, &fs->session);
-    if (rc == 0) {
-        rc = open_checked(fs, url, others);
-        if (rc < 0)
-            (void)session_remove(fs->patient, fs->path, fs->session.id); /* rc says why we failed */
-    }
-    return rc;
+    return rc < 0 ? volume_claim_cancel(claim, rc) : 0;
 }
 
 /*
@@ -404,21 +336,21 @@ static int open_writer(struct fs *fs, const char *url, struct others *others)
  */
 static int open_reader(struct fs *fs)
 {
-    int rc = fs->opt.poll_ms > 0 && !fs->opt.has_checkpoint ? follow_open(fs) : open_db(fs);
+    int rc = fs->opt.poll_ms > 0 && !fs->opt.has_checkpoint ? follow_open(fs) : open_db(fs, NULL);
 
     return rc == 0 ? load_state(fs) : rc;
 }
 
 /* Volume and sessions, at once: each is a listing and then what it has brought. */
-static int look(struct fs *fs, const char *url, struct others *others)
+static int look(struct fs *fs, const char *url, struct volume_claim *claim)
 {
     int rc;
 
     if (fs->opt.read_only)
         return load_volume(fs, url);
-    errand_start(&others->errand, "shalefs-open", load_sessions, others);
+    errand_start(&claim->errand, "shalefs-open", volume_claim_look, claim);
     rc = load_volume(fs, url);
-    return errand_join(&others->errand, rc);
+    return errand_join(&claim->errand, rc);
 }
 
 /*
@@ -428,7 +360,7 @@ static int look(struct fs *fs, const char *url, struct others *others)
 int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
 {
     struct fs *fs = fs_alloc(opt);
-    struct others others = { .fs = fs, .list = SESSION_LIST_INIT };
+    struct volume_claim claim = VOLUME_CLAIM_INIT(fs, url);
     int rc;
 
     if (!fs)
@@ -437,14 +369,14 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
     if (rc == -ENOENT)
         rc = err_set(rc, "there is no volume at %s; 'shalefs format %s' makes one", url, url);
     if (rc == 0)
-        rc = look(fs, url, &others);
+        rc = look(fs, url, &claim);
     if (rc == 0)
         chunk_cache_set_limit(&fs->chunks, opt->read_ahead_bytes, fs->volume.chunk_bytes);
     if (rc == 0 && !opt->read_only && volume_is_read_only(&fs->volume))
         rc = err_set(-EROFS, "%s has features that this version can read but not write: mount it with -o ro", url);
     if (rc == 0)
-        rc = opt->read_only ? open_reader(fs) : open_writer(fs, url, &others);
-    session_list_fini(&others.list);
+        rc = opt->read_only ? open_reader(fs) : open_writer(fs, &claim);
+    volume_claim_fini(&claim);
     if (rc < 0) {
         follow_close(fs);
         (void)shale_db_close(fs->db, SHALE_CLOSE_ABANDON); /* rc says why we failed */
@@ -475,6 +407,7 @@ static void reclaim_open(struct fs *fs)
 int fs_close(struct fs *fs)
 {
     const struct cancel *mine = cancel_set(fs_token(fs));
+    struct shale_db_status st = { .error = 0 };
     int rc = 0, close_rc;
 
     chunk_cache_stop(&fs->chunks);
@@ -484,13 +417,15 @@ int fs_close(struct fs *fs)
         reclaim_open(fs);
         rc = file_data_writeback_all(fs);
     }
+    if (fs->db)
+        shale_db_status(fs->db, &st);
     follow_close(fs);
     /* Where data of one file cannot be handed over, everything else still goes. */
     close_rc = shale_db_close(fs->db, fs->opt.read_only ? SHALE_CLOSE_ABANDON : SHALE_CLOSE_FLUSH);
     if (rc == 0 || fs_error(fs) < 0)
         rc = rc < 0 ? fs_error(fs) : close_rc;
-    /* A volume that somebody took over has his session, not ours; removing ours is right in any case. */
-    if (!fs->opt.read_only && rc == 0)
+    /* Who took the volume over has removed our session; nothing that changes the store comes from a fenced mount. */
+    if (!fs->opt.read_only && rc == 0 && st.error != SHALE_EFENCED)
         rc = session_remove(fs->patient, fs->path, fs->session.id);
     (void)cancel_set(mine);
     fs_free(fs);

@@ -451,6 +451,86 @@ static void both_ends_of_a_large_database_are_there(void **state)
     }
 }
 
+/* ---- who may take a database over ---- */
+
+struct claim {
+    struct db_fixture *f;
+    struct shale_db *other; /* that somebody else opens meanwhile */
+    bool open_other, flush_other;
+    int rc;
+    unsigned n_asked, n_fresh;
+};
+
+static int ask(void *arg, bool fresh)
+{
+    struct claim *c = arg;
+    struct shale_options opt = c->f->opt;
+
+    c->n_asked++;
+    c->n_fresh += fresh;
+    opt.before_claim = NULL;
+    if (c->open_other)
+        check_ok(shale_db_open(c->f->store, FIXTURE_ROOT, &opt, true, &c->other));
+    if (c->flush_other) { /* the manifest is another then, by the same owner */
+        check_ok(put_text(c->other, "a", "1", true));
+        check_ok(shale_db_flush(c->other, SHALE_FLUSH_MEMTABLE));
+    }
+    return c->rc;
+}
+
+static int claim(struct claim *c)
+{
+    c->f->opt.before_claim = ask;
+    c->f->opt.before_claim_arg = c;
+    return shale_db_open(c->f->store, FIXTURE_ROOT, &c->f->opt, true, &c->f->db);
+}
+
+static void who_asks_first_may_be_refused(void **state)
+{
+    struct db_fixture *f = *state;
+    struct claim c = { .f = f, .rc = -EPERM };
+
+    check_err(-EPERM, claim(&c));
+    c.rc = 0;
+    check_ok(claim(&c));
+    assert_int_equal(c.n_asked, 2);
+    assert_int_equal(c.n_fresh, 2); /* who was refused made nothing */
+    fixture_close(f);
+    check_ok(claim(&c));
+    assert_int_equal(c.n_fresh, 2);
+    fixture_close(f);
+    f->opt.read_only = true;
+    check_ok(claim(&c));
+    assert_int_equal(c.n_asked, 3); /* a reader claims nothing */
+}
+
+static void who_asked_first_comes_too_late(void **state)
+{
+    struct db_fixture *f = *state;
+    struct claim c = { .f = f, .open_other = true };
+
+    for (int i = 0; i < 2; i++) { /* when there is no database yet, and when there is one */
+        check_err(-EBUSY, claim(&c));
+        assert_non_null(strstr(shale_errmsg(), FIXTURE_ROOT));
+        check_ok(put_text(c.other, "a", "2", true)); /* nobody has fenced it */
+        check_ok(shale_db_close(c.other, SHALE_CLOSE_FLUSH));
+    }
+}
+
+static void an_owner_that_went_on_is_taken_over_from(void **state)
+{
+    struct db_fixture *f = *state;
+    struct claim c = { .f = f, .flush_other = true };
+
+    fixture_open(f);
+    c.other = f->db;
+    f->db = NULL;
+    check_ok(claim(&c));
+    check_err(SHALE_EFENCED, put_text(c.other, "a", "2", true));
+    check_value(f->db, NULL, "a", "1");
+    check_ok(shale_db_close(c.other, SHALE_CLOSE_ABANDON));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +555,9 @@ int main(void)
         T(wrong_options_are_refused),
         T(the_fence_finds_its_place),
         T(both_ends_of_a_large_database_are_there),
+        T(who_asks_first_may_be_refused),
+        T(who_asked_first_comes_too_late),
+        T(an_owner_that_went_on_is_taken_over_from),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

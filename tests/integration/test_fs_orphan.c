@@ -4,6 +4,8 @@
 #include "fs/core/session.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <shale/shale.h>
 #include <stdlib.h>
 
 #define ROOT FS_ROOT_INO
@@ -215,6 +217,38 @@ static void there_may_be_no_volume(void **state)
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
+static void count_one(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+/* One that had nothing to write learns of it by looking, and ends without a word to the store. */
+static void an_idle_mount_that_was_taken_over_ends_quietly(void **state)
+{
+    static const enum fault_class changes[] = { FAULT_PUT, FAULT_DELETE, FAULT_UPLOAD_BEGIN };
+    struct fs_fixture *f = *state;
+    struct shale_store *store = fixture_store();
+    struct fs_options opt = f->opt;
+    struct shale_db_status st;
+    unsigned n = 0;
+    struct fs *other;
+
+    opt.takeover = true;
+    check_ok(fs_open(f->url, &opt, &other));
+    do {
+        sched_yield();
+        fs_engine_status(f->fs, &st);
+    } while (st.error == 0);
+    check_err(SHALE_EFENCED, st.error);
+    for (size_t i = 0; i < 3; i++)
+        store_fault_add(store, &(struct fault_rule){ .cls = changes[i], .action = FAULT_CRASH, .times = FAULT_ALWAYS,
+                                                     .fn = count_one, .arg = &n });
+    check_ok(fs_close(f->fs)); /* all is in the store that was ever said to be there */
+    assert_int_equal(n, 0);
+    assert_int_equal(n_sessions(f), 1);
+    f->fs = other;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +259,7 @@ int main(void)
         T(what_was_not_synced_may_go_what_was_stays),
         T(a_second_mount_is_refused),
         T(a_mount_that_was_taken_over_writes_no_more),
+        T(an_idle_mount_that_was_taken_over_ends_quietly),
         T(there_may_be_no_volume),
     };
 

@@ -138,6 +138,7 @@ static void make_cold(struct fs_fixture *f)
     check_ok(fs_file_fsync(file, false));
     fs_file_release(file);
     check_ok(shale_db_flush(f->fs->db, SHALE_FLUSH_MEMTABLE));
+    f->opt.cache_bytes = 64u << 10; /* so small that no neighbours are read along */
     fixture_reopen(f);
 }
 
@@ -167,15 +168,18 @@ static void an_fsync_is_interrupted_and_a_later_one_succeeds(void **state)
 static void a_lookup_is_interrupted_and_another_of_the_same_goes_on(void **state)
 {
     struct fs_fixture *f = *state;
-    struct call c = { .f = f, .name = "cold" }, other = { .f = f, .name = "cold" };
+    struct call c = { .f = f, .name = "cold" }, other = { .f = f, .name = "cold" }, last = { .f = f, .name = "cold" };
     unsigned rule;
 
     make_cold(f);
     rule = outage(FAULT_RANGE);
     call_start(&c, do_lookup);
     wait_for_failures(rule, 1);
-    call_start(&other, do_lookup);
+    call_start(&other, do_lookup); /* it and the next wait for what the first reads */
+    call_start(&last, do_lookup);
     wait_for_failures(rule, 3);
+    check_err(-EINTR, call_cancel(&last));
+    assert_false(c.done);
     check_err(-EINTR, call_cancel(&c));
     assert_false(other.done);
     outage_over();
@@ -219,6 +223,26 @@ static void a_read_is_interrupted(void **state)
     outage_over();
     check_err(8, do_read(&c));
     fs_file_release(c.file);
+}
+
+static void who_waits_for_a_chunk_that_another_reads_is_interrupted(void **state)
+{
+    struct fs_fixture *f = *state;
+    struct call first = { .f = f }, second = { .f = f };
+    unsigned rule;
+
+    make_cold(f);
+    first.file = second.file = open_file(f, look(f, FS_ROOT_INO, "large"), O_RDONLY);
+    rule = outage(FAULT_RANGE);
+    call_start(&first, do_read);
+    wait_for_failures(rule, 1);
+    call_start(&second, do_read);
+    wait_for_failures(rule, 3);
+    check_err(-EINTR, call_cancel(&second));
+    assert_false(first.done);
+    outage_over();
+    check_err(8, call_end(&first));
+    fs_file_release(first.file);
 }
 
 /* ---- soft ---- */
@@ -329,6 +353,7 @@ int main(void)
         with_fixture(a_lookup_is_interrupted_and_another_of_the_same_goes_on),
         with_fixture(who_waits_behind_another_is_interrupted_too),
         with_fixture(a_read_is_interrupted),
+        with_fixture(who_waits_for_a_chunk_that_another_reads_is_interrupted),
         with_fixture(a_soft_read_fails_and_later_ones_work),
         with_fixture(a_soft_fsync_that_fails_ends_writing_until_the_next_mount),
         with_fixture(a_close_that_is_given_up_ends_and_says_so),

@@ -13,10 +13,10 @@
 
 /*
  * The life of a database: writes, flushes, a compaction by the writer, a checkpoint, one by a compactor of its own, a
- * clone, collections. The n-th call to the store fails, loses its reply or is the last one, for every n until the
- * life passes without it. Then, on the bare store: what was acknowledged is there, nothing is there twice (operands
- * would show it), every object that is referred to exists; work goes on, what was interrupted is finished, and after
- * one collection of garbage of any age there is no object that nothing needs.
+ * clone, collections. The n-th call to the store fails, loses its reply, brings other bytes or is the last one, for
+ * every n until the life passes without it. Then, on the bare store: what was acknowledged is there, nothing is there
+ * twice (operands would show it), every object that is referred to exists; work goes on, what was interrupted is
+ * finished, and after one collection of garbage of any age there is no object that nothing needs.
  */
 
 #define CLONE_ROOT "t/clone"
@@ -357,8 +357,8 @@ static void check_after(struct life *l)
 
 enum { MAX_CALLS = 3000 };
 
-/* want: 0 when the fault must not be noticed. dead: nothing gets through after it. */
-static void loop(const struct fault_rule *rule, bool dead, int want)
+/* want: 0 when the fault must not be noticed. dead: nothing gets through after it. least: how many calls there are. */
+static void loop(const struct fault_rule *rule, bool dead, int want, unsigned least)
 {
     uint64_t scale = random_env(100).n; /* fewer of them where each takes long */
     unsigned step = scale >= 100 ? 1 : scale < 5 ? 20 : (unsigned)(100 / scale), n, tried = 0;
@@ -388,37 +388,62 @@ static void loop(const struct fault_rule *rule, bool dead, int want)
         fixture_fini(&l.f);
     }
     print_message("%u of %u calls\n", tried, n);
-    assert_true(n > 100);
+    assert_true(n > least);
 }
 
 static void a_call_fails(void **state)
 {
     (void)state;
-    loop(&(struct fault_rule){ .cls = FAULT_ANY, .rc = -EIO }, false, -EIO);
+    loop(&(struct fault_rule){ .cls = FAULT_ANY, .rc = -EIO }, false, -EIO, 100);
 }
 
 static void a_reply_is_an_error_though_it_was_done(void **state)
 {
     (void)state;
-    loop(&(struct fault_rule){ .cls = FAULT_ANY, .action = FAULT_LOSE_REPLY, .rc = -EIO }, false, -EIO);
+    loop(&(struct fault_rule){ .cls = FAULT_ANY, .action = FAULT_LOSE_REPLY, .rc = -EIO }, false, -EIO, 100);
 }
 
 static void a_reply_is_lost_and_made_good(void **state)
 {
     (void)state;
-    loop(&(struct fault_rule){ .cls = FAULT_ANY, .action = FAULT_LOSE_REPLY }, false, 0);
+    loop(&(struct fault_rule){ .cls = FAULT_ANY, .action = FAULT_LOSE_REPLY }, false, 0, 100);
 }
 
 static void the_process_dies_before_a_call(void **state)
 {
     (void)state;
-    loop(&(struct fault_rule){ .cls = FAULT_ANY, .rc = -EIO }, true, -EIO);
+    loop(&(struct fault_rule){ .cls = FAULT_ANY, .rc = -EIO }, true, -EIO, 100);
 }
 
 static void the_process_dies_after_a_call(void **state)
 {
     (void)state;
-    loop(&(struct fault_rule){ .cls = FAULT_ANY, .action = FAULT_LOSE_REPLY, .rc = -EIO }, true, -EIO);
+    loop(&(struct fault_rule){ .cls = FAULT_ANY, .action = FAULT_LOSE_REPLY, .rc = -EIO }, true, -EIO, 100);
+}
+
+static void a_section_arrives_spoilt(void **state)
+{
+    (void)state;
+    loop(&(struct fault_rule){ .cls = FAULT_RANGE, .action = FAULT_FLIP, .keep = 77 }, false, 0, 5);
+}
+
+static void a_section_arrives_cut(void **state)
+{
+    (void)state;
+    loop(&(struct fault_rule){ .cls = FAULT_RANGE, .action = FAULT_SHORT, .keep = 7 }, false, 0, 5);
+}
+
+/* Manifests and lists of compactions have no checksum, but show that much. */
+static void an_object_arrives_empty(void **state)
+{
+    (void)state;
+    loop(&(struct fault_rule){ .cls = FAULT_GET, .action = FAULT_SHORT, .keep = 0 }, false, 0, 10);
+}
+
+static void a_log_object_arrives_spoilt(void **state)
+{
+    (void)state;
+    loop(&(struct fault_rule){ .cls = FAULT_GET, .action = FAULT_FLIP, .match = "/wal/", .keep = 40 }, false, 0, 1);
 }
 
 int main(void)
@@ -429,6 +454,10 @@ int main(void)
         cmocka_unit_test(a_reply_is_lost_and_made_good),
         cmocka_unit_test(the_process_dies_before_a_call),
         cmocka_unit_test(the_process_dies_after_a_call),
+        cmocka_unit_test(a_section_arrives_spoilt),
+        cmocka_unit_test(a_section_arrives_cut),
+        cmocka_unit_test(an_object_arrives_empty),
+        cmocka_unit_test(a_log_object_arrives_spoilt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

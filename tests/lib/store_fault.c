@@ -150,6 +150,8 @@ static int end_read(struct plan *p, int rc, struct shale_buf *out)
             return scripted(p);
         out->len = out->len < p->rule.keep ? out->len : p->rule.keep;
     }
+    if (rc == 0 && p->acts && p->rule.action == FAULT_FLIP && out->len > 0)
+        out->data[p->rule.keep % out->len] ^= 0x10;
     return end(p, rc);
 }
 

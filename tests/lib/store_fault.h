@@ -25,6 +25,7 @@ enum fault_action {
     FAULT_LOSE_REPLY, /* do it, then return rc; an upload_write is not done, as its contract has it */
     FAULT_SHORT,      /* get, range: only the first keep bytes arrive, with rc (0: as if all was well);
                          list: only the first keep objects, then rc; anything else as FAULT_FAIL */
+    FAULT_FLIP,       /* get, range: one bit of byte keep (modulo the length) arrives changed; anything else is done */
     FAULT_CRASH,      /* before: call fn(arg), or _exit(FAULT_EXIT_STATUS) when fn is NULL */
     FAULT_CRASH_DONE, /* the same after it was done */
     FAULT_GATE,       /* wait until store_fault_release, then do it */
@@ -40,7 +41,7 @@ struct fault_rule {
     unsigned times;    /* how many calls in a row; 0: one; FAULT_ALWAYS */
     unsigned every;    /* with period every for ever, from the nth on, instead of times; 0: not */
     const char *match; /* only calls on names (for list: prefixes) that contain it; NULL: all; borrowed */
-    int rc;            /* 0: SHALE_ETRANSIENT, but for FAULT_SHORT */
+    int rc;            /* 0: SHALE_ETRANSIENT, but for FAULT_SHORT and FAULT_FLIP, which has none */
     size_t keep;
     void (*fn)(void *arg);
     void *arg;

@@ -33,7 +33,7 @@ enum {
     PAGE = 4096,
     WRITE_MAX = 40 << 10,
     FILE_MAX = 96 << 10,
-    DELAY_MAX_US = 700000,
+    DELAY_MAX_MS = 700, /* unless SHALE_KILL_MS says another */
 };
 
 enum kind {
@@ -385,14 +385,15 @@ static void step(struct state *s)
 
 static void kill_later(uint64_t seed, pid_t pid)
 {
-    struct timespec delay = { 0 };
+    const char *text = getenv("SHALE_KILL_MS");
+    uint64_t max_us = (text ? strtoull(text, NULL, 10) : DELAY_MAX_MS) * 1000, us;
     struct rng rng;
 
     if (fork() != 0)
         return;
     rng_seed(&rng, ~seed);
-    delay.tv_nsec = (long)(1 + rng_below(&rng, DELAY_MAX_US)) * 1000;
-    nanosleep(&delay, NULL);
+    us = 1 + rng_below(&rng, max_us ? max_us : 1);
+    nanosleep(&(struct timespec){ (time_t)(us / 1000000), (long)(us % 1000000) * 1000 }, NULL);
     _exit(kill(pid, SIGKILL) < 0);
 }
 

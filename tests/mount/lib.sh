@@ -48,6 +48,13 @@ cleanup() {
 trap cleanup EXIT
 trap 'fail "line $LINENO: ${BASH_COMMAND%%$'"'\n'"'*}"' ERR
 
+# new_volume: forget the one there is, if any; $vol is a place where there is nothing
+new_volume() {
+	n_volumes=$((${n_volumes:-0} + 1))
+	[ -n "${SHALE_VOLUMES:-}" ] || rm -rf "$vol"
+	vol=${SHALE_VOLUMES:-$work}/${SHALE_VOLUMES:+$(basename "$work")-}vol-$n_volumes
+}
+
 # format [OPTION...]: a fresh volume
 format() {
 	"$SHALEFS" format "$@" "$vol" >/dev/null

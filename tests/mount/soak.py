@@ -13,8 +13,14 @@ import collections, json, os, random, re, signal, subprocess, sys, threading, ti
 SHALEFS, SHALE, WORKER, WORK = sys.argv[1:5]
 SECONDS, SEED = float(sys.argv[5]), int(sys.argv[6])
 LIMIT_MIB = int(sys.argv[7]) if len(sys.argv) > 7 else 0  # of memory, 0: none
-VOL, MNT, PAST, LOG = (os.path.join(WORK, name) for name in ("vol", "mnt", "past", "log"))
-URL = "file://" + VOL
+MNT, PAST, LOG = (os.path.join(WORK, name) for name in ("mnt", "past", "log"))
+VOL = os.environ.get("SOAK_VOLUME") or os.path.join(WORK, "vol")
+IN_BUCKET = VOL.startswith("s3://")
+URL = VOL if IN_BUCKET else "file://" + VOL
+if IN_BUCKET:
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "s3"))
+    import s3list
+AGE_S = 20 if IN_BUCKET else 1  # of garbage that others collect: no reader may be slower than that
 WORKERS = 3
 CHECKPOINTS = 6
 L0_MAX = 8
@@ -26,7 +32,7 @@ MANIFESTS_MAX = 100   # that are old
 OPTIONS = ",".join([
     "log=" + LOG, "commit=0.2", "cache=4M", "dirty=4M", "l0_sst_size_bytes=256K", f"l0_max_ssts={L0_MAX}",
     "max_unflushed_bytes=4M", "freeze_wal_count=64", "compactor.poll_interval_ms=50", "compactor.max_sst_size=1M",
-    "compactor.min_sources=2", "compactor.max_sources=8", "gc.interval_ms=100", "gc.min_age_ms=500",
+    "compactor.min_sources=2", "compactor.max_sources=8", "gc.interval_ms=100", f"gc.min_age_ms={AGE_S * 500}",
 ])
 ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
@@ -42,22 +48,29 @@ def run(*args, ok=(0,), timeout=120):
     return p.stdout
 
 
+def objects(kind):
+    """Name: (size, time) of those in a directory of the store; without what killed processes began."""
+    if IN_BUCKET:
+        return s3list.objects(VOL, kind)
+    path, found = os.path.join(VOL, kind), {}
+    if os.path.isdir(path):  # it is made with the first
+        for n in os.listdir(path):
+            try:
+                if "#" not in n:
+                    s = os.stat(os.path.join(path, n))
+                    found[n] = s.st_size, s.st_mtime
+            except FileNotFoundError:
+                pass
+    return found
+
+
 def names(kind):
-    """Of the objects in a directory of the store, which is made with the first; without what killed processes began."""
-    path = os.path.join(VOL, kind)
-    return {n for n in os.listdir(path) if "#" not in n} if os.path.isdir(path) else set()
+    return set(objects(kind))
 
 
 def old_manifests():
     """Who looked at the manifest within two minutes relies on those that followed: many stay, but few old ones."""
-    old = []
-    for n in names("manifest"):
-        try:
-            if os.path.getmtime(os.path.join(VOL, "manifest", n)) < time.time() - 150:
-                old.append(n)
-        except FileNotFoundError:
-            pass
-    return old
+    return [n for n, (_, t) in objects("manifest").items() if t < time.time() - 150]
 
 
 class Worker:
@@ -197,7 +210,7 @@ class Soak:
         elif what == "submit":
             run(SHALEFS, "compact", "--submit", VOL)
         elif what == "gc":
-            run(SHALE, "gc", URL, "--min-age-s", "1")
+            run(SHALE, "gc", URL, "--min-age-s", str(AGE_S))
         else:
             run(SHALEFS, "status", "--json", VOL)
         self.did["by others: " + what] += 1
@@ -329,8 +342,9 @@ class Soak:
         ssts = {n.split(".")[0] for n in names("compacted")}
         if ssts - referred:
             raise Failure(f"SSTs that nothing refers to: {sorted(ssts - referred)}; " + run(SHALE, "compactions", URL))
-        wals = [n for n in names("wal") if int(n.split(".")[0]) < find(m, "replay_after_wal_id")]
-        fat = [n for n in wals if os.path.getsize(os.path.join(VOL, "wal", n)) > 1024]
+        wals = {n: size for n, (size, _) in objects("wal").items()
+                if int(n.split(".")[0]) < find(m, "replay_after_wal_id")}
+        fat = [n for n, size in wals.items() if size > 1024]
         if fat or len(wals) > self.mounts:  # empty ones fence, for a day
             raise Failure(f"WAL objects that are not needed: {wals}, too large for a fence: {fat}")
         if len(old_manifests()) > 1 or len(names("compactions")) > 2 or names("session"):

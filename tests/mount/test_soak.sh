@@ -12,5 +12,6 @@ case $(grep -s "^SAN_CFLAGS = " "$BUILDDIR/Makefile") in
 *-fsanitize*) limit_mib=0 ;; # takes several times as much
 esac
 echo "SHALE_SEED=$seed SOAK_SECONDS=$seconds"
+[ -z "${SHALE_VOLUMES:-}" ] || export SOAK_VOLUME=$vol
 python3 "${SRCDIR:-.}/tests/mount/soak.py" "$SHALEFS" "$BUILDDIR/shale" "$BUILDDIR/tests/mount/soak_worker" "$work" \
 	"$seconds" "$seed" "$limit_mib" || fail "SHALE_SEED=$seed"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Sourced (bash) by the lib.sh of each kind of server, which adds chaos_start: ports, the proxy that injects faults between
 # a store and its server, and what tests behind it have in common.
-chaos_pid=
+chaos_pids=
 
 # free_port [N]: a port that is free, and so are the N - 1 (1) behind it
 free_port() {
@@ -20,13 +20,13 @@ while True:
 X
 }
 
-# chaos_proxy PORT [NAME=VALUE...]: in front of the server on that port; sets chaos_port
+# chaos_proxy PORT [NAME=VALUE...]: one in front of the server on that port; sets chaos_port
 chaos_proxy() {
 	local port=$1
 	shift
 	chaos_port=$(free_port)
 	"$BUILDDIR/tests/s3/s3chaos" "$chaos_port" "$port" "$@" &
-	chaos_pid=$!
+	chaos_pids="$chaos_pids $!"
 	for _ in $(seq 100); do
 		curl -s -o /dev/null "http://127.0.0.1:$chaos_port/__chaos" && break
 		sleep 0.05
@@ -35,12 +35,18 @@ chaos_proxy() {
 
 # chaos NAME=VALUE...: change its settings; prints them and the counters
 chaos() {
-	local IFS='&'
-	curl -s "http://127.0.0.1:$chaos_port/__chaos?$*"
+	chaos_at $chaos_port "$@"
+}
+
+# chaos_at PORT NAME=VALUE...: the same of a certain one. (It listens there even while it is down.)
+chaos_at() {
+	local IFS='&' port=$1
+	shift
+	curl -sS "http://127.0.0.1:$((port + 1))/__chaos?$*"
 }
 
 chaos_stop() {
-	[ -z "$chaos_pid" ] || kill "$chaos_pid" 2>/dev/null || true
+	[ -z "$chaos_pids" ] || kill $chaos_pids 2>/dev/null || true
 }
 
 # The contract of stores with retries, behind faults

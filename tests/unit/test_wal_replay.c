@@ -297,7 +297,8 @@ static void each_failing_read_is_told_with_its_reason(void **state)
     fixture_init(&f, &small_blocks, 0);
     last = fill(&f, &m, &rng, 20);
     for (uint64_t id = 5; id <= last; id++) {
-        struct fault_rule rule = { .cls = FAULT_GET, .action = id % 2 ? FAULT_FAIL : FAULT_SHORT, .keep = 9 };
+        struct fault_rule rule = { .cls = FAULT_GET, .action = id % 2 ? FAULT_FAIL : FAULT_SHORT,
+                                   .times = FAULT_ALWAYS, .keep = 9 };
         char match[40];
         int rc;
 

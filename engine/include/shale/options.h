@@ -172,6 +172,14 @@ struct shale_options {
     const struct shale_block_transformer *block_transformer;
     const struct shale_clock *clock;    /* NULL: the system's */
     struct shale_metrics *metrics;      /* NULL; count here (shale/metrics.h) and not in a registry of the handle's own */
+    /*
+     * NULL; asked by shale_db_open of a writer, without a lock, when it has read who owns the database (fresh: there is
+     * none yet), and before it takes it over. An error is that of the open. After 0 the database is taken over from
+     * just that owner, or made: when somebody else is quicker he keeps it, and the open fails with -EBUSY. Without it
+     * who comes last has the database.
+     */
+    int (*before_claim)(void *arg, bool fresh);
+    void *before_claim_arg;
     uint64_t seed;                      /* 0: random ids from the kernel; else ids follow from the seed (tests) */
 };
 

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "object/bucket.h"
 #include "object/part_upload.h"
 
@@ -21,17 +22,31 @@ static struct azure_store *store_of(struct shale_store *s)
 
 /* ---- reading ---- */
 
-static int azure_get(struct shale_store *store, const char *name, struct shale_buf *out)
+/* The store keeps the MD5 of what came by one Put Blob, as manifests do, which have no checksum of their own. */
+static int get_once(struct azure_store *s, const char *name, struct shale_buf *out)
 {
     struct azure_call c;
-    int rc = azure_call_init(&c, store_of(store), HTTP_GET, "read", name);
+    int rc = azure_call_init(&c, s, HTTP_GET, "read", name);
 
     c.x.max_response = OBJECT_MAX;
     if (rc == 0)
         rc = azure_call_run(&c);
+    if (rc == 0 && !bucket_md5_fits(&c.x))
+        rc = azure_call_error(&c, SHALE_ECORRUPT, "the body is not what its MD5 stands for");
     if (rc == 0)
         bucket_take_body(&c.x, out);
     azure_call_fini(&c);
+    return rc;
+}
+
+static int azure_get(struct shale_store *store, const char *name, struct shale_buf *out)
+{
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    do
+        rc = get_once(store_of(store), name, out);
+    while (reread_due(&again, rc));
     return rc;
 }
 

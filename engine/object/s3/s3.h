@@ -14,6 +14,7 @@
  *   s3_store.c    options, the operations
  *   s3_call.c     one request: address, signature, sending
  *   s3_error.c    what came back, as an error with a sentence
+ *   s3_etag.c     whether a body is what its ETag stands for
  *   s3_list.c     listings and deletion of many, which speak XML
  *   s3_upload.c   multipart uploads
  * Errors that may pass are SHALE_ETRANSIENT; the retrying store asks again.
@@ -26,6 +27,7 @@ struct s3_store {
     enum shale_s3_dialect dialect;
     bool tls;
     _Atomic bool deletes_singly; /* relaxed: once it did not understand a request to delete many */
+    _Atomic bool opaque_etags;   /* relaxed: once it sent an ETag that looks like an MD5 and was none */
     char *bucket, *region; /* owned */
     char *ca_file;         /* owned; NULL: the system's */
     char *origin;          /* "https://host:port"; owned */
@@ -81,6 +83,9 @@ int s3_until_known(const struct s3_call *c, int rc);
 
 /* err_set(rc, "cannot read NAME: why") */
 int s3_call_error(const struct s3_call *c, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+/* False when the answer's ETag looks like an MD5 and is not that of the body. */
+bool s3_etag_fits(const struct s3_call *c);
 
 /* The metadata that tells whose put it was (SlateDB 0.12.1, retrying_object_store.rs, names it so). */
 #define S3_PUT_ID "slatedbputid"

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/reread.h"
 #include "net/uri.h"
 #include "net/xml.h"
 #include "object/bucket.h"
@@ -24,7 +25,9 @@
 struct page {
     struct bucket_listing l;
     bool truncated;
-    bool foreign; /* it is something else than a listing */
+    bool complete; /* it says whether it is truncated */
+    bool foreign;  /* it is something else than a listing */
+    bool spoilt;   /* what came cannot be one; nothing of it was told */
 };
 
 /* "2024-05-01T12:34:56.789Z", in whole seconds, as the header of a single object tells it. */
@@ -79,8 +82,10 @@ static int on_end(void *arg, const char *name, int depth, const char *text)
         return 0;
     if (strcmp(name, "Contents") == 0)
         return bucket_listing_tell(&p->l);
-    if (strcmp(name, "IsTruncated") == 0)
+    if (strcmp(name, "IsTruncated") == 0) {
         p->truncated = strcmp(text, "true") == 0;
+        p->complete = p->truncated || strcmp(text, "false") == 0;
+    }
     if (strcmp(name, "NextContinuationToken") == 0)
         return buf_set(&p->l.token, slice_of(text, strlen(text) + 1));
     return 0;
@@ -105,13 +110,51 @@ static int ask_page(struct s3_call *c, const struct page *p, const char *prefix,
     return rc;
 }
 
+/* What came of a page. */
+static int judge_page(const struct s3_call *c, const struct page *p, int rc)
+{
+    const char *why;
+
+    if (p->foreign)
+        return s3_call_no_store(c);
+    rc = bucket_listing_outcome(&p->l, rc, &why);
+    if (why)
+        return s3_call_error(c, rc, "%s", why);
+    if (rc == 0 && (!p->complete || (p->truncated && !p->l.token.len)))
+        return s3_call_error(c, SHALE_ETRANSIENT, "the store's listing breaks off");
+    return rc;
+}
+
+static int pass_over(void *arg, const char *name, const struct shale_object_meta *meta)
+{
+    (void)arg, (void)name, (void)meta;
+    return 0;
+}
+
+/* Before a name of it is told: who goes on behind one that was spoilt would miss others. */
+static int check_page(const struct s3_call *c, const struct page *p)
+{
+    struct page look = { .l = { .fn = pass_over, .start_after = p->l.start_after } };
+    const struct xml_visitor v = { .begin = on_begin, .end = on_end, .arg = &look };
+    int rc = buf_set(&look.l.last, slice_of_buf(&p->l.last));
+
+    if (rc == 0) {
+        rc = xml_walk(slice_of_buf(&c->x.response), &v);
+        if (!look.foreign && rc != -EBADMSG)
+            s3_call_set_known(c);
+        rc = judge_page(c, &look, rc);
+    }
+    bucket_listing_fini(&look.l);
+    return rc;
+}
+
 static int list_page(struct s3_store *s, struct page *p, const char *prefix, const char *start_after)
 {
     const struct xml_visitor v = { .begin = on_begin, .end = on_end, .arg = p };
     struct s3_call c;
-    const char *why;
     int rc = s3_call_init(&c, s, HTTP_GET, "list", NULL);
 
+    p->spoilt = false;
     c.x.max_response = PAGE_BYTES;
     c.x.op = SHALE_REQUEST_LIST;
     c.x.object = prefix;
@@ -119,33 +162,33 @@ static int list_page(struct s3_store *s, struct page *p, const char *prefix, con
         rc = ask_page(&c, p, prefix, start_after);
     if (rc == 0)
         rc = s3_call_run(&c);
-    buf_clear(&p->l.token);
-    p->truncated = false;
+    if (rc == -EIO && c.x.status == 400 && p->l.token.len)
+        rc = s3_call_error(&c, SHALE_ETRANSIENT, "the store does not know the token of the next page");
     if (rc == 0) {
-        rc = xml_walk(slice_of_buf(&c.x.response), &v);
-        if (p->foreign)
-            rc = s3_call_no_store(&c);
-        else if (rc != -EBADMSG)
-            s3_call_set_known(&c);
-        rc = bucket_listing_outcome(&p->l, rc, &why);
-        if (why)
-            rc = s3_call_error(&c, rc, "%s", why);
+        rc = check_page(&c, p);
+        p->spoilt = rc < 0 && rc != -ENOMEM;
     }
-    if (rc == 0 && p->truncated && !p->l.token.len)
-        rc = s3_call_error(&c, SHALE_ETRANSIENT, "the store's listing breaks off");
+    if (rc == 0) {
+        buf_clear(&p->l.token);
+        p->truncated = false;
+        rc = judge_page(&c, p, xml_walk(slice_of_buf(&c.x.response), &v));
+    }
     s3_call_fini(&c);
     return rc;
 }
 
+/* Nothing but TLS protects a listing on its way, so a page that cannot be one is read again. */
 int s3_list(struct shale_store *store, const char *prefix, const char *start_after, shale_list_fn fn, void *arg)
 {
     struct s3_store *s = container_of(store, struct s3_store, base);
     struct page p = { .l = { .fn = fn, .arg = arg, .start_after = start_after } };
+    unsigned n_spoilt = 0; /* in a row */
     int rc;
 
-    do
+    do {
         rc = list_page(s, &p, prefix, start_after);
-    while (rc == 0 && p.truncated);
+        n_spoilt = p.spoilt ? n_spoilt + 1 : 0;
+    } while ((rc == 0 && p.truncated) || (n_spoilt > 0 && n_spoilt < REREAD_MAX));
     bucket_listing_fini(&p.l);
     return rc;
 }

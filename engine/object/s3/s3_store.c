@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/log.h"
 #include "net/aws_profile.h"
 #include "object/bucket.h"
 #include "object/part_upload.h"
@@ -16,6 +17,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -29,14 +31,55 @@ static struct s3_store *store_of(struct shale_store *s)
 
 /* ---- reading ---- */
 
+/* Ended by s3_call_fini in any case. */
+static int get_once(struct s3_call *c, struct s3_store *s, const char *name)
+{
+    int rc = s3_call_init(c, s, HTTP_GET, "read", name);
+
+    c->x.max_response = OBJECT_MAX;
+    return rc == 0 ? s3_call_run(c) : rc;
+}
+
+static bool same_body(const struct s3_call *a, const struct s3_call *b)
+{
+    return slice_eq(slice_of_buf(&a->x.response), slice_of_buf(&b->x.response));
+}
+
+/*
+ * The body of c is not what its ETag stands for: read once more.
+ *   the second body fits      the first was spoilt on the way
+ *   it is the same            it is whole: two are not spoilt alike, and this store's ETags are no MD5s
+ *   it is another one         the way spoils everything; perhaps not for ever
+ */
+static int get_again(struct s3_call *c)
+{
+    struct s3_store *s = c->s;
+    struct s3_call second;
+    int rc = get_once(&second, s, c->name);
+
+    if (rc == 0 && s3_etag_fits(&second)) {
+        log_warn("s3://%s/%s: a body of %zu bytes arrived spoilt; it was read again", s->bucket, c->name,
+                 c->x.response.len);
+        shale_buf_fini(&c->x.response);
+        bucket_take_body(&second.x, &c->x.response);
+    } else if (rc == 0 && same_body(c, &second)) {
+        log_info("s3://%s: its ETags are no MD5s", s->bucket);
+        atomic_store_explicit(&s->opaque_etags, true, memory_order_relaxed);
+    } else if (rc == 0) {
+        rc = s3_call_error(&second, SHALE_ETRANSIENT, "the body arrives spoilt, each time in another way");
+    }
+    s3_call_fini(&second);
+    return rc;
+}
+
 static int s3_get(struct shale_store *store, const char *name, struct shale_buf *out)
 {
+    struct s3_store *s = store_of(store);
     struct s3_call c;
-    int rc = s3_call_init(&c, store_of(store), HTTP_GET, "read", name);
+    int rc = get_once(&c, s, name);
 
-    c.x.max_response = OBJECT_MAX;
-    if (rc == 0)
-        rc = s3_call_run(&c);
+    if (rc == 0 && !atomic_load_explicit(&s->opaque_etags, memory_order_relaxed) && !s3_etag_fits(&c))
+        rc = get_again(&c);
     if (rc == 0)
         bucket_take_body(&c.x, out);
     s3_call_fini(&c);
