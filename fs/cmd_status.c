@@ -24,7 +24,8 @@ static const char help[] =
     "\n"
     "What is known of a volume, given by its URL or by a directory that it is mounted on: its facts, its objects,\n"
     "the shape of its tree, the mounts that have it open, and of those on this machine the figures of the engine, the\n"
-    "requests to the bucket and what they cost at list prices. Needs no mount and disturbs none.\n"
+    "requests to the bucket and what they cost at list prices. Of a directory where a read-only mount follows a\n"
+    "writer: how it keeps up. Needs no mount and disturbs none.\n"
     "\n"
     "  --json         for programs\n"
     "  --metrics      instead, all that a mount on this machine counts, as Prometheus reads it\n"
@@ -113,7 +114,12 @@ static void print_requests(const struct shale_buf *lines, const struct price *p,
     shale_buf_fini(&out);
 }
 
-static void print_text(const struct volume_info *v, const struct price *p)
+/* A read-only mount that follows: the volume knows nothing of it. */
+struct follower {
+    struct shale_buf figures, requests; /* empty: there is none */
+};
+
+static void print_text(const struct volume_info *v, const struct price *p, const char *arg, const struct follower *f)
 {
     char uuid[UUID_TEXT_LEN + 1], line[5120];
 
@@ -142,6 +148,10 @@ static void print_text(const struct volume_info *v, const struct price *p)
         each_figure(&v->engine[i], figure_text);
         print_requests(&v->requests[i], p, false);
     }
+    if (f->figures.len)
+        printf("follower  %s\n", arg);
+    each_figure(&f->figures, figure_text);
+    print_requests(&f->requests, p, false);
 }
 
 static void json_string(const char *s)
@@ -190,7 +200,7 @@ static void json_session(const struct volume_info *v, size_t i, const struct pri
     printf("\"readable\":%s,\"gone\":%s}", s->unreadable ? "false" : "true", v->dead[i] ? "true" : "false");
 }
 
-static void print_json(const struct volume_info *v, const struct price *p)
+static void print_json(const struct volume_info *v, const struct price *p, const struct follower *f)
 {
     char uuid[UUID_TEXT_LEN + 1];
 
@@ -224,7 +234,14 @@ static void print_json(const struct volume_info *v, const struct price *p)
             putchar(',');
         json_session(v, i, p);
     }
-    fputs("]}\n", stdout);
+    fputs("]", stdout);
+    if (f->figures.len) {
+        fputs(",\"follower\":{", stdout);
+        print_requests(&f->requests, p, true);
+        each_figure(&f->figures, figure_json);
+        fputs("}", stdout);
+    }
+    fputs("}\n", stdout);
 }
 
 /*
@@ -277,8 +294,25 @@ static int print_metrics(struct cmd_place *place, const char *arg)
     return rc < 0 ? cmd_say(CMD_FAILED, "cannot tell about %s: %s", arg, cmd_reason(rc)) : CMD_OK;
 }
 
+/* Of the mount on the directory, when it follows. */
+static void ask_follower(const char *arg, struct follower *f)
+{
+    static const char first[] = "poll_ms ";
+    struct mountpoint m = { 0 };
+
+    if (strstr(arg, "://") || mountpoint_find(arg, false, &m) < 0)
+        return;
+    if (m.dead || control_ask(m.dir, "status", &f->figures) < 0 || f->figures.len < strlen(first) ||
+        memcmp(f->figures.data, first, strlen(first)) != 0)
+        f->figures.len = 0;
+    else if (control_ask(m.dir, "requests", &f->requests) < 0)
+        f->requests.len = 0;
+    mountpoint_fini(&m);
+}
+
 static int print_status(struct cmd_place *place, const char *arg, const struct price *p, bool json)
 {
+    struct follower f = { SHALE_BUF_INIT, SHALE_BUF_INIT };
     struct volume_info v;
     int rc = cmd_place_mounted(place, arg);
 
@@ -288,7 +322,10 @@ static int print_status(struct cmd_place *place, const char *arg, const struct p
         return cmd_say(CMD_FAILED, "cannot tell about %s: %s", arg, cmd_reason(rc));
     if (!p)
         p = price_of(v.origin);
-    json ? print_json(&v, p) : print_text(&v, p);
+    ask_follower(arg, &f);
+    json ? print_json(&v, p, &f) : print_text(&v, p, arg, &f);
+    shale_buf_fini(&f.figures);
+    shale_buf_fini(&f.requests);
     volume_info_fini(&v);
     return CMD_OK;
 }

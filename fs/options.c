@@ -15,6 +15,8 @@
 
 #define COMMIT_MIN_MS 100
 #define COMMIT_MAX_MS 60000
+#define POLL_MIN_MS 100
+#define POLL_MAX_MS 3600000
 #define SOFT_MIN_MS 1000
 #define SOFT_MAX_MS 86400000
 #define DIRTY_MIN (UINT64_C(1) << 20)
@@ -83,6 +85,17 @@ static int parse_seconds(const char *value, int64_t min_ms, int64_t max_ms, int6
     if (end == value || *end || !(ms >= (double)min_ms && ms <= (double)max_ms))
         return -EINVAL;
     *out = (int64_t)lround(ms);
+    return 0;
+}
+
+/* 0, or off: it stands still. */
+static int take_poll(struct mount_options *o, const char *name, const char *value)
+{
+    if (strcmp(value, "off") == 0)
+        o->fs.poll_ms = 0;
+    else if (parse_seconds(value, 0, 0, &o->fs.poll_ms) < 0 &&
+             parse_seconds(value, POLL_MIN_MS, POLL_MAX_MS, &o->fs.poll_ms) < 0)
+        return wrong(name, value, "seconds from 0.1 to 3600, or 0 or off");
     return 0;
 }
 
@@ -249,11 +262,12 @@ static int take_nothing(struct mount_options *o, const char *name, const char *v
 }
 
 static const struct option options[] = {
-    { "ro", take_ro, NULL, "read-only" },
+    { "ro", take_ro, NULL, "read-only; follows what another mount writes" },
     { "rw", take_ro, NULL, "read and write (the default)" },
     { "allow_other", take_flag, NULL, "every user may use the mount (the default for root)" },
     { "noallow_other", take_flag, NULL, "only the user who mounts" },
     { "checkpoint", take_checkpoint, "ID", "what this checkpoint of the volume holds; read-only" },
+    { "poll", take_poll, "SECONDS", "with ro: look so often for what was written: 0.1 to 3600, default 1; 0: stand still" },
     { "noatime", take_atime, NULL, "reading does not change access times (the default)" },
     { "relatime", take_atime, NULL, "access times follow reads when they are older than a change or a day" },
     { "commit", take_commit, "SECONDS", "what was done is in the store after so long: 0.1 to 60, default 1" },

@@ -124,6 +124,8 @@ struct shale_db {
     struct table_store compactor_ts; /* on the compactor's store; counts nothing of its reads */
     bool has_ts;
     struct manifest_store *manifests;
+    void (*look_for_newer)(void *arg); /* of a reader: installs a newer manifest, if there is one; NULL: db_poll_manifest does */
+    void *look_arg;
     struct compactor *compactor;
     uint64_t writer_epoch;
     int64_t clock_wait_max_ms; /* longest wait for a clock that went back */

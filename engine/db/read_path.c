@@ -32,9 +32,12 @@ bool db_read_is_stale(struct shale_db *db, const struct db_view *v, int rc)
 {
     bool newer;
 
-    if (rc != -ESTALE || db->opt.read_only)
+    if (rc != -ESTALE || (db->opt.read_only && !db->look_for_newer))
         return false;
-    db_poll_manifest(db);
+    if (db->look_for_newer)
+        db->look_for_newer(db->look_arg);
+    else
+        db_poll_manifest(db);
     mutex_lock(&db->mu);
     newer = db->view->mv->id > v->mv->id;
     mutex_unlock(&db->mu);

@@ -28,7 +28,7 @@ int db_scan(struct shale_db *db, const struct key_range *range, const struct sha
 /*
  * A read of view v found an object gone (-ESTALE): another process compacted and collected before this one has looked
  * at the manifest again. Look now; whether there is a newer view, so that the read may be done once more. Never for a
- * handle that only reads, which stays where it was opened or is looked after by its reader.
+ * handle that only reads, which stays where it was opened, unless it is that of a reader.
  */
 bool db_read_is_stale(struct shale_db *db, const struct db_view *v, int rc);
 /* A range of the public form. */

@@ -11,9 +11,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* While a reader opens, the manifest may move on, and the WAL objects that it no longer needs be collected: rare. */
-#define ATTEMPTS_MAX 16
-
 void shale_reader_options_init(struct shale_reader_options *opt)
 {
     struct shale_options db;
@@ -21,6 +18,7 @@ void shale_reader_options_init(struct shale_reader_options *opt)
     shale_options_init(&db);
     *opt = (struct shale_reader_options){
         .manifest_poll_interval_ms = 10000,
+        .looks_per_manifest = 1,
         .checkpoint_lifetime_ms = 600000,
         .max_memtable_bytes = db.l0_sst_size_bytes,
         .block_cache_bytes = db.block_cache_bytes,
@@ -35,6 +33,8 @@ int shale_reader_options_check(const struct shale_reader_options *opt)
 
     if (poll < 1 || poll > max)
         return err_set(-EINVAL, "option manifest_poll_interval_ms is %" PRId64 "; it may be 1 to %" PRId64, poll, max);
+    if (opt->looks_per_manifest < 1)
+        return err_set(-EINVAL, "option looks_per_manifest is 0; it must be above");
     if (opt->max_memtable_bytes < 1)
         return err_set(-EINVAL, "option max_memtable_bytes is 0; it must be above");
     if (opt->merge_operator && !opt->merge_operator->merge)
@@ -94,24 +94,14 @@ static int stand_at(struct shale_reader *r, struct shale_uuid id)
     return rc;
 }
 
-/* The first look. Without a checkpoint the WAL behind the manifest may have been collected before it was read. */
+/* The first look: from the state of the manifest that is there, or of a checkpoint of its own, on. */
 static int begin_following(struct shale_reader *r)
 {
-    int rc = r->opt.no_checkpoint ? reader_install(r, r->db->mv) : 0;
+    bool no_checkpoint = r->opt.no_checkpoint;
+    int rc = no_checkpoint ? reader_install(r, r->db->mv) : reader_look_at_manifest(r);
 
-    for (int i = 0; rc == 0 && i < ATTEMPTS_MAX; i++) {
-        struct manifest_version *v = NULL;
-        bool moved = false;
-
-        rc = reader_look(r);
-        if (rc == 0 && r->opt.no_checkpoint) {
-            rc = manifest_store_refresh(r->db->manifests, &v);
-            moved = rc == 0 && v->m.replay_after_wal_id > r->after_wal_id;
-            manifest_version_unref(v);
-        }
-        if (!moved)
-            break;
-    }
+    if (rc == 0)
+        rc = reader_look(r, no_checkpoint);
     return rc;
 }
 
@@ -154,17 +144,21 @@ static void tell_failure(struct shale_reader *r, int rc)
         db_die(db, rc);
 }
 
-/* One look, on behalf of everybody who has asked so far. What it found is known before they wake. */
+/* One look, on behalf of everybody who has asked so far, if anybody has. What it found is known before they wake. */
 static void look(struct shale_reader *r, uint64_t asked)
 {
     struct shale_db *db = r->db;
-    int rc = reader_look(r);
+    int64_t begun_ms = clock_mono_ms();
+    int rc = reader_look(r, asked > r->n_looked); /* this thread alone moves it */
 
     if (rc < 0)
         tell_failure(r, rc);
     mutex_lock(&db->mu);
     r->n_looked = asked;
+    r->n_looks++;
     r->look_rc = rc;
+    if (rc == 0)
+        r->good_look_ms = begun_ms;
     if (rc < 0)
         snprintf(r->look_text, sizeof(r->look_text), "%s", shale_errmsg());
     cond_broadcast(&r->looked);
@@ -211,6 +205,18 @@ static struct shale_reader *alloc_reader(const struct shale_reader_options *opt,
     return r;
 }
 
+/*
+ * What the tree named a moment ago is gone: without a checkpoint that may happen to a reader that is behind. It then
+ * looks for the tree of now (db_read_is_stale).
+ */
+static void look_for_newer(void *arg)
+{
+    struct shale_reader *r = arg;
+
+    if (r->follows && !reader_is_telling(r))
+        (void)shale_reader_refresh(r); /* without a newer one the read fails, and says why */
+}
+
 int shale_reader_open(struct shale_store *store, const char *path, const struct shale_reader_options *opt,
                       struct shale_reader **out)
 {
@@ -230,7 +236,11 @@ int shale_reader_open(struct shale_store *store, const char *path, const struct 
     r = alloc_reader(opt, path);
     if (!r)
         return -ENOMEM;
+    r->good_look_ms = clock_mono_ms();
+    r->db->look_for_newer = look_for_newer;
+    r->db->look_arg = r;
     rc = open_state(r, store);
+    r->tells = true;
     if (rc == 0 && r->follows)
         rc = worker_start(&r->thread, "shale-reader", follow_main, r);
     if (rc < 0) {
@@ -304,26 +314,13 @@ static struct shale_read_options read_options(const struct shale_read_options *o
     return o;
 }
 
-/*
- * What the tree named a moment ago is gone: without a checkpoint that may happen to a reader that is behind. It then looks for the
- * tree of now, and reads once more.
- */
-static bool is_worth_another_read(struct shale_reader *r, int rc)
-{
-    return rc == -ESTALE && r->follows && shale_reader_refresh(r) == 0;
-}
-
 int shale_reader_get_row(struct shale_reader *r, struct shale_slice key, const struct shale_read_options *opt,
                          struct shale_buf *value, struct shale_row *row)
 {
     struct shale_read_options o = read_options(opt);
     int rc = db_alive(r->db);
 
-    if (rc == 0)
-        rc = shale_db_get_row(r->db, key, &o, value, row);
-    if (is_worth_another_read(r, rc))
-        rc = shale_db_get_row(r->db, key, &o, value, row);
-    return rc;
+    return rc < 0 ? rc : shale_db_get_row(r->db, key, &o, value, row);
 }
 
 int shale_reader_get(struct shale_reader *r, struct shale_slice key, const struct shale_read_options *opt,
@@ -352,6 +349,16 @@ int shale_reader_scan_prefix(struct shale_reader *r, struct shale_slice prefix, 
     return rc < 0 ? rc : shale_db_scan_prefix(r->db, prefix, &o, out);
 }
 
+uint64_t shale_reader_step(struct shale_reader *r)
+{
+    uint64_t step;
+
+    mutex_lock(&r->db->mu);
+    step = r->n_steps;
+    mutex_unlock(&r->db->mu);
+    return step;
+}
+
 void shale_reader_status(struct shale_reader *r, struct shale_reader_status *out)
 {
     struct shale_db *db = r->db;
@@ -372,6 +379,10 @@ void shale_reader_status(struct shale_reader *r, struct shale_reader_status *out
         out->table_bytes += st.row_bytes;
     }
     out->n_tables = (uint32_t)db->view->n_tables;
+    out->steps = r->n_steps;
+    out->looks = r->n_looks;
+    out->look_error = r->look_rc;
+    out->look_age_ms = clock_mono_ms() - r->good_look_ms;
     mutex_unlock(&db->mu);
     if (db->cache)
         block_cache_stats(db->cache, &cache);

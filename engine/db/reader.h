@@ -33,21 +33,32 @@ struct shale_reader {
     struct shale_uuid checkpoint;
     int64_t expire_ms;
 
+    bool tells;               /* the open is done: steps count */
+    bool is_behind;           /* the last look at the WAL left objects for the next */
+    uint32_t n_wal_looks;     /* since the last at the manifest */
+
     struct worker thread;
     struct cond work;    /* with db->mu: somebody wants a look, or stop */
     struct cond looked;  /* with db->mu: a look is done */
     uint64_t n_asked;    /* GUARDED_BY(db->mu), as the rest: number of the last look that somebody wants */
     uint64_t n_looked;   /* looks begun at or after these requests are done */
+    uint64_t n_steps;    /* written with the view */
+    uint64_t n_looks;
+    int64_t good_look_ms; /* monotonic; when the last look that went well began */
     int look_rc;         /* outcome of the last one */
     char look_text[DB_ERROR_TEXT_MAX];
 };
 
-/* reader_follow.c: one look at the manifest and the end of the WAL. */
-int reader_look(struct shale_reader *r);
+/* reader_follow.c: one look at the end of the WAL, and then, when it is due, at the manifest. */
+int reader_look(struct shale_reader *r, bool manifest);
+/* A look at the manifest alone, unless that leads behind the end of the WAL that was seen. */
+int reader_look_at_manifest(struct shale_reader *r);
 /* Let reads go by manifest version v (borrowed), keeping of the WAL tables what it does not have. */
 int reader_install(struct shale_reader *r, struct manifest_version *v);
 /* Take in the WAL objects that follow, up to last at most: a missing one is the end (R102). */
 int reader_replay(struct shale_reader *r, uint64_t last);
+/* Whether this thread is in a call of on_change, and must not wait for a look. */
+bool reader_is_telling(const struct shale_reader *r);
 void reader_free_tables(struct shale_reader *r);
 
 /* reader_checkpoint.c. v (a reference) is the version that then holds. Replace: a new checkpoint on the newest state. */

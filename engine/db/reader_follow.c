@@ -40,14 +40,16 @@ static struct db_view *build_view(const struct shale_reader *r, struct manifest_
     return view;
 }
 
-/* Reads see view (moved; NULL: the one they see) up to seq, all at once. */
-static void show(struct shale_reader *r, struct db_view *view, uint64_t seq)
+/* Reads see view (moved; NULL: the one they see) up to seq, all at once. Whether that makes a difference. */
+static bool show(struct shale_reader *r, struct db_view *view, uint64_t seq)
 {
     struct shale_db *db = r->db;
     struct manifest_version *old_mv = NULL;
     struct db_view *old = NULL;
+    bool is_step;
 
     mutex_lock(&db->mu);
+    is_step = seq > db->committed_seq;
     if (view) {
         old = db->view;
         db->view = view;
@@ -56,14 +58,39 @@ static void show(struct shale_reader *r, struct db_view *view, uint64_t seq)
             db->mv = manifest_version_ref(view->mv);
         }
     }
-    if (seq > db->committed_seq)
+    if (is_step) {
         db->committed_seq = db->durable_seq = db->last_seq = seq;
+        r->n_steps += r->tells;
+    }
     metric_set(db->metrics.l0_ssts, (int64_t)db->mv->m.n_l0);
     db->wal.last_id = r->after_wal_id;
     db->wal.next_id = r->after_wal_id + 1;
     mutex_unlock(&db->mu);
     db_view_unref(old);
     manifest_version_unref(old_mv);
+    return is_step;
+}
+
+/* The reader that this thread calls on_change for. */
+static _Thread_local const struct shale_reader *telling;
+
+bool reader_is_telling(const struct shale_reader *r)
+{
+    return telling == r;
+}
+
+/* rows NULL: they are not known. */
+static void tell(struct shale_reader *r, const struct shale_row *rows, size_t n)
+{
+    struct shale_reader_change c = { .all = !rows, .rows = rows, .n_rows = n };
+
+    if (!r->tells || !r->opt.on_change)
+        return;
+    c.step = r->n_steps; /* this thread alone moves both */
+    c.seq = r->db->committed_seq;
+    telling = r;
+    r->opt.on_change(r->opt.on_change_arg, &c);
+    telling = NULL;
 }
 
 int reader_install(struct shale_reader *r, struct manifest_version *v)
@@ -92,7 +119,8 @@ int reader_install(struct shale_reader *r, struct manifest_version *v)
     r->n_tables -= drop;
     if (r->n_tables)
         memmove(r->tables, r->tables + drop, r->n_tables * sizeof(r->tables[0]));
-    show(r, view, v->m.last_l0_seq);
+    if (show(r, view, v->m.last_l0_seq))
+        tell(r, NULL, 0);
     log_debug("reader of '%s': manifest %" PRIu64, r->db->root, v->id);
     return 0;
 }
@@ -187,7 +215,8 @@ static int end_object(void *arg, uint64_t id)
     for (size_t i = 0; i < o->n; i++)
         (void)memtable_insert(r->tables[r->n_tables - 1], &o->rows[i], NULL); /* there is room; readers do not look yet */
     r->after_wal_id = id;
-    show(r, view, seq);
+    if (show(r, view, seq))
+        tell(r, o->rows, o->n);
     object_clear(o);
     return 0;
 }
@@ -205,19 +234,41 @@ int reader_replay(struct shale_reader *r, uint64_t last)
     return rc;
 }
 
-/*
- * The next object is asked for by its name, which costs less than a listing (H21); only when it is there a listing tells
- * how many more, so that they are read side by side.
- */
-static int follow_wal(struct shale_reader *r)
+static bool has_much(const struct shale_reader *r)
 {
-    uint64_t before = r->after_wal_id, last = 0;
-    int rc = reader_replay(r, before + 1);
+    return r->n_tables > 1;
+}
 
-    if (rc < 0 || r->after_wal_id == before)
+/* Objects that are read side by side before there is another look at how much they are. */
+#define REPLAY_AT_ONCE 8u
+
+/*
+ * The next object is asked for by its name, which costs less than a listing (H21), and so is the one after it: a reader
+ * that keeps up finds one at a time. A second one is followed by a listing, which tells how many more there are, so
+ * that they are read side by side. With all false it stops short of the end (is_behind) rather than fill many tables: a
+ * look at the manifest may make them unnecessary.
+ */
+static int follow_wal(struct shale_reader *r, bool all)
+{
+    uint64_t before = r->after_wal_id, last = before + 1;
+    int rc = 0;
+
+    r->is_behind = false;
+    for (int i = 0; rc == 0 && i < 2 && r->after_wal_id == before + (uint64_t)i; i++, last++)
+        rc = reader_replay(r, last);
+    if (rc < 0 || r->after_wal_id < before + 2)
         return rc;
     rc = wal_find_last(&r->db->ts, r->after_wal_id + 1, &last, NULL);
-    return rc < 0 ? rc : reader_replay(r, last);
+    while (rc == 0 && r->after_wal_id < last) {
+        before = r->after_wal_id;
+        r->is_behind = !all && has_much(r);
+        if (r->is_behind)
+            break;
+        rc = reader_replay(r, last - before > REPLAY_AT_ONCE ? before + REPLAY_AT_ONCE : last);
+        if (r->after_wal_id == before)
+            break; /* collected since */
+    }
+    return rc;
 }
 
 static bool same_views(const struct sst_view *a, const struct sst_view *b, size_t n)
@@ -241,12 +292,26 @@ static bool same_tree(const struct manifest *a, const struct manifest *b)
     return true;
 }
 
+/* What no manifest does that follows another. Rows of two databases must not be mixed. */
+static int check_descent(const struct shale_reader *r, const struct manifest_version *v)
+{
+    const struct manifest *old = &r->db->mv->m, *m = &v->m;
+
+    if (m->writer_epoch >= old->writer_epoch && m->last_l0_seq >= old->last_l0_seq &&
+        m->replay_after_wal_id >= old->replay_after_wal_id)
+        return 0;
+    return err_set(SHALE_ECORRUPT, "manifest %" PRIu64 " of '%s' is no successor of number %" PRIu64
+                   ": the database was replaced by another", v->id, r->db->root, r->db->mv->id);
+}
+
 /* Go by manifest v, the newest, if that makes a difference. */
 static int follow_manifest(struct shale_reader *r, struct manifest_version *v)
 {
     struct manifest_version *own = NULL;
-    int rc;
+    int rc = check_descent(r, v);
 
+    if (rc < 0)
+        return rc;
     if (r->opt.no_checkpoint)
         return v->id > r->db->mv->id ? reader_install(r, v) : 0;
     if (r->has_checkpoint && checkpoint_find(&v->m, r->checkpoint) && same_tree(&r->db->mv->m, &v->m)) {
@@ -262,16 +327,58 @@ static int follow_manifest(struct shale_reader *r, struct manifest_version *v)
     return rc;
 }
 
-int reader_look(struct shale_reader *r)
+/* A tree may lead behind objects that are gone before they are read: then the next one is looked at, at once. */
+#define ATTEMPTS_MAX 16
+
+/*
+ * Rows that the manifest has and reads have not seen are taken from the WAL, as long as it has them: so what changes is
+ * known. When it does not the tree has overtaken the reader, who goes on behind it.
+ */
+static int look_at_manifest_once(struct shale_reader *r, bool *overtaken)
 {
+    bool wal = !r->opt.skip_wal_replay;
     struct manifest_version *v = NULL;
+    uint64_t before;
     int rc = manifest_store_refresh(r->db->manifests, &v);
 
+    if (rc == 0 && wal && r->tells && v->m.last_l0_seq > r->db->committed_seq && !has_much(r))
+        rc = follow_wal(r, false);
+    before = r->after_wal_id;
     if (rc == 0)
         rc = follow_manifest(r, v);
     manifest_version_unref(v);
-    /* After the manifest: a WAL object that is missing now is not there yet, or the next look finds a newer manifest. */
-    if (rc == 0 && !r->opt.skip_wal_replay)
-        rc = follow_wal(r);
+    *overtaken = r->after_wal_id > before;
+    return rc == 0 && wal && *overtaken ? follow_wal(r, true) : rc;
+}
+
+int reader_look_at_manifest(struct shale_reader *r)
+{
+    bool overtaken = true;
+    int rc = 0;
+
+    r->n_wal_looks = 0;
+    for (int i = 0; rc == 0 && overtaken && i < ATTEMPTS_MAX; i++) {
+        rc = look_at_manifest_once(r, &overtaken);
+        overtaken = overtaken && r->opt.no_checkpoint; /* a checkpoint keeps the objects */
+    }
+    return rc;
+}
+
+/*
+ * The WAL first, and then the manifest: an object that was missing because it had been collected is behind the replay
+ * point of a manifest that is found after it. In the other order it might be taken for one that is not there yet.
+ */
+int reader_look(struct shale_reader *r, bool manifest)
+{
+    bool wal = !r->opt.skip_wal_replay, again = false;
+    int rc;
+
+    do {
+        rc = wal ? follow_wal(r, again) : 0;
+        again = r->is_behind;
+        if (rc == 0 && (manifest || again || !wal || has_much(r) || ++r->n_wal_looks >= r->opt.looks_per_manifest))
+            rc = reader_look_at_manifest(r);
+        again = again || r->is_behind;
+    } while (rc == 0 && again);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/clock.h"
 #include "fs/core/file_data.h"
+#include "fs/core/follow.h"
 #include "fs/core/fserr.h"
 #include "fs/core/namespace.h"
 
@@ -31,7 +32,7 @@ int fs_getattr(struct fs *fs, uint64_t ino, struct fs_attr *out)
     int rc = inode_get(fs, ino, &i);
 
     if (rc < 0)
-        return fserr(rc);
+        return fserr(follow_gone(fs, rc));
     attr_settled(fs, i, out);
     inode_put(fs, i);
     return 0;

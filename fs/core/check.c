@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "fs/core/chunks.h"
 #include "fs/core/dentry.h"
-#include "fs/core/key_codec.h"
+#include "fs/core/rows.h"
 #include "fs/core/volume_open.h"
 
 #include <errno.h>
@@ -220,7 +220,7 @@ static int each_row(struct check *c, const struct fs_key *prefix, row_fn fn)
 {
     struct shale_iter *it = NULL;
     struct shale_row row;
-    int rc = shale_db_scan_prefix(c->fs.db, fs_key_slice(prefix), NULL, &it);
+    int rc = rows_scan_prefix(&c->fs, prefix, NULL, &it);
 
     while (rc == 0 && (rc = shale_iter_next(it, &row)) == 0)
         rc = fn(c, &row);

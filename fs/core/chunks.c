@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "fs/core/key_codec.h"
+#include "fs/core/rows.h"
 
 #include <errno.h>
 
@@ -14,7 +14,7 @@ int chunk_load(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t chunk, struct
 
     fs_key_chunk(&key, ino, gen, chunk);
     buf_clear(out);
-    rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, out);
+    rc = rows_get(fs, &key, NULL, out);
     if (rc == -ENOENT) {
         buf_clear(out);
         return 0;
@@ -33,8 +33,7 @@ static int scan_gen(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t *first, 
 
     fs_key_chunk(&from, ino, gen, *first);
     fs_key_chunk(&to, ino, gen, end);
-    rc = shale_db_scan(fs->db, &(struct shale_key_range){ .from = fs_key_slice(&from), .to = fs_key_slice(&to) }, NULL,
-                       &it);
+    rc = rows_scan(fs, &(struct shale_key_range){ .from = fs_key_slice(&from), .to = fs_key_slice(&to) }, NULL, &it);
     while (rc == 0 && (rc = shale_iter_next(it, &row)) == 0) {
         struct fs_key_parts parts;
 

@@ -2,8 +2,10 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "fs/core/file_data.h"
+#include "fs/core/follow.h"
 #include "fs/core/fserr.h"
 #include "fs/core/namespace.h"
+#include "fs/core/rows.h"
 
 #include <errno.h>
 
@@ -20,6 +22,7 @@
 struct window_entry {
     size_t name; /* where its name, with NUL, begins in names */
     struct dentry d;
+    uint64_t step;  /* of a follower: it is what the directory had then */
 };
 
 struct fs_dir {
@@ -29,6 +32,7 @@ struct fs_dir {
     struct window_entry *win;
     size_t n, cap;
     struct shale_buf names;
+    uint64_t step;             /* of what is read now */
     bool at_end;               /* nothing followed the window when it was read */
     char **marks;              /* marks[k]: the name before cookie FIRST_NAME + (k + 1) * MARK_STEP */
     size_t n_marks, cap_marks;
@@ -43,7 +47,7 @@ int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out)
     int rc = inode_get(fs, ino, &i);
 
     if (rc < 0)
-        return fserr(rc);
+        return fserr(follow_gone(fs, rc));
     mutex_lock(&i->mu);
     is_dir = inode_is_dir(i);
     mutex_unlock(&i->mu);
@@ -102,7 +106,7 @@ static int note_mark(struct fs_dir *d, uint64_t cookie, const char *name)
 /* Names lie one behind the other in one buffer; entries keep offsets, as it moves when it grows. */
 static int window_add(struct fs_dir *d, const struct shale_row *row)
 {
-    struct window_entry e = { .name = d->names.len };
+    struct window_entry e = { .name = d->names.len, .step = d->step };
     struct fs_key_parts parts;
     int rc = fs_key_parse(row->key, &parts);
 
@@ -155,8 +159,9 @@ static int window_extend_once(struct fs_dir *d, const char *after, uint64_t skip
     struct shale_row row;
     int rc = 0;
 
+    d->step = follow_step(d->fs);
     fs_key_dentries(&prefix, d->i->ino);
-    rc = shale_db_scan_prefix(d->fs->db, fs_key_slice(&prefix), NULL, &it);
+    rc = rows_scan_prefix(d->fs, &prefix, NULL, &it);
     if (rc == 0 && after) {
         rc = fs_key_dentry(&from, d->i->ino, slice_str(after));
         fs_key_after(&from);
@@ -272,6 +277,7 @@ int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
         .ino = d->win[k].d.ino,
         .cookie = cookie + 1,
         .type = d->win[k].d.type,
+        .step = d->win[k].step,
     };
     return 0;
 }
@@ -280,11 +286,32 @@ int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out)
  * The entry may be gone or name another file by now; the caller of a listing has to live with the first, and inode
  * numbers never mean another file.
  */
+static int dir_inode(struct fs_dir *d, const struct fs_dirent *e, uint64_t step, struct inode **out)
+{
+    struct inode *i = NULL;
+    int rc = e->step == step ? inode_get(d->fs, e->ino, &i) : -ENOENT; /* an older entry may be another's by now */
+
+    if (rc == 0)
+        rc = follow_tell_name(d->fs, d->i->ino, e->name, i);
+    if (rc == 0)
+        *out = i;
+    else
+        inode_put(d->fs, i);
+    return rc;
+}
+
 int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out)
 {
-    struct inode *i;
-    int rc = inode_get(d->fs, e->ino, &i);
+    struct inode *i = NULL;
+    struct follow_read r;
+    int rc;
 
+    follow_read_begin(d->fs, &r);
+    do {
+        inode_put(d->fs, i);
+        i = NULL;
+        rc = dir_inode(d, e, r.step, &i);
+    } while (follow_read_again(d->fs, &r));
     if (rc < 0)
         return fserr(rc);
     inode_add_lookup(d->fs, i);

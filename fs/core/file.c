@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "fs/core/file_data.h"
+#include "fs/core/follow.h"
 #include "fs/core/fserr.h"
 #include "fs/core/namespace.h"
 #include "fs/core/orphan.h"
@@ -61,13 +62,13 @@ int fs_file_open(struct fs *fs, uint64_t ino, int flags, struct fs_file **out)
     int rc = fs->opt.read_only && writes ? -EROFS : inode_get(fs, ino, &i);
 
     if (rc < 0)
-        return fserr(rc);
+        return fserr(follow_gone(fs, rc));
     f = file_new(fs, flags);
     rc = f ? file_attach(f, i) : -ENOMEM;
     if (rc < 0) {
         inode_put(fs, i);
         mem_free(f);
-        return fserr(rc);
+        return fserr(follow_gone(fs, rc));
     }
     if (flags & O_TRUNC)
         rc = fs_setattr(fs, ino, FS_SET_SIZE, &attr, &attr);
@@ -118,6 +119,21 @@ static void touch_atime(struct fs_file *f)
         file_data_list(f->fs, i);
 }
 
+/* Size, generations and chunks of one state. A file that the writer removed while it is open here has no data. */
+static ssize_t read_state(struct fs_file *f, uint64_t offset, void *data, size_t len)
+{
+    struct follow_read r;
+    ssize_t n;
+
+    follow_read_begin(f->fs, &r);
+    do {
+        n = inode_freshen(f->fs, f->i);
+        if (n == 0)
+            n = file_data_read(f->fs, f->i, offset, data, len);
+    } while (follow_read_again(f->fs, &r));
+    return n;
+}
+
 /*
  * The caller gets an errno without a reason, and nothing at all when the kernel read ahead or has a part of what was
  * asked for; so the log says why.
@@ -127,9 +143,11 @@ ssize_t fs_file_read(struct fs_file *f, uint64_t offset, void *data, size_t len)
     ssize_t n;
 
     read_run_note(f->fs, f->i, &f->run, offset, len);
-    n = file_data_read(f->fs, f->i, offset, data, len);
+    n = read_state(f, offset, data, len);
     if (n > 0)
         touch_atime(f);
+    if (n == -ENOENT)
+        return -ESTALE;
     if (n < 0 && n != -ENOMEM && n != SHALE_ECANCELED)
         log_error("inode %llu: cannot read from %llu: %s", (unsigned long long)f->i->ino, (unsigned long long)offset,
                   shale_errmsg());
@@ -181,7 +199,7 @@ void fs_file_release(struct fs_file *f)
     if (last)
         chunk_cache_drop_locked(f->fs, i);
     mutex_unlock(&i->mu);
-    if (last && i->rec.nlink == 0 && !i->gone)
+    if (last && i->rec.nlink == 0 && !i->gone && !f->fs->opt.read_only)
         (void)orphan_reclaim(f->fs, i); /* what fails here, the next mount does */
     inode_unlock(i);
     inode_put(f->fs, i);

@@ -2,6 +2,8 @@
 #ifndef FS_CORE_FS_H
 #define FS_CORE_FS_H
 
+#include "base/list.h"
+
 #include <shale/metrics.h>
 #include <shale/object_store.h>
 #include <shale/shale.h>
@@ -52,11 +54,15 @@ struct fs_tuning {
 
 struct fs_requests;
 
-/* How to open. Start from fs_options_init. */
+/*
+ * How to open. Start from fs_options_init. read_only, without a checkpoint and with a poll_ms, follows the writer: see
+ * "followers" below.
+ */
 struct fs_options {
     bool read_only;
     bool has_checkpoint;         /* with read_only: see what this checkpoint holds; -ENOENT when there is none */
     struct shale_uuid checkpoint;
+    int64_t poll_ms;             /* 1000; 100..3600000; with read_only, between looks for what was written. 0: none */
     bool takeover;               /* fence a mount that holds the volume */
     enum fs_atime atime;         /* noatime */
     int64_t commit_interval_ms;  /* 1000; 100..60000; what was done is durable after this long */
@@ -233,6 +239,7 @@ struct fs_dirent {
     uint64_t ino;
     uint64_t cookie;  /* seek here to go on behind this entry */
     mode_t type;      /* the S_IFMT bits */
+    uint64_t step;    /* for fs_dir_attr */
 };
 
 int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
@@ -242,7 +249,10 @@ int fs_dir_open(struct fs *fs, uint64_t ino, struct fs_dir **out);
  * cheap; any cookie that this handle has returned is valid.
  */
 int fs_dir_read(struct fs_dir *d, uint64_t cookie, struct fs_dirent *out);
-/* Attributes of the entry just read, with one lookup added (readdirplus). Not for "." and "..". */
+/*
+ * Attributes of the entry just read, with one lookup added (readdirplus). Not for "." and "..". -ENOENT: it is gone,
+ * or, of a follower, may be another's by now; only a look-up can tell.
+ */
 int fs_dir_attr(struct fs_dir *d, const struct fs_dirent *e, struct fs_attr *out);
 /* Every name operation before is in the store when it returns 0; of the root directory: everything, as fs_sync. */
 int fs_dir_fsync(struct fs_dir *d);
@@ -258,6 +268,66 @@ int fs_setxattr(struct fs *fs, uint64_t ino, const char *name, const void *value
 int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out);
 /* -ENODATA. */
 int fs_removexattr(struct fs *fs, uint64_t ino, const char *name);
+
+/* ---- followers ---- */
+
+/*
+ * A read-only volume that follows shows what the writer committed, whole commits at a time, and each call of it one
+ * moment (a listing: each few hundred names). -ESTALE, of what is known by its number: the writer has removed it. Of
+ * anything else: objects were collected faster than a follower can look. What a cache above has been told is called
+ * back:
+ */
+struct fs_cache {
+    void *arg;
+    /*
+     * Forget the attributes of an inode; with data also its bytes from offset on, len 0: all behind it. And what a name
+     * in a directory leads to, or that it is absent. Each is called when reads show what is new, by one thread, which
+     * holds no lock and may be made to wait, also for answers.
+     */
+    void (*inode)(void *arg, uint64_t ino, bool data, uint64_t offset, uint64_t len);
+    void (*name)(void *arg, uint64_t parent, const char *name);
+};
+
+/* From now on tell cache (copied), before anything is answered. Does nothing where nobody follows. 0 or -errno. */
+int fs_cache_attach(struct fs *fs, const struct fs_cache *cache);
+/* No call is under way when it returns, and none comes. Also done by fs_close. */
+void fs_cache_detach(struct fs *fs);
+
+/*
+ * An answer that a cache may keep: begun before anything is asked for it, ended when it was given. One that was under
+ * way when something changed is called back once more when it has ended. In the caller's memory; costs nothing where
+ * nobody follows.
+ */
+struct fs_answer {
+    struct list link;
+    struct fs *fs;
+    uint64_t step;
+};
+
+#define FS_KEEP_FOREVER 1e9
+
+void fs_answer_begin(struct fs *fs, struct fs_answer *a);
+/* For how long it may be kept: in effect for ever where nobody follows; 0 when something changed since it was begun. */
+double fs_answer_keep_seconds(const struct fs_answer *a);
+void fs_answer_end(struct fs_answer *a);
+/* Whether a cache may keep that a name is absent; it is called back then. Before fs_answer_keep_seconds. */
+bool fs_may_keep_absent(struct fs *fs, uint64_t parent, const char *name);
+/* Look for what is new now: all that was durable when it was called is shown. Does nothing where nobody follows. */
+int fs_refresh(struct fs *fs);
+
+struct fs_follow_status {
+    bool follows;        /* otherwise the rest is 0 */
+    int64_t poll_ms;
+    int64_t look_age_ms; /* all that was committed so long ago is shown */
+    uint64_t looks;
+    int look_error;      /* of the last look; 0: it went well */
+    uint64_t seq;        /* newest batch that is shown */
+    uint64_t requests;   /* to the store */
+    uint64_t steps;      /* WAL objects that brought something new */
+    uint64_t untold;     /* steps that caches are still to be told of, for the first or second time */
+};
+
+void fs_follow_status(struct fs *fs, struct fs_follow_status *out);
 
 /* ---- the whole ---- */
 

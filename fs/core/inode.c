@@ -4,9 +4,10 @@
 #include "base/buf.h"
 #include "base/cancel.h"
 #include "base/err.h"
+#include "fs/core/chunk_cache.h"
 #include "fs/core/fserr.h"
-#include "fs/core/key_codec.h"
-#include "fs/core/volume_state.h"
+#include "fs/core/rows.h"
+#include "fs/core/told.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -22,8 +23,10 @@ void inode_table_init(struct inode_table *t)
     t->n = 0;
 }
 
-static void inode_free(struct inode *i)
+static void inode_free(struct inode_table *t, struct inode *i)
 {
+    if (t->told)
+        told_drop(t->told, &i->told);
     dirty_fini(&i->dirty);
     dirty_fini(&i->flushing);
     inode_rec_fini(&i->rec);
@@ -38,7 +41,7 @@ void inode_table_fini(struct inode_table *t)
     for (size_t b = 0; b < t->n_buckets; b++) {
         list_for_each_safe(n, tmp, &t->buckets[b]) {
             list_remove(n);
-            inode_free(list_entry(n, struct inode, link));
+            inode_free(t, list_entry(n, struct inode, link));
         }
     }
     if (t->buckets != t->first_buckets)
@@ -72,6 +75,7 @@ static struct inode *inode_new(struct fs *fs, uint64_t ino)
     if (!i)
         return NULL;
     list_init(&i->link);
+    list_init(&i->told);
     list_init(&i->dirty_link);
     list_init(&i->chunks);
     oplock_init(&i->op, FS_RANK_OP, "inode operation");
@@ -91,7 +95,7 @@ static int load_rec(struct fs *fs, uint64_t ino, struct inode_rec *rec)
     int rc;
 
     fs_key_inode(&key, ino);
-    rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, &value);
+    rc = rows_get(fs, &key, NULL, &value);
     if (rc == 0)
         rc = inode_rec_decode(slice_of_buf(&value), rec);
     shale_buf_fini(&value);
@@ -162,21 +166,77 @@ static void end_loading(struct inode_table *t, struct inode *i, bool there)
     cond_broadcast(&t->loaded);
     mutex_unlock(&t->mu);
     if (!there)
-        inode_free(i);
+        inode_free(t, i);
+}
+
+/* Its record becomes what the rows say; what is heard of while they are read counts as not yet read. */
+static int read_rec(struct fs *fs, struct inode *i)
+{
+    struct inode_rec rec;
+    uint64_t heard;
+    int rc;
+
+    mutex_lock(&i->mu);
+    heard = i->n_heard;
+    mutex_unlock(&i->mu);
+    inode_rec_init(&rec);
+    rc = load_rec(fs, i->ino, &rec);
+    if (rc == 0)
+        inode_follow_rec(i, &rec);
+    mutex_lock(&i->mu);
+    chunk_cache_drop_locked(fs, i); /* some may be of generations of the old record */
+    if (rc == 0)
+        i->n_read = heard;
+    i->gone = i->gone || rc == -ENOENT;
+    mutex_unlock(&i->mu);
+    inode_rec_fini(&rec);
+    return rc;
 }
 
 /* Fill an inode that stands in the table as loading. */
 static int load(struct fs *fs, struct inode *i)
 {
-    struct inode_rec rec;
+    int rc = read_rec(fs, i);
+
+    end_loading(&fs->inodes, i, rc == 0);
+    return rc;
+}
+
+/* 0: up to date, 1: not, or -ENOENT: gone, for ever, since numbers do not repeat. */
+static int look_fresh(struct inode *i)
+{
     int rc;
 
-    inode_rec_init(&rec);
-    rc = load_rec(fs, i->ino, &rec);
-    if (rc == 0)
-        inode_follow_rec(i, &rec);
-    inode_rec_fini(&rec);
-    end_loading(&fs->inodes, i, rc == 0);
+    mutex_lock(&i->mu);
+    rc = i->gone ? -ENOENT : i->n_read != i->n_heard;
+    mutex_unlock(&i->mu);
+    return rc;
+}
+
+/* One after the other: whoever comes while another reads waits for him, and then need not read himself. */
+int inode_freshen(struct fs *fs, struct inode *i)
+{
+    int rc = fs->follow ? look_fresh(i) : 0;
+
+    if (rc <= 0)
+        return rc;
+    inode_lock(i);
+    rc = look_fresh(i);
+    if (rc > 0)
+        rc = read_rec(fs, i);
+    inode_unlock(i);
+    return rc;
+}
+
+/* The caller's reference, once the inode is up to date. */
+static int get_fresh(struct fs *fs, struct inode *i, struct inode **out)
+{
+    int rc = inode_freshen(fs, i);
+
+    if (rc < 0)
+        inode_put(fs, i);
+    else
+        *out = i;
     return rc;
 }
 
@@ -201,10 +261,8 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
     mutex_unlock(&t->mu);
     if (rc < 0)
         return rc;
-    if (i) {
-        *out = i;
-        return 0;
-    }
+    if (i)
+        return get_fresh(fs, i, out);
     fresh = inode_new(fs, ino);
     if (!fresh)
         return -ENOMEM;
@@ -216,13 +274,91 @@ int inode_get(struct fs *fs, uint64_t ino, struct inode **out)
         insert_loading_locked(t, fresh);
     mutex_unlock(&t->mu);
     if (i || rc < 0) {
-        inode_free(fresh);
-    } else {
-        rc = load(fs, fresh);
-        i = fresh;
+        inode_free(t, fresh);
+        return rc < 0 ? rc : get_fresh(fs, i, out);
     }
+    rc = load(fs, fresh);
     if (rc == 0)
-        *out = i;
+        *out = fresh;
+    return rc;
+}
+
+/* The least chunk that a and b have under different generations; UINT64_MAX: none. 0, or where a list has an entry. */
+static uint64_t first_difference(const struct inode_rec *a, const struct inode_rec *b)
+{
+    const struct inode_rec *of[] = { a, b };
+    uint64_t first = UINT64_MAX;
+
+    if (inode_gen_for_chunk(a, 0) != inode_gen_for_chunk(b, 0))
+        return 0;
+    for (int r = 0; r < 2; r++) {
+        for (uint32_t k = 0; k < of[r]->n_gens; k++) {
+            uint64_t chunk = of[r]->gens[k].first_chunk;
+
+            if (chunk < first && inode_gen_for_chunk(a, chunk) != inode_gen_for_chunk(b, chunk))
+                first = chunk;
+        }
+    }
+    return first;
+}
+
+static void note_locked(struct fs *fs, struct inode *i)
+{
+    i->n_heard++;
+    chunk_cache_drop_locked(fs, i);
+}
+
+/*
+ * The record that is there may be older than the one before the change. That does no harm: generations do not come
+ * back, so what differs from the one before differs from it, too.
+ */
+bool inode_note_change(struct fs *fs, uint64_t ino, const struct inode_rec *rec, uint64_t *cut)
+{
+    struct inode *i;
+
+    mutex_lock(&fs->inodes.mu);
+    i = find_locked(&fs->inodes, ino);
+    if (i) {
+        mutex_lock(&i->mu);
+        note_locked(fs, i);
+        if (rec)
+            *cut = first_difference(&i->rec, rec);
+        mutex_unlock(&i->mu);
+    }
+    mutex_unlock(&fs->inodes.mu);
+    return i != NULL;
+}
+
+void inode_note_all(struct fs *fs)
+{
+    struct inode_table *t = &fs->inodes;
+
+    mutex_lock(&t->mu);
+    for (size_t b = 0; b < t->n_buckets; b++) {
+        list_for_each(n, &t->buckets[b]) {
+            struct inode *i = list_entry(n, struct inode, link);
+
+            mutex_lock(&i->mu);
+            note_locked(fs, i);
+            mutex_unlock(&i->mu);
+        }
+    }
+    mutex_unlock(&t->mu);
+}
+
+int inode_table_list(struct inode_table *t, uint64_t **out, size_t *n)
+{
+    int rc = 0;
+
+    *n = 0;
+    mutex_lock(&t->mu);
+    *out = mem_calloc(t->n ? t->n : 1, sizeof(**out));
+    if (!*out)
+        rc = -ENOMEM;
+    for (size_t b = 0; rc == 0 && b < t->n_buckets; b++)
+        list_for_each(p, &t->buckets[b])
+            (*out)[(*n)++] = list_entry(p, struct inode, link)->ino;
+    mutex_unlock(&t->mu);
     return rc;
 }
 
@@ -240,7 +376,7 @@ int inode_begin(struct fs *fs, uint64_t ino, struct inode **out)
         insert_loading_locked(&fs->inodes, i);
     mutex_unlock(&fs->inodes.mu);
     if (taken || rc < 0) {
-        inode_free(i);
+        inode_free(&fs->inodes, i);
         if (rc == 0)
             rc = err_set(SHALE_ECORRUPT, "inode number %llu is in use and was given out again", (unsigned long long)ino);
         return rc;
@@ -292,7 +428,7 @@ void inode_put(struct fs *fs, struct inode *i)
     unused = detach_unused_locked(&fs->inodes, i);
     mutex_unlock(&fs->inodes.mu);
     if (unused)
-        inode_free(unused);
+        inode_free(&fs->inodes, unused);
 }
 
 void inode_add_lookup(struct fs *fs, struct inode *i)
@@ -315,7 +451,7 @@ void inode_forget(struct fs *fs, uint64_t ino, uint64_t n)
     }
     mutex_unlock(&fs->inodes.mu);
     if (unused)
-        inode_free(unused);
+        inode_free(&fs->inodes, unused);
 }
 
 /* All of one moment. The record is as committed; size and times are those that a program has caused. */

@@ -19,6 +19,7 @@
  */
 struct inode {
     struct list link;      /* in its bucket of the table; guarded by the table */
+    struct list told;      /* names that caches know it by, or in it to be absent; guarded by the told names */
     uint64_t ino;
     uint64_t n_lookup;     /* guarded by the table: what the kernel will forget */
     uint32_t n_ref;        /* guarded by the table: operations, open handles, the dirty list */
@@ -37,6 +38,8 @@ struct inode {
     bool on_dirty_list;    /* guarded by the dirty list's lock, as the next two */
     uint64_t dirty_seq;    /* when it was listed */
     struct list dirty_link;
+    /* Of a follower: changes that were heard of, and how many of them rec has. It is read again before the next use. */
+    uint64_t n_heard, n_read;
 
     struct list chunks;    /* of the file_chunks that are held of it; guarded by the chunk cache */
 
@@ -53,11 +56,16 @@ struct inode {
 #define FS_RANK_INODE 10
 #define FS_RANK_CHUNKS 11
 #define FS_RANK_COUNTERS 12
+#define FS_RANK_FOLLOW 14
+#define FS_RANK_TOLD 14
 
 #define INODE_BUCKETS_MIN 4096u
 
+struct told;
+
 struct inode_table {
     struct mutex mu; /* rank FS_RANK_TABLE */
+    struct told *told; /* of a follower; set before any inode is there */
     struct cond loaded;
     struct list *buckets;
     size_t n_buckets; /* a power of two; grows with n, so that a chain stays short */
@@ -84,6 +92,19 @@ struct inode *inode_ref(struct fs *fs, struct inode *i);
 void inode_put(struct fs *fs, struct inode *i);
 void inode_add_lookup(struct fs *fs, struct inode *i);
 void inode_forget(struct fs *fs, uint64_t ino, uint64_t n);
+
+/*
+ * Followers: rows of ino changed; rec is its new record, when that was written whole; or NULL. Whether it is live; *cut
+ * becomes the chunk from which on its data is found under another generation, UINT64_MAX when there is none; unchanged
+ * without rec.
+ */
+bool inode_note_change(struct fs *fs, uint64_t ino, const struct inode_rec *rec, uint64_t *cut);
+/* Any inode may have changed. */
+void inode_note_all(struct fs *fs);
+/* Make a referenced inode what the rows say now, as inode_get does. -ENOENT when it was removed. */
+int inode_freshen(struct fs *fs, struct inode *i);
+/* The numbers of all live inodes, owned by the caller. 0 or -ENOMEM. */
+int inode_table_list(struct inode_table *t, uint64_t **out, size_t *n);
 
 static inline void inode_lock(struct inode *i)
 {

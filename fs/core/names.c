@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "fs/core/file_data.h"
+#include "fs/core/follow.h"
 #include "fs/core/fserr.h"
 
 #include <errno.h>
@@ -39,13 +40,24 @@ static int find_inode(struct fs *fs, uint64_t parent, const char *name, struct i
  */
 int fs_lookup(struct fs *fs, uint64_t parent, const char *name, struct fs_attr *out)
 {
-    struct inode *i;
+    struct inode *i = NULL;
+    struct follow_read r;
     int rc = dentry_check_name(name);
 
-    if (rc == 0)
-        rc = find_inode(fs, parent, name, &i);
     if (rc < 0)
         return fserr(rc);
+    follow_read_begin(fs, &r);
+    do {
+        inode_put(fs, i);
+        i = NULL;
+        rc = find_inode(fs, parent, name, &i);
+        if (rc == 0)
+            rc = follow_tell_name(fs, parent, name, i);
+    } while (follow_read_again(fs, &r));
+    if (rc < 0) {
+        inode_put(fs, i);
+        return fserr(rc);
+    }
     inode_add_lookup(fs, i);
     attr_settled(fs, i, out);
     inode_put(fs, i);
@@ -373,7 +385,7 @@ int fs_readlink(struct fs *fs, uint64_t ino, struct shale_buf *out)
     int rc = inode_get(fs, ino, &i);
 
     if (rc < 0)
-        return fserr(rc);
+        return fserr(follow_gone(fs, rc));
     /* A target never changes, so it needs no lock but for the record being replaced. */
     mutex_lock(&i->mu);
     rc = S_ISLNK(i->rec.mode) ? buf_set(out, slice_str(i->rec.target)) : -EINVAL;

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "fs/core/file_data.h"
+#include "fs/core/rows.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -21,7 +22,7 @@ int names_find(struct fs *fs, uint64_t dir, const char *name, struct dentry *out
     int rc = fs_key_dentry(&key, dir, slice_str(name));
 
     if (rc == 0)
-        rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, &value);
+        rc = rows_get(fs, &key, NULL, &value);
     if (rc == 0)
         rc = dentry_decode(slice_of_buf(&value), out);
     shale_buf_fini(&value);

@@ -4,7 +4,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "fs/core/file_data.h"
-#include "fs/core/key_codec.h"
+#include "fs/core/rows.h"
 #include "fs/core/txn.h"
 
 #include <errno.h>
@@ -66,7 +66,7 @@ int orphan_sweep(struct fs *fs)
     int rc;
 
     fs_key_orphans(&prefix);
-    rc = shale_db_scan_prefix(fs->db, fs_key_slice(&prefix), NULL, &it);
+    rc = rows_scan_prefix(fs, &prefix, NULL, &it);
     while (rc == 0 && (rc = shale_iter_next(it, &row)) == 0) {
         struct fs_key_parts parts;
 

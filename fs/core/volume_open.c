@@ -9,10 +9,12 @@
 #include "base/ulid.h"
 #include "fs/core/committer.h"
 #include "fs/core/file_data.h"
+#include "fs/core/follow.h"
 #include "fs/core/fs_merge.h"
 #include "fs/core/fserr.h"
 #include "fs/core/orphan.h"
 #include "fs/core/requests.h"
+#include "fs/core/rows.h"
 #include "fs/core/space.h"
 #include "fs/core/txn.h"
 #include "fs/core/volume_claim.h"
@@ -83,6 +85,7 @@ void fs_options_init(struct fs_options *opt)
 {
     *opt = (struct fs_options){
         .atime = FS_NOATIME,
+        .poll_ms = 1000,
         .commit_interval_ms = 1000,
         .idle_ms = 5000,
         .dirty_max_bytes = 64u << 20,
@@ -230,12 +233,32 @@ static int load_counter(struct fs *fs, const char *name, uint64_t *out)
 
     *out = 0;
     if (rc == 0)
-        rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, &value);
+        rc = rows_get(fs, &key, NULL, &value);
     if (rc == 0 && value.len != 8)
         rc = err_set(SHALE_ECORRUPT, "counter '%s' has %zu bytes instead of 8", name, value.len);
     if (rc == 0)
         *out = get_u64le(value.data);
     shale_buf_fini(&value);
+    return rc;
+}
+
+/* What statfs shows. */
+static int load_sums(struct fs *fs)
+{
+    int rc = 0;
+
+    for (int i = 0; rc == 0 && i < FS_N_COUNTERS; i++) {
+        uint64_t v;
+
+        rc = load_counter(fs, fs_counter_name((enum fs_counter)i), &v);
+        if (rc == -ENOENT)
+            rc = 0; /* nothing was counted yet */
+        if (rc < 0)
+            break;
+        mutex_lock(&fs->counters_mu);
+        fs->counters[i] = (int64_t)v;
+        mutex_unlock(&fs->counters_mu);
+    }
     return rc;
 }
 
@@ -250,15 +273,7 @@ static int load_counters(struct fs *fs)
     fs->end_ino = fs->next_ino;
     if (rc == -ENOENT)
         return err_set(SHALE_ECORRUPT, "the volume has no counter of inode numbers");
-    for (int i = 0; rc == 0 && i < FS_N_COUNTERS; i++) {
-        uint64_t v;
-
-        rc = load_counter(fs, fs_counter_name((enum fs_counter)i), &v);
-        fs->counters[i] = (int64_t)v;
-        if (rc == -ENOENT)
-            rc = 0; /* nothing was counted yet */
-    }
-    return rc;
+    return rc == 0 ? load_sums(fs) : rc;
 }
 
 /* A volume without a root is refused when it is mounted, and not at the first look into it. */
@@ -315,12 +330,13 @@ static int open_writer(struct fs *fs, struct volume_claim *claim)
 }
 
 /*
- * No session, no epoch, no thread: it may stand beside a mount that writes, in any number, with credentials that only
- * read. What it shows is the moment of the open, or of a checkpoint, which also keeps that from the collector.
+ * No session, no epoch: it may stand beside a mount that writes, in any number, with credentials that only read. What
+ * it shows is what that commits; or the moment of the open, or of a checkpoint, which also keeps that from the
+ * collector.
  */
 static int open_reader(struct fs *fs)
 {
-    int rc = open_db(fs, NULL);
+    int rc = fs->opt.poll_ms > 0 && !fs->opt.has_checkpoint ? follow_open(fs) : open_db(fs, NULL);
 
     return rc == 0 ? load_state(fs) : rc;
 }
@@ -362,6 +378,7 @@ int fs_open(const char *url, const struct fs_options *opt, struct fs **out)
         rc = opt->read_only ? open_reader(fs) : open_writer(fs, &claim);
     volume_claim_fini(&claim);
     if (rc < 0) {
+        follow_close(fs);
         (void)shale_db_close(fs->db, SHALE_CLOSE_ABANDON); /* rc says why we failed */
         fs_free(fs);
         return rc;
@@ -390,7 +407,7 @@ static void reclaim_open(struct fs *fs)
 int fs_close(struct fs *fs)
 {
     const struct cancel *mine = cancel_set(fs_token(fs));
-    struct shale_db_status st;
+    struct shale_db_status st = { .error = 0 };
     int rc = 0, close_rc;
 
     chunk_cache_stop(&fs->chunks);
@@ -400,7 +417,9 @@ int fs_close(struct fs *fs)
         reclaim_open(fs);
         rc = file_data_writeback_all(fs);
     }
-    shale_db_status(fs->db, &st);
+    if (fs->db)
+        shale_db_status(fs->db, &st);
+    follow_close(fs);
     /* Where data of one file cannot be handed over, everything else still goes. */
     close_rc = shale_db_close(fs->db, fs->opt.read_only ? SHALE_CLOSE_ABANDON : SHALE_CLOSE_FLUSH);
     if (rc == 0 || fs_error(fs) < 0)
@@ -438,7 +457,14 @@ int fs_sync(struct fs *fs)
 int fs_statfs(struct fs *fs, struct fs_statfs *out)
 {
     uint64_t inodes, bytes;
+    int rc = 0;
 
+    if (atomic_exchange_explicit(&fs->counters_stale, false, memory_order_acq_rel))
+        rc = load_sums(fs);
+    if (rc < 0) {
+        atomic_store_explicit(&fs->counters_stale, true, memory_order_release);
+        return fserr(rc);
+    }
     mutex_lock(&fs->counters_mu);
     inodes = fs->counters[FS_COUNT_INODES] > 0 ? (uint64_t)fs->counters[FS_COUNT_INODES] : 0;
     bytes = fs->counters[FS_COUNT_BYTES] > 0 ? (uint64_t)fs->counters[FS_COUNT_BYTES] : 0;
@@ -451,7 +477,26 @@ int fs_statfs(struct fs *fs, struct fs_statfs *out)
 
 struct shale_metrics *fs_metrics(struct fs *fs)
 {
-    return shale_db_metrics(fs->db);
+    return fs->reader ? shale_reader_metrics(fs->reader) : shale_db_metrics(fs->db);
+}
+
+static void reader_status(struct shale_reader *r, struct shale_db_status *out)
+{
+    struct shale_reader_status st;
+
+    shale_reader_status(r, &st);
+    *out = (struct shale_db_status){
+        .error = st.error,
+        .committed_seq = st.seq,
+        .durable_seq = st.seq,
+        .manifest_id = st.manifest_id,
+        .next_wal_id = st.next_wal_id,
+        .n_memtables = st.n_tables,
+        .unflushed_bytes = st.table_bytes,
+        .cache_bytes = st.cache_bytes,
+        .cache_hits = st.cache_hits,
+        .cache_misses = st.cache_misses,
+    };
 }
 
 struct fs_requests *fs_requests_of(struct fs *fs)
@@ -461,5 +506,8 @@ struct fs_requests *fs_requests_of(struct fs *fs)
 
 void fs_engine_status(struct fs *fs, struct shale_db_status *out)
 {
-    shale_db_status(fs->db, out);
+    if (fs->reader)
+        reader_status(fs->reader, out);
+    else
+        shale_db_status(fs->db, out);
 }

@@ -6,9 +6,16 @@
  */
 #include "fs/core/volume_state.h"
 
+#include "base/clock.h"
+#include "base/err.h"
 #include "base/log.h"
+#include "base/ulid.h"
 
 #include <errno.h>
+#include <stdio.h>
+
+/* Between looks whether the volume is still there. */
+#define GONE_LOOK_MS 10000
 
 const char *fs_counter_name(enum fs_counter c)
 {
@@ -39,6 +46,32 @@ int volume_note_error(struct fs *fs, int rc)
         log_error("the volume can no longer be written until it is unmounted and mounted again: %s: %s",
                   shale_strerror(st.error), shale_errmsg());
     return -EIO;
+}
+
+/* Of several threads one looks. */
+static bool may_look_at_volume(struct fs *fs)
+{
+    int64_t now = clock_mono_ms(), before = atomic_load_explicit(&fs->gone_look_ms, memory_order_relaxed);
+
+    return now >= before && atomic_compare_exchange_strong_explicit(&fs->gone_look_ms, &before, now + GONE_LOOK_MS,
+                                                                    memory_order_relaxed, memory_order_relaxed);
+}
+
+int volume_note_gone(struct fs *fs, int rc)
+{
+    struct volume now;
+    char why[256];
+    int found;
+
+    if (rc != -ESTALE || !may_look_at_volume(fs))
+        return rc;
+    snprintf(why, sizeof(why), "%s", shale_errmsg());
+    found = volume_load_latest(fs->patient, fs->path, &now, NULL);
+    if (found == -ENOENT)
+        log_error("the volume was removed: unmount it; what is kept in memory can still be read");
+    else if (found == 0 && !uuid_eq(now.uuid, fs->volume.uuid))
+        log_error("the volume was replaced by another: unmount it, and mount that one");
+    return err_set(rc, "%s", why);
 }
 
 const struct cancel *fs_token(struct fs *fs)

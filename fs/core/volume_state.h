@@ -15,6 +15,9 @@
 enum fs_counter { FS_COUNT_INODES, FS_COUNT_BYTES, FS_COUNT_DEAD, FS_N_COUNTERS };
 
 /* An open volume. */
+struct shale_reader;
+struct follow;
+
 struct fs {
     struct fs_options opt;
     struct shale_store *store;   /* owned; the database's, which asks again by itself */
@@ -22,8 +25,10 @@ struct fs {
     char *path;                /* of the volume in its store, owned */
     struct volume volume;
     struct session session;
-    struct shale_db *db;
-    struct fs_filter filter;   /* of db */
+    struct shale_db *db;         /* NULL when it follows */
+    struct shale_reader *reader; /* what rows.h reads from then */
+    struct follow *follow;       /* likewise; else NULL */
+    struct fs_filter filter;     /* of db */
     struct inode_table inodes;
     struct chunk_cache chunks;
 
@@ -33,6 +38,8 @@ struct fs {
 
     struct mutex counters_mu;  /* rank FS_RANK_COUNTERS */
     int64_t counters[FS_N_COUNTERS];
+    _Atomic bool counters_stale; /* of a follower: the writer has moved them */
+    _Atomic int64_t gone_look_ms; /* relaxed; monotonic: when a follower may look at the volume object again */
     _Atomic int error;         /* relaxed: what the engine died of, once somebody has met it */
     _Atomic uint64_t dirty_bytes; /* relaxed: a limit; in dirty and flushing of all inodes */
 
@@ -56,6 +63,11 @@ int volume_commit(struct fs *fs);
 
 /* Look, after the failure rc of an engine call, whether the engine is dead. Returns rc, or -EIO of a dead one. */
 int volume_note_error(struct fs *fs, int rc);
+/*
+ * The failure rc of a follower's read. When objects are gone and a look for the tree of now did not help, the log says
+ * so if the volume itself was removed or replaced. Returns rc.
+ */
+int volume_note_gone(struct fs *fs, int rc);
 /* 0, or -EIO once the engine is known to be dead. */
 int volume_alive(struct fs *fs);
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/buf.h"
 #include "fs/core/file_data.h"
+#include "fs/core/follow.h"
 #include "fs/core/fserr.h"
 #include "fs/core/namespace.h"
+#include "fs/core/rows.h"
 
 #include <errno.h>
 #include <sys/xattr.h>
@@ -29,7 +31,7 @@ static int load(struct fs *fs, uint64_t ino, const char *name, struct shale_buf 
     int rc = fs_key_xattr(&key, ino, slice_str(name));
 
     if (rc == 0)
-        rc = shale_db_get(fs->db, fs_key_slice(&key), NULL, out);
+        rc = rows_get(fs, &key, NULL, out);
     return rc == -ENOENT ? -ENODATA : rc;
 }
 
@@ -40,7 +42,7 @@ static int check_there(struct fs *fs, uint64_t ino)
     int rc = inode_get(fs, ino, &i);
 
     if (rc < 0)
-        return rc;
+        return follow_gone(fs, rc);
     mutex_lock(&i->mu);
     rc = i->gone ? -ENOENT : 0;
     mutex_unlock(&i->mu);
@@ -51,12 +53,17 @@ static int check_there(struct fs *fs, uint64_t ino)
 /* Most answers are ENODATA: tools ask for ACLs and capabilities of whatever they meet. */
 int fs_getxattr(struct fs *fs, uint64_t ino, const char *name, struct shale_buf *out)
 {
+    struct follow_read r;
     int rc = check_name(name);
 
-    if (rc == 0)
+    if (rc < 0)
+        return fserr(rc);
+    follow_read_begin(fs, &r);
+    do {
         rc = check_there(fs, ino);
-    if (rc == 0)
-        rc = load(fs, ino, name, out);
+        if (rc == 0)
+            rc = load(fs, ino, name, out);
+    } while (follow_read_again(fs, &r));
     return fserr(rc);
 }
 
@@ -154,7 +161,7 @@ static int list_names(struct fs *fs, uint64_t ino, struct shale_buf *out)
 
     fs_key_xattrs(&prefix, ino);
     buf_clear(out);
-    rc = shale_db_scan_prefix(fs->db, fs_key_slice(&prefix), NULL, &it);
+    rc = rows_scan_prefix(fs, &prefix, NULL, &it);
     while (rc == 0 && (rc = shale_iter_next(it, &row)) == 0) {
         rc = buf_append_slice(out, slice_from(row.key, prefix.len));
         if (rc == 0)
@@ -164,14 +171,26 @@ static int list_names(struct fs *fs, uint64_t ino, struct shale_buf *out)
     return rc == SHALE_END ? 0 : rc;
 }
 
-int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out)
+/* When another process compacted and collected meanwhile the engine has looked for the tree of now. */
+static int list_settled(struct fs *fs, uint64_t ino, struct shale_buf *out)
 {
-    int rc = check_there(fs, ino);
+    int rc = list_names(fs, ino, out);
 
-    if (rc == 0)
-        rc = list_names(fs, ino, out);
-    /* Another process compacted and collected: the engine has looked for the tree of now. */
     for (int i = 0; rc == -ESTALE && i < FS_RESCANS_MAX; i++)
         rc = list_names(fs, ino, out);
+    return rc;
+}
+
+int fs_listxattr(struct fs *fs, uint64_t ino, struct shale_buf *out)
+{
+    struct follow_read r;
+    int rc;
+
+    follow_read_begin(fs, &r);
+    do {
+        rc = check_there(fs, ino);
+        if (rc == 0)
+            rc = list_settled(fs, ino, out);
+    } while (follow_read_again(fs, &r));
     return fserr(rc);
 }

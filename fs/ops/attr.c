@@ -3,11 +3,16 @@
 
 void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+    struct fs *fs = ops_of(req)->fs;
     struct fs_attr a = { 0 };
-    int rc = OPS_CALL(req, fs_getattr(ops_of(req)->fs, ino, &a));
+    struct fs_answer answer;
+    int rc;
 
     (void)fi; /* an open inode is as good as one with a name */
-    ops_reply_attr(req, rc, &a);
+    fs_answer_begin(fs, &answer);
+    rc = OPS_CALL(req, fs_getattr(fs, ino, &a));
+    ops_reply_attr(req, rc, &a, fs_answer_keep_seconds(&answer));
+    fs_answer_end(&answer);
 }
 
 static mode_t without_suidgid(mode_t mode)
@@ -114,7 +119,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, st
         rc = OPS_CALL(req, add_kill(o->fs, ino, &set, &a));
     if (rc == 0)
         rc = OPS_CALL(req, set ? fs_setattr(o->fs, ino, set, &a, &out) : fs_getattr(o->fs, ino, &out));
-    ops_reply_attr(req, rc, &out);
+    ops_reply_attr(req, rc, &out, OPS_KEEP);
 }
 
 /* libfuse wants a C string; a target has no NUL in it (fs_symlink got one, too). */

@@ -104,6 +104,22 @@ static int watch(struct control *c, const char *name)
     return rc;
 }
 
+/* First in the text: what a follower is about. */
+static int put_following(struct fs *fs, struct shale_buf *out)
+{
+    struct fs_follow_status f;
+
+    fs_follow_status(fs, &f);
+    if (!f.follows)
+        return 0;
+    return buf_printf(out,
+                      "poll_ms %lld\nlook_age_ms %lld\nlook_error %d\nlooks %llu\nsteps %llu\nuntold_steps %llu\n"
+                      "seq %llu\nstore_requests %llu\n",
+                      (long long)f.poll_ms, (long long)f.look_age_ms, f.look_error, (unsigned long long)f.looks,
+                      (unsigned long long)f.steps, (unsigned long long)f.untold, (unsigned long long)f.seq,
+                      (unsigned long long)f.requests);
+}
+
 static int put_session(struct fs *fs, struct shale_buf *out)
 {
     char id[SHALE_ULID_TEXT_LEN + 1];
@@ -115,7 +131,10 @@ static int put_status(struct fs *fs, struct shale_buf *out)
 {
     struct shale_db_status s = { 0 };
     struct fs_space space;
+    int rc = put_following(fs, out);
 
+    if (rc < 0)
+        return rc;
     fs_engine_status(fs, &s);
     fs_space(fs, &space);
     return buf_printf(out,

@@ -75,6 +75,7 @@ struct listing {
     struct fs *fs;
     fuse_req_t req;
     struct fs_dir *dir;
+    struct fs_answer answer;
     bool plus;
     char *data;
     size_t size, used;
@@ -110,7 +111,7 @@ static int listing_add(struct listing *l, const struct fs_dirent *e)
     if (l->plus && !is_dot(e->name)) {
         rc = fs_dir_attr(l->dir, e, &a);
         if (rc == 0) {
-            ops_entry(&a, &p);
+            ops_entry(&a, fs_answer_keep_seconds(&l->answer), &p);
             counted = true;
         } else if (rc != -ENOENT) { /* removed since: a name without an inode, as in a plain listing */
             return rc;
@@ -161,6 +162,7 @@ static void list_dir(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
     l.data = mem_alloc(size);
     /* An entry with attributes takes more than a hundred bytes. */
     l.given = mem_calloc(size / 100 + 1, sizeof(*l.given));
+    fs_answer_begin(l.fs, &l.answer);
     if (l.data && l.given)
         rc = OPS_CALL(req, listing_fill(&l, (uint64_t)off));
     if (rc < 0)
@@ -168,6 +170,7 @@ static void list_dir(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
     if (rc < 0 || fuse_reply_buf(req, l.data, l.used) < 0)
         for (size_t i = 0; i < l.n_given; i++)
             fs_forget(l.fs, l.given[i], 1);
+    fs_answer_end(&l.answer);
     mem_free(l.given);
     mem_free(l.data);
 }

@@ -49,7 +49,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
     }
     set_flags(fi);
     ops_handle_publish(o, h, a.ino, fi);
-    ops_entry(&a, &e);
+    ops_entry(&a, OPS_KEEP, &e);
     if (fuse_reply_create(req, &e, fi) < 0) {
         ops_handle_release(o, h);
         fs_forget(o->fs, a.ino, 1);
@@ -60,13 +60,17 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
     char *data = mem_alloc(size);
-    ssize_t n = data ? OPS_CALL(req, fs_file_read(ops_handle_of(fi)->file, (uint64_t)off, data, size)) : -ENOMEM;
+    struct fs_answer answer;
+    ssize_t n;
 
     (void)ino;
+    fs_answer_begin(ops_of(req)->fs, &answer);
+    n = data ? OPS_CALL(req, fs_file_read(ops_handle_of(fi)->file, (uint64_t)off, data, size)) : -ENOMEM;
     if (n < 0)
         fuse_reply_err(req, (int)-n);
     else
         fuse_reply_buf(req, data, (size_t)n);
+    fs_answer_end(&answer);
     mem_free(data);
 }
 

@@ -29,6 +29,7 @@ void ops_fini(struct ops *o)
 {
     const struct cancel *mine = cancel_set(fs_token(o->fs));
 
+    fs_cache_detach(o->fs);
     pool_free(o->syncers);
     list_for_each_safe(pos, tmp, &o->handles)
         handle_close(list_entry(pos, struct ops_handle, link));

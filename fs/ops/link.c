@@ -6,7 +6,7 @@ void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *nam
     struct fs_attr a = { 0 };
     int rc = OPS_CALL(req, fs_link(ops_of(req)->fs, ino, parent, name, &a));
 
-    ops_reply_entry(req, rc, &a);
+    ops_reply_entry(req, rc, &a, OPS_KEEP);
 }
 
 void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)

@@ -2,20 +2,27 @@
 #include "fs/ops/ops.h"
 
 /*
- * That a name is absent is cached too: an entry without an inode. The kernel learns of every new one, as it makes it.
+ * That a name is absent is cached too: an entry without an inode. The kernel learns of every new one, as it makes it,
+ * or is called back.
  */
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+    struct fs *fs = ops_of(req)->fs;
     struct fs_attr a = { 0 };
-    int rc = OPS_CALL(req, fs_lookup(ops_of(req)->fs, parent, name, &a));
+    struct fs_answer answer;
+    int rc;
 
+    fs_answer_begin(fs, &answer);
+    rc = OPS_CALL(req, fs_lookup(fs, parent, name, &a));
     if (rc == -ENOENT) {
-        const struct fuse_entry_param none = { .entry_timeout = OPS_TIMEOUT };
+        bool keep = fs_may_keep_absent(fs, parent, name);
+        const struct fuse_entry_param none = { .entry_timeout = keep ? fs_answer_keep_seconds(&answer) : 0 };
 
         fuse_reply_entry(req, &none);
-        return;
+    } else {
+        ops_reply_entry(req, rc, &a, fs_answer_keep_seconds(&answer));
     }
-    ops_reply_entry(req, rc, &a);
+    fs_answer_end(&answer);
 }
 
 void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)

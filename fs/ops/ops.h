@@ -16,7 +16,8 @@
 /*
  * What the operations share: fuse_req_userdata() of every request. An operation unpacks its arguments, calls the core
  * and replies; nothing of the file system is decided here. The kernel caches names, absent names and attributes
- * without expiry, because every change of an exclusive mount goes through it.
+ * without expiry, because every change of an exclusive mount goes through it. In a follower they expire, but seldom: the core
+ * tells what to forget (cache.c).
  */
 struct ops {
     struct fs *fs;
@@ -36,8 +37,8 @@ struct ops {
 
 /* So many fsyncs of the root directory at once; more wait in line, and hear of no interrupt there. */
 #define OPS_SYNCERS 4
-/* Seconds; as good as for ever. */
-#define OPS_TIMEOUT 1e9
+/* How long the kernel may keep the answer to a change; a follower has none. */
+#define OPS_KEEP FS_KEEP_FOREVER
 /* Of one READ or WRITE: the most that the kernel sends by default (256 pages). */
 #define OPS_MAX_IO (1u << 20)
 
@@ -99,7 +100,8 @@ void ops_handle_release(struct ops *o, struct ops_handle *h);
 
 struct fs_cred ops_cred(fuse_req_t req);
 void ops_stat(const struct fs_attr *a, struct stat *st);
-void ops_entry(const struct fs_attr *a, struct fuse_entry_param *e);
+/* keep: seconds for which the kernel may keep it. */
+void ops_entry(const struct fs_attr *a, double keep, struct fuse_entry_param *e);
 
 /* 0 or -errno of the core. */
 static inline void ops_reply_rc(fuse_req_t req, int rc)
@@ -111,8 +113,11 @@ static inline void ops_reply_rc(fuse_req_t req, int rc)
  * The answer of what looks up or makes a name: the entry with its one lookup, or the error. When the caller has gone
  * and the kernel takes no answer, the lookup is given back.
  */
-void ops_reply_entry(fuse_req_t req, int rc, const struct fs_attr *a);
-void ops_reply_attr(fuse_req_t req, int rc, const struct fs_attr *a);
+void ops_reply_entry(fuse_req_t req, int rc, const struct fs_attr *a, double keep);
+void ops_reply_attr(fuse_req_t req, int rc, const struct fs_attr *a, double keep);
+
+/* cache.c: from now on the kernel forgets what the core calls back. 0 or a negative errno. */
+int ops_cache_attach(struct ops *o);
 
 /* lookup.c */
 void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

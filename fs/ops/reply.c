@@ -57,13 +57,9 @@ void ops_stat(const struct fs_attr *a, struct stat *st)
 }
 
 /* Inode numbers never repeat, so the generation stays 0. */
-void ops_entry(const struct fs_attr *a, struct fuse_entry_param *e)
+void ops_entry(const struct fs_attr *a, double keep, struct fuse_entry_param *e)
 {
-    *e = (struct fuse_entry_param){
-        .ino = a->ino,
-        .attr_timeout = OPS_TIMEOUT,
-        .entry_timeout = OPS_TIMEOUT,
-    };
+    *e = (struct fuse_entry_param){ .ino = a->ino, .attr_timeout = keep, .entry_timeout = keep };
     ops_stat(a, &e->attr);
 }
 
@@ -71,7 +67,7 @@ void ops_entry(const struct fs_attr *a, struct fuse_entry_param *e)
  * The kernel counts a lookup for each entry that it gets. One whose reply was lost, since the request was interrupted
  * for instance, is taken back at once, or the inode would stay in memory until the end.
  */
-void ops_reply_entry(fuse_req_t req, int rc, const struct fs_attr *a)
+void ops_reply_entry(fuse_req_t req, int rc, const struct fs_attr *a, double keep)
 {
     struct fs *fs = ops_of(req)->fs; /* req is gone after the reply */
     struct fuse_entry_param e;
@@ -80,12 +76,12 @@ void ops_reply_entry(fuse_req_t req, int rc, const struct fs_attr *a)
         fuse_reply_err(req, -rc);
         return;
     }
-    ops_entry(a, &e);
+    ops_entry(a, keep, &e);
     if (fuse_reply_entry(req, &e) < 0)
         fs_forget(fs, a->ino, 1);
 }
 
-void ops_reply_attr(fuse_req_t req, int rc, const struct fs_attr *a)
+void ops_reply_attr(fuse_req_t req, int rc, const struct fs_attr *a, double keep)
 {
     struct stat st;
 
@@ -94,5 +90,5 @@ void ops_reply_attr(fuse_req_t req, int rc, const struct fs_attr *a)
         return;
     }
     ops_stat(a, &st);
-    fuse_reply_attr(req, &st, OPS_TIMEOUT);
+    fuse_reply_attr(req, &st, keep);
 }

@@ -170,6 +170,11 @@ int session_run(struct fs *fs, struct control *control, const struct session_opt
     if (rc < 0)
         goto out;
     s.ops.se = s.se;
+    rc = ops_cache_attach(&s.ops);
+    if (rc < 0) {
+        fuse_session_unmount(s.se);
+        goto out;
+    }
     signals_serving(opt->signals, end_session, &s);
     rc = serve(&s);
     s.ops.ending = true;

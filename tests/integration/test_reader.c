@@ -712,7 +712,7 @@ static void test_without_memory(void **state)
         check_ok(batch_of_two(f->db, "mid"));
         check_ok(batch_of_two(f->db, "new"));
         heap_fault_after(n);
-        rc = reader_look(r); /* here, where nobody else allocates: the reader's thread waits */
+        rc = reader_look(r, true); /* here, where nobody else allocates: the reader's thread waits */
         failed = heap_fault_off();
         assert_true(rc == 0 || rc == -ENOMEM);
         n_failed += rc < 0;

@@ -37,6 +37,25 @@ static void options_that_fit_are_taken(void **state)
     mount_options_fini(&o);
 }
 
+static void a_follower_looks_as_often_as_it_is_told_to(void **state)
+{
+    static const struct {
+        const char *text;
+        int64_t ms;
+    } cases[] = { { "ro", 1000 },         { "poll=0.1", 100 }, { "poll=3600", 3600000 },
+                  { "poll=2.5,ro", 2500 }, { "poll=0", 0 },     { "poll=off", 0 } };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct mount_options o;
+
+        mount_options_init(&o);
+        assert_int_equal(mount_options_parse(&o, cases[i].text), 0);
+        assert_int_equal(o.fs.poll_ms, cases[i].ms);
+        mount_options_fini(&o);
+    }
+}
+
 static void where_a_bucket_is_is_taken(void **state)
 {
     const struct shale_s3_options *s3;
@@ -129,6 +148,11 @@ static void what_is_wrong_is_refused_by_name(void **state)
         { "commit=61", "commit=61 is wrong" },
         { "commit=nan", "commit=nan is wrong" },
         { "commit=1s", "commit=1s is wrong" },
+        { "poll=0.05", "poll=0.05 is wrong" },
+        { "poll=3601", "poll=3601 is wrong" },
+        { "poll=-1", "poll=-1 is wrong" },
+        { "poll=on", "poll=on is wrong" },
+        { "poll=nan", "poll=nan is wrong" },
         { "dirty=100", "dirty=100 is wrong" },
         { "dirty=-1M", "dirty=-1M is wrong" },
         { "cache=2000G", "cache=2000G is wrong" },
@@ -224,7 +248,8 @@ static void a_path_becomes_a_url(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_that_fit_are_taken), cmocka_unit_test(where_a_bucket_is_is_taken),
+        cmocka_unit_test(options_that_fit_are_taken), cmocka_unit_test(a_follower_looks_as_often_as_it_is_told_to),
+        cmocka_unit_test(where_a_bucket_is_is_taken),
         cmocka_unit_test(settings_of_the_engine_are_taken),
         cmocka_unit_test(a_checkpoint_is_mounted_for_reading), cmocka_unit_test(words_of_fstab_are_passed_over),
         cmocka_unit_test(what_is_wrong_is_refused_by_name), cmocka_unit_test(sizes_have_units),
