@@ -2,6 +2,8 @@
 #include "lib/heap_fault.h"
 #include "lib/sst_fixture.h"
 
+#include "sst/sst_lookup.h"
+
 #include <errno.h>
 
 /* What an iterator has to give, one row after the other. */
@@ -173,6 +175,131 @@ static void any_range_and_seek_in_any_order(void **state)
     random_walks(SHALE_CODEC_NONE, 200, false, 10000);
     random_walks(SHALE_CODEC_ZSTD, 512, false, 1 << 20);
     random_walks(SHALE_CODEC_LZ4, 4096, false, 0);
+}
+
+/* ---- separators behind large blocks ---- */
+
+/* Some rows get values that make a block large. */
+static void enlarge(struct model *m, struct rng *rng)
+{
+    static uint8_t value[140000];
+
+    for (size_t i = 0; i < m->n; i++) {
+        if (m->rows[i].kind == SHALE_TOMBSTONE || rng_below(rng, 2))
+            continue;
+        memset(value, (int)(i + 1), sizeof(value));
+        free((void *)(uintptr_t)m->rows[i].value.data);
+        m->rows[i].value = slice_of(mem_dup(value, sizeof(value)), sizeof(value));
+        assert_non_null(m->rows[i].value.data);
+    }
+}
+
+struct seen_versions {
+    const struct shale_row *next, *end;
+};
+
+static int expect_version(void *arg, const struct shale_row *row)
+{
+    struct seen_versions *s = arg;
+
+    assert_true(s->next < s->end && same_row(row, s->next));
+    s->next++;
+    return 0;
+}
+
+/* All versions of key, and no other row. */
+static void look_up(struct sst_fixture *f, struct sst_handle *h, const struct model *m, struct shale_slice key)
+{
+    struct seen_versions s = { .next = m->rows, .end = m->rows + m->n };
+    const struct sst_view view = { .sst = h };
+    struct sst_lookup l;
+
+    while (s.next < s.end && slice_cmp(s.next->key, key) < 0)
+        s.next++;
+    for (s.end = s.next; s.end < m->rows + m->n && slice_eq(s.end->key, key);)
+        s.end++;
+    sst_lookup_init(&l, &f->ts, key, true);
+    assert_int_equal(sst_lookup_in(&l, &view, expect_version, &s), 0);
+    sst_lookup_fini(&l);
+    assert_ptr_equal(s.next, s.end);
+}
+
+/* Every row's key, and the one right behind it. */
+static void look_up_all(struct sst_fixture *f, struct sst_handle *h, const struct model *m)
+{
+    uint8_t key[16] = { 0 };
+
+    for (size_t i = 0; i < m->n; i++) {
+        assert_true(m->rows[i].key.len < sizeof(key));
+        memcpy(key, m->rows[i].key.data, m->rows[i].key.len);
+        look_up(f, h, m, slice_of(key, m->rows[i].key.len));
+        key[m->rows[i].key.len] = 0;
+        look_up(f, h, m, slice_of(key, m->rows[i].key.len + 1));
+    }
+}
+
+/*
+ * What readers of the format rely on: between blocks lies a separator that is neither below the last key before it nor
+ * above the first one behind it. How many are no prefix of that one, as SlateDB's always are.
+ */
+static unsigned check_separators(struct sst_fixture *f, struct sst_handle *h, const struct model *m)
+{
+    const struct sst_source src = sst_source_compacted(h);
+    struct table_index *index = NULL;
+    struct shale_slice last = slice_of(NULL, 0);
+    struct block_iter rows;
+    struct shale_row row;
+    unsigned n_own = 0;
+    size_t n = 0;
+    int rc;
+
+    assert_int_equal(table_index_read(&f->ts, &src, &index), 0);
+    for (size_t i = 0; i < index->x.n; i++) {
+        struct shale_slice sep = index->x.first_keys[i];
+        struct block *b = NULL;
+
+        assert_int_equal(table_blocks_read(&f->ts, &src, index, i, 1, true, &b), 0);
+        assert_int_equal(block_iter_init(&rows, block_payload(b), h->version, ITER_ASC), 0);
+        assert_true(i == 0 || slice_cmp(last, sep) <= 0);
+        assert_true(slice_cmp(sep, m->rows[n].key) <= 0);
+        n_own += !slice_has_prefix(m->rows[n].key, sep);
+        while ((rc = block_iter_next(&rows, &row)) == 0)
+            last = m->rows[n++].key;
+        assert_int_equal(rc, SHALE_END);
+        block_iter_fini(&rows);
+        block_unref(b);
+    }
+    assert_int_equal(n, m->n);
+    table_index_unref(index);
+    return n_own;
+}
+
+static void any_range_and_key_beside_large_blocks(void **state)
+{
+    struct sst_format format = { .block_size = 512, .min_filter_keys = 1, .filter_bits_per_key = 10 };
+    struct sst_fixture f;
+    struct rng rng;
+    unsigned n_own = 0;
+
+    (void)state;
+    seed_of_test(&rng);
+    fixture_init(&f, &format, 64 << 20);
+    for (int round = 0; round < 12; round++) {
+        struct model m = { 0 };
+        struct sst_handle *h;
+
+        model_random(&m, &rng, 2 + rng_below(&rng, 40), 1 + rng_below(&rng, 4), 200);
+        enlarge(&m, &rng);
+        h = fixture_write(&f, &m, round % 2);
+        n_own += check_separators(&f, h, &m);
+        look_up_all(&f, h, &m);
+        for (int walk = 0; walk < 60; walk++)
+            walk_once(&f, h, &m, &rng);
+        sst_handle_unref(h);
+        model_fini(&m);
+    }
+    assert_true(n_own > 0);
+    fixture_fini(&f);
 }
 
 static void any_range_in_blocks_of_version_1(void **state)
@@ -411,6 +538,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_range_and_seek_in_any_order),
+        cmocka_unit_test(any_range_and_key_beside_large_blocks),
         cmocka_unit_test(any_range_in_blocks_of_version_1),
         cmocka_unit_test(nothing_is_read_before_it_is_needed),
         cmocka_unit_test(read_ahead_reads_many_blocks_at_once),
