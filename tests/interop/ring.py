@@ -5,6 +5,7 @@
 Every case is a function of one seed, printed when it fails; --seed and --only run it again.
 """
 import argparse
+import itertools
 import json
 import os
 import random
@@ -630,6 +631,35 @@ scan
 """
 
 
+def large_blocks(ring, r):
+    """Separators behind large blocks, which are not SlateDB's: it finds every key, its neighbours, and all versions."""
+    root = ring.dir("ours")
+    keys = ["".join(t) for n in (1, 2, 3) for t in itertools.product(("00", "61", "62", "ff"), repeat=n)]
+    how = ["--codec", "none", "--block-size", r.choice(BLOCKS), "--min-filter-keys", "1"]
+    chosen = r.sample(keys, 24)
+    lines = []
+    for version in range(3):
+        lines += ["put %s *%d:%02x" % (k, r.choice((10, 140000, 140000)), r.randrange(256)) for k in chosen
+                  if version == 0 or r.random() < 0.3]
+        lines.append("snapshot s%d" % version)
+    lines.append("flush memtable")
+    path = os.path.join(ring.dir("script"), "script")
+    with open(path, "w") as f:
+        f.write("\n".join(lines) + "\n")
+    ring.ours("apply", root, path, "--clock", CLOCK, *how)
+    looks = ["get " + k for k in keys]
+    looks += ["scan %s %s" % tuple(sorted(r.sample(keys, 2), key=bytes.fromhex)) for _ in range(10)]
+    for side in (None, ring.theirs, ring.ours):
+        if side:
+            side("compact", root, "--full")
+        with open(path, "w") as f:
+            f.write("\n".join(looks) + "\n")
+        check_equal("answers", *(who("apply", ring.copy(root), path, "--clock", CLOCK)
+                                 for who in (ring.ours, ring.theirs)))
+    ring.expect_equal_views(root, "append")
+    return len(looks)
+
+
 def edges(ring, r):
     """The odd lines of scripts: errors on the same ones, whatever the words."""
     path = os.path.join(ring.dir("script"), "script")
@@ -848,8 +878,8 @@ def volume(ring, r):
 
 
 CASES = (theirs_to_ours, ours_to_theirs, same_answers, fencing, their_compaction, our_compaction, interrupted,
-         checkpoints, garbage, wal_store, no_wal, operands_of_a_batch, edges, one_shots, properties, block_transformer,
-         volume)
+         checkpoints, garbage, wal_store, no_wal, operands_of_a_batch, large_blocks, edges, one_shots, properties,
+         block_transformer, volume)
 
 
 def run_case(ring, case, seed):
