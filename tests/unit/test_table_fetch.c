@@ -2,11 +2,13 @@
 #include "lib/heap_fault.h"
 #include "lib/sst_fixture.h"
 
+#include "base/cancel.h"
 #include "base/metrics.h"
 #include "sst/sst_lookup.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #define CACHE_BYTES ((size_t)64 << 20)
 #define WINDOW ((uint64_t)4096)
@@ -408,6 +410,16 @@ static void *ask(void *arg)
     return NULL;
 }
 
+static void *ask_filter(void *arg)
+{
+    struct asker *a = arg;
+    struct table_filter *filter = NULL;
+
+    a->rc = table_filter_read(&a->r->f.ts, &a->r->src, &filter);
+    table_filter_unref(filter);
+    return NULL;
+}
+
 /* All ask while the first request is held up. */
 static void ask_at_once(struct rig *r, struct asker *askers, const size_t *blocks, bool fill)
 {
@@ -490,6 +502,42 @@ static void one_that_fails_does_not_fail_the_others(void **state)
     rig_fini(&r);
 }
 
+/* Who is to give up does not stay with another's read, which may never end. */
+static void one_that_gives_up_waits_for_no_other(void **state)
+{
+    const struct fault_rule gate = { .cls = FAULT_RANGE, .action = FAULT_GATE, .times = 1 };
+    struct cancel token = { .also = NULL };
+    struct asker other;
+    struct rig r;
+    unsigned rule;
+
+    (void)state;
+    for (int meta = 0; meta < 2; meta++) {
+        struct table_filter *filter = NULL;
+
+        rig_init(&r, 100, meta ? 0 : WINDOW, CACHE_BYTES);
+        rig_open(&r);
+        rule = store_fault_add(r.f.store, &gate);
+        other = (struct asker){ .r = &r, .block = 5, .fill = true };
+        assert_int_equal(pthread_create(&other.thread, NULL, meta ? ask_filter : ask, &other), 0);
+        store_fault_wait(r.f.store, rule, 1);
+        cancel_request(&token);
+        (void)cancel_set(&token);
+        (void)alarm(120);
+        if (meta)
+            assert_int_equal(table_filter_read(&r.f.ts, &r.src, &filter), 0);
+        else
+            read_block(&r, 5);
+        (void)alarm(0);
+        (void)cancel_set(NULL);
+        store_fault_release(r.f.store, rule);
+        pthread_join(other.thread, NULL);
+        assert_int_equal(other.rc, 0);
+        table_filter_unref(filter);
+        rig_fini(&r);
+    }
+}
+
 /* Random blocks in a cache that is too small, with and without keeping them. */
 static void *wander(void *arg)
 {
@@ -564,6 +612,7 @@ int main(void)
         cmocka_unit_test(threads_that_miss_one_block_read_it_once),
         cmocka_unit_test(threads_that_miss_neighbours_share_windows),
         cmocka_unit_test(one_that_fails_does_not_fail_the_others),
+        cmocka_unit_test(one_that_gives_up_waits_for_no_other),
         cmocka_unit_test(threads_wander),
         cmocka_unit_test(threads_share_without_a_cache),
     };
