@@ -12,8 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ERR_TEXT_MAX 1024
-
 static _Thread_local char err_text[ERR_TEXT_MAX];
 
 static const struct {

@@ -4,6 +4,9 @@
 
 #include <shale/error.h>
 
+/* A sentence with its NUL is no longer; what does not fit is cut off. */
+#define ERR_TEXT_MAX 1024
+
 /*
  * Leave a sentence for shale_errmsg() on this thread and return rc, so that a failing function ends with
  * return err_set(rc, "cannot read %s: %s", ...). State what was attempted and on which object; no full stop.

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/errand.h"
 
-#include "base/err.h"
-
 #include <stdio.h>
 
 /* Sentences belong to threads, so this one is carried over. */

@@ -2,6 +2,7 @@
 #ifndef BASE_ERRAND_H
 #define BASE_ERRAND_H
 
+#include "base/err.h"
 #include "base/pool.h"
 
 /*
@@ -13,7 +14,7 @@ struct errand {
     int (*fn)(void *arg);
     void *arg;
     int rc;
-    char why[512];
+    char why[ERR_TEXT_MAX];
 };
 
 /* Without a thread for it, it is done here and now. fn and arg last until errand_join, which has to follow. */

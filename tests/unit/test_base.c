@@ -688,6 +688,27 @@ static void an_errand_brings_its_result_and_its_sentence(void **state)
     }
 }
 
+static int go_far(void *arg)
+{
+    char way[901];
+
+    (void)arg;
+    memset(way, '.', sizeof(way) - 1);
+    way[sizeof(way) - 1] = '\0';
+    return err_set(-EIO, "lost after %s; go home", way);
+}
+
+/* What is to be done stands at its end. */
+static void a_long_sentence_of_an_errand_is_whole(void **state)
+{
+    struct errand e;
+
+    (void)state;
+    errand_start(&e, "errand", go_far, NULL);
+    assert_int_equal(errand_join(&e, 0), -EIO);
+    assert_non_null(strstr(shale_errmsg(), "; go home"));
+}
+
 static void a_worker_has_a_name_and_no_signals(void **state)
 {
     struct about_thread a = { .blocked = false };
@@ -910,6 +931,7 @@ int main(void)
         cmocka_unit_test(waiting_ends_with_a_signal_or_at_the_deadline),
         cmocka_unit_test(nodes_are_inserted_removed_and_found),
         cmocka_unit_test(an_errand_brings_its_result_and_its_sentence),
+        cmocka_unit_test(a_long_sentence_of_an_errand_is_whole),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
