@@ -46,9 +46,9 @@ struct file_chunk {
     struct shale_buf value;
 };
 
-void chunk_cache_init(struct chunk_cache *cc)
+void chunk_cache_init(struct chunk_cache *cc, const struct cancel *give_up)
 {
-    *cc = (struct chunk_cache){ .slow_ns = SLOW_NS };
+    *cc = (struct chunk_cache){ .slow_ns = SLOW_NS, .give_up = { .also = give_up } };
     mutex_init(&cc->mu, FS_RANK_CHUNKS, "chunks");
     cond_init(&cc->loaded);
     list_init(&cc->used);
@@ -132,10 +132,12 @@ static bool make_room_ahead_locked(struct chunk_cache *cc, uint32_t chunk_bytes)
     return make_room_locked(cc, chunk_bytes, false);
 }
 
+/* In an outage what is on its way may never come, and nobody is left who wants it. */
 void chunk_cache_stop(struct chunk_cache *cc)
 {
     struct pool *pool;
 
+    cancel_request(&cc->give_up);
     mutex_lock(&cc->mu);
     cc->stopping = true;
     pool = cc->pool;
@@ -323,6 +325,7 @@ static void run_load(void *arg)
 {
     struct file_chunk *c = arg;
     struct chunk_cache *cc = &c->fs->chunks;
+    const struct cancel *mine = cancel_set(&cc->give_up);
     bool wanted;
 
     mutex_lock(&cc->mu);
@@ -335,6 +338,7 @@ static void run_load(void *arg)
     if (wanted)
         (void)load(cc, c); /* whoever wants it tries again */
     chunk_cache_put(c->fs, c);
+    (void)cancel_set(mine);
 }
 
 /* False when there is no memory for it. REQUIRES(i->mu), and the cache's. */

@@ -2,6 +2,7 @@
 #ifndef FS_CORE_CHUNK_CACHE_H
 #define FS_CORE_CHUNK_CACHE_H
 
+#include "base/cancel.h"
 #include "base/pool.h"
 #include "base/sync.h"
 #include "fs/core/inode.h"
@@ -24,22 +25,24 @@ struct chunk_cache {
     int64_t load_ns;          /* what loading a chunk takes of late */
     int64_t slow_ns;          /* from when on that is worth doing ahead; 0: always, and as far as memory goes */
     bool stopping;            /* what waits in the pool is not loaded any more */
+    struct cancel give_up;    /* what it loads then is given up; also that of the options */
     struct pool *pool;        /* made when it is first needed */
 };
 
 struct file_chunk;
 
-void chunk_cache_init(struct chunk_cache *cc);
+/* give_up: of the options, or NULL. */
+void chunk_cache_init(struct chunk_cache *cc, const struct cancel *give_up);
 /* Once the volume is known, and before the first read. */
 void chunk_cache_set_limit(struct chunk_cache *cc, uint64_t read_ahead_bytes, uint32_t chunk_bytes);
-/* Before the database is closed: nothing is loaded any more, when this returns, but what a reader waits for. */
+/* Before the database is closed: nothing is loaded any more, when this returns, but what a reader loads himself. */
 void chunk_cache_stop(struct chunk_cache *cc);
 /* Before the inodes go. */
 void chunk_cache_fini(struct chunk_cache *cc);
 
 /*
  * A reference to a chunk of a file that the caller has open, loaded if need be. Errors are the engine's; one that
- * another reader met is not passed on: the chunk is read again.
+ * another reader met is not passed on: the chunk is read again. SHALE_ECANCELED when the caller gave up, whoever loads.
  */
 int chunk_cache_get(struct fs *fs, struct inode *i, uint64_t chunk, struct file_chunk **out);
 void chunk_cache_put(struct fs *fs, struct file_chunk *c);

@@ -213,7 +213,7 @@ static struct fs *fs_alloc(const struct fs_options *opt)
         return NULL;
     fs->opt = *opt;
     inode_table_init(&fs->inodes);
-    chunk_cache_init(&fs->chunks);
+    chunk_cache_init(&fs->chunks, opt->give_up);
     oplock_init(&fs->sweep, FS_RANK_SWEEP, "write back everything");
     oplock_init(&fs->names, FS_RANK_NAMES, "names");
     mutex_init(&fs->counters_mu, FS_RANK_COUNTERS, "volume counters");

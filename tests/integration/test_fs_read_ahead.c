@@ -2,6 +2,7 @@
 #include "lib/fs_fixture.h"
 #include "lib/random_env.h"
 
+#include "base/cancel.h"
 #include "fs/core/chunks.h"
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* What readers load of a file's chunks: how often, when, and that it is never old. Chunks are small here. */
 #define CHUNK (64u << 10)
@@ -26,6 +28,8 @@ static struct {
     unsigned at_gate;
     unsigned fail;     /* so many loads fail */
     bool fail_others;  /* those of other threads than main's */
+    bool down;         /* loads do not end until they are given up; stuck: so many are at that */
+    unsigned stuck;
     pthread_t main;
 } spy = { .mu = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER, .gate = CHUNKS };
 
@@ -44,6 +48,14 @@ int __wrap_chunk_load(struct fs *fs, uint64_t ino, uint32_t gen, uint64_t chunk,
     fail = spy.fail > 0 || (spy.fail_others && !pthread_equal(pthread_self(), spy.main));
     if (spy.fail > 0)
         spy.fail--;
+    if (spy.down) {
+        spy.stuck++;
+        pthread_cond_broadcast(&spy.moved);
+        pthread_mutex_unlock(&spy.mu);
+        while (!cancel_wanted())
+            sched_yield();
+        return SHALE_ECANCELED;
+    }
     if (chunk == spy.gate) {
         spy.at_gate++;
         pthread_cond_broadcast(&spy.moved);
@@ -59,8 +71,8 @@ static void spy_reset(void)
 {
     pthread_mutex_lock(&spy.mu);
     memset(spy.loads, 0, sizeof(spy.loads));
-    spy.total = spy.at_gate = spy.fail = 0;
-    spy.fail_others = false;
+    spy.total = spy.at_gate = spy.fail = spy.stuck = 0;
+    spy.fail_others = spy.down = false;
     spy.gate = CHUNKS;
     spy.main = pthread_self();
     pthread_cond_broadcast(&spy.moved);
@@ -328,6 +340,69 @@ static void what_fails_ahead_is_read_again(void **state)
     spy.fail_others = true;
     read_chunks(h, 0, CHUNKS);
     fs_file_release(h);
+    end(&f);
+}
+
+/* ---- outages ---- */
+
+static void set_down(bool down)
+{
+    pthread_mutex_lock(&spy.mu);
+    spy.down = down;
+    pthread_mutex_unlock(&spy.mu);
+}
+
+/* A reader's signal counts, too, when what he waits for is loaded by others. */
+static void a_reader_that_gives_up_waits_for_no_other(void **state)
+{
+    struct cancel token = { .also = NULL };
+    struct reader other = { .offset = 30 * CHUNK };
+    struct fs_fixture f;
+    uint8_t data[16];
+    uint64_t ino = begin(&f);
+
+    (void)state;
+    other.h = open_file(&f, ino, O_RDONLY);
+    gate(30);
+    assert_int_equal(pthread_create(&other.thread, NULL, read_once, &other), 0);
+    wait_at_gate();
+    cancel_request(&token);
+    (void)cancel_set(&token);
+    (void)alarm(120);
+    assert_int_equal(fs_file_read(other.h, 30 * CHUNK, data, sizeof(data)), -EINTR);
+    (void)alarm(0);
+    (void)cancel_set(NULL);
+    gate(CHUNKS);
+    pthread_join(other.thread, NULL);
+    assert_int_equal(other.got, PIECE);
+    read_chunks(other.h, 30, 31);
+    fs_file_release(other.h);
+    end(&f);
+}
+
+/* What nobody wants any more does not keep a volume from being closed. */
+static void closing_gives_up_what_is_loaded_ahead(void **state)
+{
+    struct fs_fixture f;
+    struct fs_file *h;
+    uint64_t ino = begin(&f);
+
+    (void)state;
+    h = open_file(&f, ino, O_RDONLY);
+    read_chunks(h, 0, 3);
+    check_fill(h, 3 * CHUNK, byte_of(3), PIECE);
+    set_down(true);
+    read_chunks(h, 3, 4); /* is there; so much of a run loads what comes behind */
+    pthread_mutex_lock(&spy.mu);
+    while (spy.stuck == 0)
+        pthread_cond_wait(&spy.moved, &spy.mu);
+    pthread_mutex_unlock(&spy.mu);
+    fs_file_release(h);
+    (void)alarm(120);
+    fixture_close(&f);
+    (void)alarm(0);
+    set_down(false);
+    open_it(&f);
     end(&f);
 }
 
@@ -657,6 +732,8 @@ int main(void)
         cmocka_unit_test(readers_of_one_chunk_load_it_once),
         cmocka_unit_test(a_reader_that_fails_does_not_fail_the_others),
         cmocka_unit_test(what_fails_ahead_is_read_again),
+        cmocka_unit_test(a_reader_that_gives_up_waits_for_no_other),
+        cmocka_unit_test(closing_gives_up_what_is_loaded_ahead),
         cmocka_unit_test(a_write_is_seen_in_what_was_loaded_ahead),
         cmocka_unit_test(a_load_under_way_when_data_changes_is_for_nobody_else),
         cmocka_unit_test(what_is_cut_reads_as_zeros_when_it_comes_back),
