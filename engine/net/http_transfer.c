@@ -74,6 +74,7 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
     if (n > max - x->response.len) {
         t->rc = -EIO;
         snprintf(x->why, sizeof(x->why), "the answer is longer than %" PRIu64 " bytes", max);
+        (void)shale_buf_append(&x->response, data, (size_t)(max - x->response.len)); /* to tell what it is */
         return 0;
     }
     if (shale_buf_append(&x->response, data, n) < 0) {
@@ -219,11 +220,11 @@ int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
     t->complaint[0] = '\0';
     buf_clear(&x->response);
     buf_clear(&x->response_head);
+    curl_easy_reset(t->easy); /* what it says of its last exchange with it */
     if (rc == 0)
         rc = shale_buf_reserve(&x->response, x->secret ? response_max(x) : x->expected);
     if (rc < 0)
         return rc;
-    curl_easy_reset(t->easy);
     rc = curl_easy_setopt(t->easy, CURLOPT_URL, (const char *)x->url.data) == CURLE_OK ? 0 : -ENOMEM;
     if (rc == 0)
         rc = set_headers(t);

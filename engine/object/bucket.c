@@ -37,6 +37,16 @@ int64_t bucket_retry_after(const struct http_exchange *x)
     return s <= 0 ? 0 : s > ASKED_MAX_S ? ASKED_MAX_S * 1000 : s * 1000;
 }
 
+bool bucket_is_distrusted(const struct http_exchange *x)
+{
+    return (x->rc == -EIO || x->rc == -EINVAL) && !x->status;
+}
+
+bool bucket_is_overlong(const struct http_exchange *x)
+{
+    return x->rc == -EIO && x->status;
+}
+
 bool bucket_may_pass(int status)
 {
     return status == 408 || status == 429 || (status >= 500 && status != 501 && status != 505 && status != 511);

@@ -17,6 +17,13 @@ int64_t bucket_retry_after(const struct http_exchange *x);
  * an empty body that is, are none: Swift does so.
  */
 bool bucket_is_web_page(const struct http_exchange *x);
+/*
+ * Of an exchange that failed. Distrusted: the other side showed no certificate of the store's, or those to trust cannot
+ * be read, as while they are replaced. Overlong: the answer was given up, as longer than any of a store; what is there
+ * of it says whose it is.
+ */
+bool bucket_is_distrusted(const struct http_exchange *x);
+bool bucket_is_overlong(const struct http_exchange *x);
 /* A status that says no more than that it did not work this time, whoever says it, as a gateway in front of the store. */
 bool bucket_may_pass(int status);
 /* How far the store's clock is ahead of ours, in seconds; 0 when it does not tell. */

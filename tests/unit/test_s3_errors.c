@@ -386,6 +386,34 @@ static void what_comes_between_later_passes(void **state)
     assert_int_equal(run(store, GET), 0);
 }
 
+/* Pages know no bounds, and the answers of a store do: one that is too long is its own only when it says so. */
+static void a_long_page_is_a_page_too(void **state)
+{
+    static char page[200000];
+    const struct http_rule rule = { .body = "hello", .headers = "ETag: \"e\"\r\n" };
+    const struct http_rule at_first = { .headers = PAGE, .body = page, .times = 1 };
+    const struct http_rule busy = { .status = 503, .headers = PAGE "Retry-After: 7\r\n", .body = page, .times = 1 };
+    const struct http_rule whole = { .headers = "ETag: \"e\"\r\n", .body = page, .times = 1 };
+    struct shale_buf out = SHALE_BUF_INIT;
+
+    (void)state;
+    memset(page, 'x', sizeof(page) - 1);
+    http_server_add(server, &at_first);
+    http_server_add(server, &busy);
+    assert_int_equal(run(store, PUT), -EIO);
+    check_sentence("cannot write s3://bucket/p/a: @ answers 200 with a web page, by squid" NOT_A_STORE);
+    assert_int_equal(run(store, PUT), SHALE_ETRANSIENT);
+    assert_int_equal(store_retry_after_taken(), 7000);
+    http_server_add(server, &rule);
+    assert_int_equal(run(store, PUT), 0);
+    http_server_clear(server);
+    http_server_add(server, &at_first);
+    assert_int_equal(run(store, PUT), SHALE_ETRANSIENT);
+    http_server_clear(server);
+    http_server_add(server, &whole);
+    assert_int_equal(shale_store_get_range(store, "p/a", 3, 5, &out), -EIO);
+}
+
 /* The source of keys that were good is waited for; where there cannot be others, it is told. */
 static void keys_that_were_good_may_be_replaced(void **state)
 {
@@ -621,6 +649,7 @@ int main(void)
         T(a_wrong_clock_is_told),
         T(a_request_that_slept_is_made_again),
         T(what_comes_between_later_passes),
+        T(a_long_page_is_a_page_too),
         T(keys_that_were_good_may_be_replaced),
         T(each_that_passes_is_tried_again),
         T(permanent_errors_are_asked_once),

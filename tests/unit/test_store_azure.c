@@ -275,6 +275,40 @@ static void what_comes_in_between_later_is_an_outage(void **state)
     assert_says(make(GET), SHALE_ETRANSIENT, "with a web page");
 }
 
+/* So is anything else that is none of its answers, of whatever status and length. */
+static void what_the_store_does_not_say_is_not_believed(void **state)
+{
+    static char page[200000];
+    static const struct {
+        int status;
+        const char *headers, *body;
+    } between[] = {
+        { 302, "Location: https://login.test/\r\n", NULL }, { 307, "", NULL },
+        { 400, "", "no such host" },  { 403, "Content-Type: text/plain\r\n", "blocked" },
+        { 407, "", NULL },            { 412, "", NULL },
+        { 416, "", NULL },            { 511, "", NULL },
+        { 200, "", page },            { 403, "Content-Type: text/html\r\n", page },
+    };
+
+    (void)state;
+    memset(page, 'x', sizeof(page) - 1);
+    for (size_t i = 0; i < ARRAY_SIZE(between); i++) {
+        const struct http_rule rule = { .status = between[i].status, .headers = between[i].headers,
+                                        .body = between[i].body };
+
+        print_message("%d\n", between[i].status);
+        open_by_key();
+        http_server_clear(server);
+        serve(rule);
+        assert_says(make(PUT), -EIO, "not as Azure Blob Storage does");
+        http_server_clear(server);
+        serve((struct http_rule){ .status = 404, .times = 1, .headers = CODE("BlobNotFound") });
+        serve(rule);
+        assert_int_equal(make(GET), -ENOENT);
+        assert_says(make(PUT), SHALE_ETRANSIENT, "not as Azure Blob Storage does");
+    }
+}
+
 static void a_busy_store_says_when_to_come_back(void **state)
 {
     (void)state;
@@ -738,6 +772,7 @@ int main(void)
         T(each_error_says_what_to_do),
         T(a_signature_that_is_refused_says_until_when_it_was_valid),
         T(what_comes_in_between_later_is_an_outage),
+        T(what_the_store_does_not_say_is_not_believed),
         T(a_busy_store_says_when_to_come_back),
         T(a_put_that_finds_its_own_object_has_created_it),
         T(an_upload_is_blocks_and_their_list),

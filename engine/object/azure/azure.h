@@ -54,10 +54,8 @@ int azure_call_run(struct azure_call *c);
 
 /* err_set(rc, "cannot read NAME: why") */
 int azure_call_error(const struct azure_call *c, int rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* What the status of a whole answer means: 0, or an error with a sentence. */
+/* What the outcome of the exchange means: 0, or an error with a sentence. */
 int azure_call_meaning(const struct azure_call *c);
-/* rc as long as the store has never answered, then SHALE_ETRANSIENT: something else is in between for a while. */
-int azure_until_known(const struct azure_store *s, int rc);
 
 /* The metadata that tells whose put it was; Azure wants names that are identifiers. */
 #define AZURE_PUT_ID "x-ms-meta-slatedbputid"

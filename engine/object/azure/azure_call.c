@@ -144,9 +144,6 @@ int azure_call_wait(struct azure_call *c)
     if (c->failed)
         return c->failed; /* it was never submitted; the sentence is there */
     http_wait(c->s->http, &c->x);
-    if (c->x.rc < 0)
-        return azure_call_error(c, c->x.rc == -EIO && !c->x.status ? azure_until_known(c->s, -EIO) : c->x.rc, "%s",
-                                c->x.why);
     return azure_call_meaning(c);
 }
 

@@ -104,9 +104,10 @@ static int not_now(const struct azure_call *c, const struct complaint *m)
     return says(c, SHALE_ETRANSIENT, m);
 }
 
-int azure_until_known(const struct azure_store *s, int rc)
+/* rc as long as the store has never answered, then SHALE_ETRANSIENT: something else is in between for a while. */
+static int until_known(const struct azure_call *c, int rc)
 {
-    return atomic_load_explicit(&s->known, memory_order_relaxed) ? SHALE_ETRANSIENT : rc;
+    return atomic_load_explicit(&c->s->known, memory_order_relaxed) ? SHALE_ETRANSIENT : rc;
 }
 
 static int no_store(const struct azure_call *c)
@@ -116,10 +117,10 @@ static int no_store(const struct azure_call *c)
 
     if (passes)
         store_retry_after(bucket_retry_after(&c->x));
-    return azure_call_error(c, passes ? SHALE_ETRANSIENT : azure_until_known(c->s, -EIO), "%s answers %d%s%s%s, not as Azure Blob Storage does; "
-                            "check the endpoint, and whether a proxy is in between", c->s->config.origin, c->x.status,
-                            bucket_is_web_page(&c->x) ? " with a web page" : "", server ? ", by " : "",
-                            server ? server : "");
+    return azure_call_error(c, passes ? SHALE_ETRANSIENT : until_known(c, -EIO), "%s answers %d%s%s%s, not as Azure "
+                            "Blob Storage does; check the endpoint, and whether a proxy is in between",
+                            c->s->config.origin, c->x.status, bucket_is_web_page(&c->x) ? " with a web page" : "",
+                            server ? ", by " : "", server ? server : "");
 }
 
 /* "se=" of the signature: until when it is valid. */
@@ -226,14 +227,24 @@ static bool is_of_store(const struct azure_call *c)
     return http_response_header(&c->x, "x-ms-request-id") || http_response_header(&c->x, "x-ms-version");
 }
 
+/* No whole answer came. */
+static int broken(const struct azure_call *c)
+{
+    if (bucket_is_overlong(&c->x) && !is_of_store(c))
+        return no_store(c);
+    return azure_call_error(c, bucket_is_distrusted(&c->x) ? until_known(c, c->x.rc) : c->x.rc, "%s", c->x.why);
+}
+
+/* Nothing is taken for done, for missing or for refused on another's word. */
 int azure_call_meaning(const struct azure_call *c)
 {
     struct complaint m;
 
-    if (is_of_store(c))
-        atomic_store_explicit(&c->s->known, true, memory_order_relaxed);
-    else if (c->x.status < 300 || c->x.status == 404 || bucket_is_web_page(&c->x))
-        return no_store(c); /* nothing may be taken for done, or for missing, on another's word */
+    if (c->x.rc < 0)
+        return broken(c);
+    if (!is_of_store(c))
+        return no_store(c);
+    atomic_store_explicit(&c->s->known, true, memory_order_relaxed);
     if (c->x.status >= 200 && c->x.status <= 299)
         return 0;
     read_complaint(c, &m);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "net/uri.h"
+#include "object/bucket.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -194,10 +195,12 @@ static void fetch_reason(struct s3_call *c)
     s3_call_fini(&g);
 }
 
-/* By TLS, before there was an answer; or the certificates to trust cannot be read, as while they are replaced. */
-static bool is_distrusted(const struct http_exchange *x)
+/* No whole answer came. */
+static int broken(const struct s3_call *c)
 {
-    return (x->rc == -EIO || x->rc == -EINVAL) && !x->status;
+    if (bucket_is_overlong(&c->x) && !http_response_header(&c->x, "etag"))
+        return s3_call_no_store(c);
+    return s3_call_error(c, bucket_is_distrusted(&c->x) ? s3_until_known(c, c->x.rc) : c->x.rc, "%s", c->x.why);
 }
 
 static int outcome(struct s3_call *c)
@@ -206,7 +209,7 @@ static int outcome(struct s3_call *c)
         return c->failed; /* it was never submitted; the sentence is there */
     http_wait(c->s->http, &c->x);
     if (c->x.rc < 0)
-        return s3_call_error(c, is_distrusted(&c->x) ? s3_until_known(c, c->x.rc) : c->x.rc, "%s", c->x.why);
+        return broken(c);
     if (c->x.status < 200 || c->x.status > 299) {
         if (s3_call_is_unexplained(c))
             fetch_reason(c);
