@@ -309,6 +309,43 @@ static void what_the_store_does_not_say_is_not_believed(void **state)
     }
 }
 
+/* Each look at the clock finds it so much further on. */
+static _Atomic int64_t clock_step_ms;
+
+int64_t __real_clock_wall_ms(void);
+int64_t __wrap_clock_wall_ms(void);
+
+int64_t __wrap_clock_wall_ms(void)
+{
+    static _Atomic int64_t ahead_ms;
+
+    return __real_clock_wall_ms() + (ahead_ms += clock_step_ms);
+}
+
+/* This host slept, or its clock was set, while a request was on its way: another one is signed anew. */
+static void a_request_that_slept_may_be_made_again(void **state)
+{
+    (void)state;
+    open_by_key();
+    serve((struct http_rule){ .status = 403, .headers = CODE("AuthenticationFailed") });
+    clock_step_ms = 20 * 60000;
+    assert_says(make(GET), SHALE_ETRANSIENT, "403 AuthenticationFailed");
+    clock_step_ms = 0;
+    assert_says(make(GET), -EACCES, "the key from the options is none of storage account acc");
+}
+
+/* Who has a store in use does not lose it for a clock that is set wrongly for a while. */
+static void a_wrong_clock_is_waited_for_when_it_was_right(void **state)
+{
+    (void)state;
+    open_by_key();
+    serve((struct http_rule){ .status = 404, .times = 1, .headers = CODE("BlobNotFound") });
+    serve((struct http_rule){ .status = 403, .headers = CODE("AuthenticationFailed")
+                              "Date: Fri, 26 Jun 2015 23:39:12 GMT\r\n" });
+    assert_int_equal(make(GET), -ENOENT);
+    assert_says(make(GET), SHALE_ETRANSIENT, "s ahead of the store's, which accepts 15 minutes; set the clock");
+}
+
 static void a_busy_store_says_when_to_come_back(void **state)
 {
     (void)state;
@@ -773,6 +810,8 @@ int main(void)
         T(a_signature_that_is_refused_says_until_when_it_was_valid),
         T(what_comes_in_between_later_is_an_outage),
         T(what_the_store_does_not_say_is_not_believed),
+        T(a_request_that_slept_may_be_made_again),
+        T(a_wrong_clock_is_waited_for_when_it_was_right),
         T(a_busy_store_says_when_to_come_back),
         T(a_put_that_finds_its_own_object_has_created_it),
         T(an_upload_is_blocks_and_their_list),

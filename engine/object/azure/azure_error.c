@@ -10,6 +10,7 @@
 #include "object/azure/azure.h"
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "net/uri.h"
 #include "net/xml.h"
 #include "object/bucket.h"
@@ -148,18 +149,24 @@ static int signature_refused(const struct azure_call *c)
     return rc;
 }
 
+/*
+ * A request that is refused though the clocks agree may have been long on its way, since this host slept, or its clock
+ * has just been set: another one is signed anew.
+ */
 static int unauthentic(const struct azure_call *c, const struct complaint *m)
 {
     const struct azure_config *config = &c->s->config;
-    int64_t d = bucket_clock_ahead(&c->x);
+    int64_t d = bucket_clock_ahead(&c->x), age_s = (clock_wall_ms() - c->x.begun_ms) / 1000;
 
     if (config->sas)
         return signature_refused(c);
     if (!config->key.len)
         return says(c, -EACCES, m);
     if (d > CLOCK_S || d < -CLOCK_S)
-        return azure_call_error(c, -EACCES, "this host's clock is %" PRId64 " s %s the store's, which accepts 15 "
-                                            "minutes; set the clock", d < 0 ? -d : d, d < 0 ? "ahead of" : "behind");
+        return azure_call_error(c, until_known(c, -EACCES), "this host's clock is %" PRId64 " s %s the store's, which "
+                                "accepts 15 minutes; set the clock", d < 0 ? -d : d, d < 0 ? "ahead of" : "behind");
+    if (age_s > CLOCK_S || age_s < -CLOCK_S)
+        return not_now(c, m);
     return azure_call_error(c, -EACCES, "the key from %s is none of storage account %s", config->source,
                             config->account);
 }
@@ -235,16 +242,10 @@ static int broken(const struct azure_call *c)
     return azure_call_error(c, bucket_is_distrusted(&c->x) ? until_known(c, c->x.rc) : c->x.rc, "%s", c->x.why);
 }
 
-/* Nothing is taken for done, for missing or for refused on another's word. */
-int azure_call_meaning(const struct azure_call *c)
+static int meaning(const struct azure_call *c)
 {
     struct complaint m;
 
-    if (c->x.rc < 0)
-        return broken(c);
-    if (!is_of_store(c))
-        return no_store(c);
-    atomic_store_explicit(&c->s->known, true, memory_order_relaxed);
     if (c->x.status >= 200 && c->x.status <= 299)
         return 0;
     read_complaint(c, &m);
@@ -254,4 +255,19 @@ int azure_call_meaning(const struct azure_call *c)
         if (strcmp(m.code, codes[i].code) == 0)
             return azure_call_error(c, codes[i].rc, "%s", codes[i].why);
     return meaning_of_status(c, &m);
+}
+
+/* Nothing is taken for done, for missing or for refused on another's word. */
+int azure_call_meaning(const struct azure_call *c)
+{
+    int rc;
+
+    if (c->x.rc < 0)
+        return broken(c);
+    if (!is_of_store(c))
+        return no_store(c);
+    rc = meaning(c);
+    if (rc != -EACCES)
+        atomic_store_explicit(&c->s->known, true, memory_order_relaxed);
+    return rc;
 }
