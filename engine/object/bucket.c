@@ -224,7 +224,7 @@ int bucket_listing_tell(struct bucket_listing *l)
 
     if (l->name.len == 0)
         return -EBADMSG;
-    if (store_name_error(name, l->name.len))
+    if (store_name_error(name, l->name.len) || !slice_has_prefix(slice_of_buf(&l->name), slice_str(l->prefix)))
         return 0;
     if (l->last.len && slice_cmp(slice_of_buf(&l->name), slice_of_buf(&l->last)) <= 0) {
         l->disordered = true;

@@ -78,10 +78,11 @@ int bucket_put(struct shale_store *s, const char *bucket, const char *name, stru
 
 /* ---- listings ---- */
 
-/* A listing, page by page. All zero but for the first three. */
+/* A listing, page by page. All zero but for the first four. */
 struct bucket_listing {
     shale_list_fn fn;
     void *arg;
+    const char *prefix;            /* names without it are passed over: what is in between may forget to ask for it */
     const char *start_after;       /* names up to it are passed over; NULL: none. The store may do that, too */
     struct shale_buf name;         /* of the entry that is being read; a string */
     struct shale_object_meta meta; /* the same */
@@ -93,8 +94,8 @@ struct bucket_listing {
 
 void bucket_listing_fini(struct bucket_listing *l);
 /*
- * The entry is complete: tell it, unless its name is none of ours (other tools' objects). 0, what fn returned, -ENOMEM,
- * or -EBADMSG for an entry without a name or out of order.
+ * The entry is complete: tell it, unless its name is none of ours (other tools' objects) or was not asked for. 0, what fn
+ * returned, -ENOMEM, or -EBADMSG for an entry without a name or out of order.
  */
 int bucket_listing_tell(struct bucket_listing *l);
 /* rc of the walk over a page, as the outcome of the listing; *why: the end of a sentence, or NULL: there is none. */

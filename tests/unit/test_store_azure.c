@@ -547,6 +547,17 @@ static void listings_begin_behind_a_name(void **state)
     assert_int_equal(list("d/z", ""), 0);
 }
 
+/* By a cache that goes by the path alone, for instance. */
+static void listings_hold_what_was_asked_for(void **state)
+{
+    (void)state;
+    open_by_key();
+    serve((struct http_rule){ .headers = AZURES, .body = LIST_HEAD BLOB("c", "1", "") BLOB("d", "1", "")
+                              BLOB("d/a", "1", "") BLOB("e/a", "1", "") LIST_END("") });
+    assert_int_equal(list(NULL, "d/a:1,"), 0);
+    assert_int_equal(list("a", "d/a:1,"), 0);
+}
+
 static void listings_that_make_no_sense_are_errors(void **state)
 {
     static const struct {
@@ -819,6 +830,7 @@ int main(void)
         T(a_block_that_failed_is_sent_again),
         T(listings_go_on_by_markers),
         T(listings_begin_behind_a_name),
+        T(listings_hold_what_was_asked_for),
         T(listings_that_make_no_sense_are_errors),
         T(a_body_that_is_spoilt_is_read_again),
         T(accounts_are_found_or_it_is_said_why_not),

@@ -117,7 +117,7 @@ static int list_page(struct azure_store *s, struct page *p, const char *prefix)
 int azure_list(struct shale_store *store, const char *prefix, const char *start_after, shale_list_fn fn, void *arg)
 {
     struct azure_store *s = container_of(store, struct azure_store, base);
-    struct page p = { .l = { .fn = fn, .arg = arg, .start_after = start_after } };
+    struct page p = { .l = { .fn = fn, .arg = arg, .prefix = prefix, .start_after = start_after } };
     int rc;
 
     do

@@ -134,7 +134,7 @@ static int pass_over(void *arg, const char *name, const struct shale_object_meta
 /* Before a name of it is told: who goes on behind one that was spoilt would miss others. */
 static int check_page(const struct s3_call *c, const struct page *p)
 {
-    struct page look = { .l = { .fn = pass_over, .start_after = p->l.start_after } };
+    struct page look = { .l = { .fn = pass_over, .prefix = p->l.prefix, .start_after = p->l.start_after } };
     const struct xml_visitor v = { .begin = on_begin, .end = on_end, .arg = &look };
     int rc = buf_set(&look.l.last, slice_of_buf(&p->l.last));
 
@@ -181,7 +181,7 @@ static int list_page(struct s3_store *s, struct page *p, const char *prefix, con
 int s3_list(struct shale_store *store, const char *prefix, const char *start_after, shale_list_fn fn, void *arg)
 {
     struct s3_store *s = container_of(store, struct s3_store, base);
-    struct page p = { .l = { .fn = fn, .arg = arg, .start_after = start_after } };
+    struct page p = { .l = { .fn = fn, .arg = arg, .prefix = prefix, .start_after = start_after } };
     unsigned n_spoilt = 0; /* in a row */
     int rc;
 
