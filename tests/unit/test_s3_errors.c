@@ -414,6 +414,31 @@ static void a_long_page_is_a_page_too(void **state)
     assert_int_equal(shale_store_get_range(store, "p/a", 3, 5, &out), -EIO);
 }
 
+/* Whoever it is that will not have it: what stands in front of a store, perhaps, and by no error of S3's. */
+static void many_are_deleted_singly_where_that_is_refused(void **state)
+{
+    static const int statuses[] = { 405, 501 };
+    const struct http_rule rule = { .body = "hello", .headers = "ETag: \"e\"\r\n", .times = 1 };
+    const struct http_rule one = { .method = "DELETE", .status = 204 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+        const struct http_rule many = { .method = "POST", .status = statuses[i], .headers = PAGE, .body = "<html>no" };
+        unsigned before;
+
+        teardown(NULL);
+        setup(NULL);
+        http_server_add(server, &rule);
+        http_server_add(server, &many);
+        http_server_add(server, &one);
+        assert_int_equal(run(store, GET), 0);
+        assert_int_equal(run(store, REMOVE_TWO), 0);
+        before = http_server_count(server);
+        assert_int_equal(run(store, REMOVE_TWO), 0);
+        assert_int_equal(http_server_count(server) - before, 2);
+    }
+}
+
 /* The source of keys that were good is waited for; where there cannot be others, it is told. */
 static void keys_that_were_good_may_be_replaced(void **state)
 {
@@ -650,6 +675,7 @@ int main(void)
         T(a_request_that_slept_is_made_again),
         T(what_comes_between_later_passes),
         T(a_long_page_is_a_page_too),
+        T(many_are_deleted_singly_where_that_is_refused),
         T(keys_that_were_good_may_be_replaced),
         T(each_that_passes_is_tried_again),
         T(permanent_errors_are_asked_once),

@@ -258,7 +258,13 @@ static int read_refusals(struct s3_call *c)
     return rc < 0 ? s3_call_error(c, SHALE_ETRANSIENT, "the store's answer is not understood") : 0;
 }
 
-/* -EOPNOTSUPP when the store does not understand it: some have no such request, and Google's long had none. */
+/* Some stores have no such request, Google's long had none, and what is in front of one may not let it pass. */
+static bool is_not_understood(const struct s3_call *c, int rc)
+{
+    return rc == -EIO || rc == -EOPNOTSUPP || (rc == SHALE_ETRANSIENT && (c->x.status == 405 || c->x.status == 501));
+}
+
+/* -EOPNOTSUPP when the store does not understand it. */
 static int delete_together(struct s3_store *s, const char *const *names, size_t n)
 {
     struct shale_buf body = SHALE_BUF_INIT;
@@ -277,7 +283,7 @@ static int delete_together(struct s3_store *s, const char *const *names, size_t 
         rc = add_md5(&c, slice_of_buf(&body));
     if (rc == 0) {
         rc = s3_call_run(&c);
-        if (rc == -EIO || rc == -EOPNOTSUPP) {
+        if (is_not_understood(&c, rc)) {
             atomic_store_explicit(&s->deletes_singly, true, memory_order_relaxed);
             rc = -EOPNOTSUPP;
         }
