@@ -8,6 +8,9 @@
 #include "base/ulid.h"
 
 #include <errno.h>
+#include <stdio.h>
+
+#define SENTENCE_MAX 1024
 
 static void upload_free(struct part_upload *u)
 {
@@ -162,6 +165,16 @@ int part_upload_look(struct part_upload *u, const char *bucket)
                    bucket, u->name);
 }
 
+/* With the sentence that is there: removing the parts may fail, too, and leave another. */
+static void abort_after(struct shale_upload *up, int rc)
+{
+    char why[SENTENCE_MAX];
+
+    snprintf(why, sizeof(why), "%s", shale_errmsg());
+    part_upload_abort(up);
+    (void)err_set(rc, "%s", why);
+}
+
 int part_upload_finish(struct shale_upload *up)
 {
     struct part_upload *u = part_upload_of(up);
@@ -179,7 +192,7 @@ int part_upload_finish(struct shale_upload *up)
     if (rc == SHALE_ETRANSIENT)
         return rc;
     if (rc < 0)
-        part_upload_abort(up);
+        abort_after(up, rc);
     else
         upload_free(u);
     return rc;

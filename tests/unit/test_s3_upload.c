@@ -198,6 +198,21 @@ static void a_failed_upload_leaves_nothing(void **state)
     assert_int_equal(count("POST", "uploadId=the-id", NULL), 0);
 }
 
+/* The sentence is about what went wrong first, not about the parts that cannot be removed either. */
+static void what_failed_is_told_though_the_abort_fails(void **state)
+{
+    const struct http_rule forbidden = { .method = "PUT", .status = 403, .body = XML("AccessDenied") };
+    const struct http_rule keeps = { .method = "DELETE", .status = 403, .body = XML("AccessDenied") };
+
+    (void)state;
+    http_server_add(server, &begins);
+    http_server_add(server, &forbidden);
+    http_server_add(server, &keeps);
+    assert_int_equal(shale_upload_finish(begin(store)), -EACCES);
+    assert_int_equal(count("DELETE", "uploadId=the-id", NULL), 1);
+    assert_non_null(strstr(shale_errmsg(), "cannot write a part of s3://bucket/a"));
+}
+
 static void an_aborted_upload_leaves_nothing(void **state)
 {
     struct shale_upload *u;
@@ -401,6 +416,7 @@ int main(void)
         T(parts_that_fail_are_sent_again),
         T(keys_may_expire_on_the_way),
         T(a_failed_upload_leaves_nothing),
+        T(what_failed_is_told_though_the_abort_fails),
         T(an_aborted_upload_leaves_nothing),
         T(a_lost_reply_is_looked_for),
         T(the_object_of_another_is_not_ours),
