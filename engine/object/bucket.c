@@ -7,6 +7,7 @@
 #include "base/ulid.h"
 #include "object/store.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -69,6 +70,13 @@ int64_t bucket_clock_ahead(const struct http_exchange *x)
     time_t theirs = date ? curl_getdate(date, NULL) : -1;
 
     return theirs < 0 ? 0 : (int64_t)theirs - clock_wall_ms() / 1000;
+}
+
+void bucket_one_line(char *text)
+{
+    for (; *text; text++)
+        if (iscntrl((unsigned char)*text))
+            *text = ' ';
 }
 
 bool bucket_read_meta(const struct http_exchange *x, const char *put_id_header, struct shale_object_meta *out)

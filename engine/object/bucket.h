@@ -28,6 +28,8 @@ bool bucket_is_overlong(const struct http_exchange *x);
 bool bucket_may_pass(int status);
 /* How far the store's clock is ahead of ours, in seconds; 0 when it does not tell. */
 int64_t bucket_clock_ahead(const struct http_exchange *x);
+/* Sentences are one line of text, whatever the other side says: its control characters become blanks. */
+void bucket_one_line(char *text);
 /*
  * Size and time of an object, and its put id when there is a header of that name (in lower case). false: the answer
  * tells neither size nor time, and out is as it was.

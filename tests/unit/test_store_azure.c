@@ -275,6 +275,31 @@ static void what_comes_in_between_later_is_an_outage(void **state)
     assert_says(make(GET), SHALE_ETRANSIENT, "with a web page");
 }
 
+/* A terminal takes some characters for orders. */
+static void what_the_other_side_says_is_one_line_of_text(void **state)
+{
+    static const struct {
+        enum call call;
+        int status;
+        const char *headers;
+    } answers_of_wags[] = {
+        { GET, 400, CODE("a\033[2J\tb") },
+        { GET, 404, "Server: a\033[2J\tb\r\n" },
+        { GET, 503, AZURES "x-ms-request-id: a\033[2J\tb\r\n" },
+        { RANGE, 206, AZURES "Content-Range: a\033[2J\tb\r\n" },
+    };
+
+    (void)state;
+    open_by_key();
+    for (size_t i = 0; i < ARRAY_SIZE(answers_of_wags); i++) {
+        http_server_clear(server);
+        serve((struct http_rule){ .status = answers_of_wags[i].status, .headers = answers_of_wags[i].headers });
+        assert_true(make(answers_of_wags[i].call) < 0);
+        print_message("  %s\n", shale_errmsg());
+        assert_non_null(strstr(shale_errmsg(), "a [2J b"));
+    }
+}
+
 /* So is anything else that is none of its answers, of whatever status and length. */
 static void what_the_store_does_not_say_is_not_believed(void **state)
 {
@@ -821,6 +846,7 @@ int main(void)
         T(a_signature_that_is_refused_says_until_when_it_was_valid),
         T(what_comes_in_between_later_is_an_outage),
         T(what_the_store_does_not_say_is_not_believed),
+        T(what_the_other_side_says_is_one_line_of_text),
         T(a_request_that_slept_may_be_made_again),
         T(a_wrong_clock_is_waited_for_when_it_was_right),
         T(a_busy_store_says_when_to_come_back),

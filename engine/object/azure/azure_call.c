@@ -75,6 +75,7 @@ int azure_call_error(const struct azure_call *c, int rc, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(why, sizeof(why), fmt, ap);
     va_end(ap);
+    bucket_one_line(why);
     if (c->name)
         return err_set(rc, "cannot %s az://%s/%s: %s", c->verb, c->s->container, c->name, why);
     return err_set(rc, "cannot %s az://%s: %s", c->verb, c->s->container, why);

@@ -15,7 +15,6 @@
 #include "net/xml.h"
 #include "object/bucket.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,15 +34,6 @@ struct complaint {
 
 /* ---- reading it ---- */
 
-/* One line, whatever the other side sends. */
-static void take_text(char *to, size_t size, const char *from)
-{
-    snprintf(to, size, "%s", from);
-    for (char *p = to; *p; p++)
-        if (iscntrl((unsigned char)*p))
-            *p = ' ';
-}
-
 static int on_complaint(void *arg, const char *name, int depth, const char *text)
 {
     struct complaint *m = arg;
@@ -51,13 +41,13 @@ static int on_complaint(void *arg, const char *name, int depth, const char *text
     if (depth != 1)
         return 0;
     if (strcmp(name, "Code") == 0)
-        take_text(m->code, sizeof(m->code), text);
+        snprintf(m->code, sizeof(m->code), "%s", text);
     else if (strcmp(name, "Message") == 0)
-        take_text(m->message, sizeof(m->message), text);
+        snprintf(m->message, sizeof(m->message), "%s", text);
     else if (strcmp(name, "Region") == 0)
-        take_text(m->region, sizeof(m->region), text);
+        snprintf(m->region, sizeof(m->region), "%s", text);
     else if (strcmp(name, "Endpoint") == 0)
-        take_text(m->endpoint, sizeof(m->endpoint), text);
+        snprintf(m->endpoint, sizeof(m->endpoint), "%s", text);
     return 0;
 }
 
@@ -66,7 +56,7 @@ static void take_header(const struct s3_call *c, const char *name, char *to, siz
     const char *value = to[0] ? NULL : http_response_header(&c->x, name);
 
     if (value)
-        take_text(to, size, value);
+        snprintf(to, size, "%s", value);
 }
 
 /* So that sentences can go on behind it. */
@@ -301,7 +291,7 @@ int s3_call_no_store(const struct s3_call *c)
     char by[PLACE_MAX] = "", to[PLACE_MAX + 32];
 
     if (server)
-        take_text(by, sizeof(by), server);
+        snprintf(by, sizeof(by), "%s", server);
     redirect_host(c, to, sizeof(to));
     if (bucket_may_pass(c->x.status))
         store_retry_after(bucket_retry_after(&c->x));
