@@ -229,6 +229,9 @@ static const struct {
     { GET, 407, PAGE, "<html>log in</html>", -EACCES,
       READ "a proxy wants a login (407); give its URL one, as in http_proxy=http://USER:PASSWORD@HOST:PORT, or set "
       "no_proxy" },
+    { PUT, 413, PAGE, "<html>too large</html>", -EFBIG,
+      "cannot write s3://bucket/p/a: @ answers 413, by squid, to a body of 1 bytes; raise the limit of what is in front "
+      "of the store, as client_max_body_size of nginx" },
     { GET, 502, PAGE, "<html>bad gateway</html>", SHALE_ETRANSIENT,
       READ "@ answers 502 with a web page, by squid" NOT_A_STORE },
     /* what passes */
@@ -244,6 +247,9 @@ static const struct {
     /* and the rest */
     { GET, 404, NULL, XML("NoSuchKey", ""), -ENOENT, READ "there is no such object" },
     { GET, 404, NULL, NULL, -ENOENT, READ "there is no such object" },
+    { PUT, 404, NULL, XML("NoSuchUpload", ""), -ENOENT,
+      "cannot write s3://bucket/p/a: the store does not know the upload any more; a life-cycle rule of the bucket that "
+      "ends uploads has to leave them more time" },
     /* Swift's XML is text/html */
     { GET, 404, PAGE, XML("NoSuchKey", ""), -ENOENT, READ "there is no such object" },
     { HEAD, 404, PAGE, XML("NoSuchKey", ""), -ENOENT, "cannot look at s3://bucket/p/a: there is no such object" },
@@ -365,7 +371,8 @@ static void what_comes_between_later_passes(void **state)
         { 200, PAGE, "<html>log in</html>" }, { 302, "Location: https://login.test/\r\n", NULL },
         { 403, PAGE, "<html>no</html>" },     { 407, PAGE, "<html>log in</html>" },
         { 307, NULL, XML("TemporaryRedirect", "<Endpoint>bucket.s3.test</Endpoint>") },
-        { 511, NULL, NULL },                  { 403, "x-skewed: 1\r\n", XML("RequestTimeTooSkewed", "") },
+        { 511, NULL, NULL },                  { 413, PAGE, "<html>too large</html>" },
+        { 403, "x-skewed: 1\r\n", XML("RequestTimeTooSkewed", "") },
     };
     const struct http_rule rule = { .body = "hello", .headers = "ETag: \"e\"\r\n" };
 

@@ -243,6 +243,14 @@ static int no_object(struct s3_call *c, const struct complaint *m)
     return s3_call_error(c, -ENOENT, "there is no such object");
 }
 
+/* Where it is completed it may be that it was (part_upload_look). */
+static int no_upload(struct s3_call *c, const struct complaint *m)
+{
+    (void)m;
+    return s3_call_error(c, -ENOENT, "the store does not know the upload any more; a life-cycle rule of the bucket that "
+                         "ends uploads has to leave them more time");
+}
+
 static int too_short(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
@@ -295,6 +303,10 @@ int s3_call_no_store(const struct s3_call *c)
     redirect_host(c, to, sizeof(to));
     if (bucket_may_pass(c->x.status))
         store_retry_after(bucket_retry_after(&c->x));
+    if (c->x.status == 413) /* small puts may have succeeded: so a mount waits for whoever raises it */
+        return s3_call_error(c, s3_until_known(c, -EFBIG), "%s answers 413%s%s, to a body of %zu bytes; raise the limit "
+                             "of what is in front of the store, as client_max_body_size of nginx", c->s->origin,
+                             by[0] ? ", by " : "", by, c->x.body.len);
     return s3_call_error(c, bucket_may_pass(c->x.status) ? SHALE_ETRANSIENT : s3_until_known(c, -EIO),
                          "%s answers %d%s%s%s%s, not as an S3 store does; check the endpoint, and whether a proxy or a "
                          "login page is in between", c->s->origin, c->x.status,
@@ -343,7 +355,7 @@ static const struct {
     { "InvalidTokenId", wrong_token },
     { "NoSuchBucket", no_bucket },
     { "NoSuchKey", no_object },
-    { "NoSuchUpload", no_object },
+    { "NoSuchUpload", no_upload },
     { "OperationAborted", not_now },
     { "PermanentRedirect", elsewhere },
     { "PreconditionFailed", exists },
