@@ -189,6 +189,7 @@ static void set_rules(struct http_transfer *t)
     curl_easy_setopt(e, CURLOPT_USERAGENT, "shalefs");
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* a look-up of a name that hangs is left behind, not waited for */
     curl_easy_setopt(e, CURLOPT_BUFFERSIZE, BUFFER_BYTES);
     curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, BUFFER_BYTES);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)t->opt->connect_ms);

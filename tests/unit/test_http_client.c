@@ -13,9 +13,12 @@
 #include "net/http.h"
 #include "net/http_pace.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define WAITS_MS 500 /* how long a client without patience waits for the first byte, and for the rate */
 #define RATE 1000
@@ -344,6 +347,47 @@ static void who_is_not_there_is_told(void **state)
     check_failure("ftp://127.0.0.1", -EINVAL, "");
 }
 
+/* Names of hosts that begin so are looked up for as long as names_hang; libcurl does so in a thread of its own. */
+#define HANGS "hangs."
+#define NAMES_HANG_MAX_MS 60000
+
+static _Atomic bool names_hang;
+
+__attribute__((visibility("default"))) int getaddrinfo(const char *restrict node, const char *restrict service, const struct addrinfo *restrict hints,
+                struct addrinfo **restrict out)
+{
+    typeof(&getaddrinfo) real = (typeof(&getaddrinfo))dlsym(RTLD_NEXT, "getaddrinfo");
+    int64_t end = clock_mono_ms() + NAMES_HANG_MAX_MS;
+
+    if (!node || strncmp(node, HANGS, strlen(HANGS)) != 0)
+        return real(node, service, hints, out);
+    while (names_hang && clock_mono_ms() < end)
+        usleep(1000);
+    return EAI_AGAIN;
+}
+
+/* As without a network: resolvers take half a minute and more, in which all else has to go on, and a close to end. */
+static void a_name_server_that_hangs_holds_nobody_up(void **state)
+{
+    const struct http_options opt = { .connect_ms = 300 };
+    const struct http_rule rule = { .body = "hello" };
+    int64_t start = clock_mono_ms();
+    struct http_exchange x;
+
+    (void)state;
+    names_hang = true;
+    http_client_free(client);
+    assert_int_equal(http_client_new(&opt, &client), 0);
+    http_server_add(server, &rule);
+    check_failure("http://" HANGS "test", SHALE_ETRANSIENT, "Resolving timed out after");
+    assert_int_equal(run_at(&x, HTTP_GET, http_server_url(server), "/a"), 0);
+    http_exchange_fini(&x);
+    http_client_free(client);
+    client = NULL;
+    assert_true(clock_mono_ms() - start < NAMES_HANG_MAX_MS / 2);
+    names_hang = false;
+}
+
 static struct http_tls tls;
 static char *dir, ca_file[200];
 
@@ -512,6 +556,7 @@ int main(void)
         T(each_class_has_its_defaults),
         T(background_work_holds_nobody_up),
         T(who_is_not_there_is_told),
+        T(a_name_server_that_hangs_holds_nobody_up),
         TLS(tls_is_spoken),
         TLS(a_certificate_of_another_is_refused),
         TLS(an_expired_certificate_is_refused),

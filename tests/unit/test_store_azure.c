@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -344,7 +345,7 @@ int64_t __wrap_clock_wall_ms(void)
 {
     static _Atomic int64_t ahead_ms;
 
-    return __real_clock_wall_ms() + (ahead_ms += clock_step_ms);
+    return __real_clock_wall_ms() + atomic_fetch_add(&ahead_ms, clock_step_ms);
 }
 
 /* This host slept, or its clock was set, while a request was on its way: another one is signed anew. */
