@@ -231,6 +231,7 @@ static void drop_unwanted(struct http_client *c)
 
         list_remove(&x->node);
         cancel(x);
+        requests_dequeued(c->requests, x->cls, false);
         finish(c, x, false);
     }
     list_for_each_safe(q, next, &active)

@@ -4,18 +4,20 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/cancel.h"
 #include "base/io_class.h"
 #include "base/requests.h"
 #include "object/store_retry.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <shale/metrics.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 /* What is counted and told of requests on the wire: a bucket on a scripted server, every operation of it. */
 
-#define SEEN_MAX 64
+#define SEEN_MAX 128
 
 struct rig {
     struct http_server *server;
@@ -228,6 +230,43 @@ static void errors_count_by_kind(void **state)
     shale_buf_fini(&b);
 }
 
+#define WIRE 64u /* requests of a class that are on it at once */
+
+static void *fill_wire(void *arg)
+{
+    struct shale_range_get gets[WIRE] = { 0 };
+    struct rig *r = arg;
+
+    for (unsigned i = 0; i < WIRE; i++)
+        gets[i] = (struct shale_range_get){ .name = "root/a", .len = 1 };
+    assert_int_equal(shale_store_get_ranges(r->store, gets, WIRE), 0);
+    for (unsigned i = 0; i < WIRE; i++)
+        shale_buf_fini(&gets[i].out);
+    return NULL;
+}
+
+/* Behind others that stay. */
+static void what_is_given_up_in_line_counts_no_more(void **state)
+{
+    const struct http_rule held = { .hold = true, .status = 404 };
+    struct cancel given_up = { .wanted = true };
+    struct shale_buf b = SHALE_BUF_INIT;
+    struct rig *r = *state;
+    pthread_t thread;
+
+    http_server_add(r->server, &held);
+    assert_int_equal(pthread_create(&thread, NULL, fill_wire, r), 0);
+    assert_true(http_server_wait(r->server, WIRE));
+    (void)cancel_set(&given_up);
+    assert_int_equal(shale_store_get(r->store, "root/a", &b), SHALE_ECANCELED);
+    (void)cancel_set(NULL);
+    assert_int_equal(look(r, "queued", "class", "foreground", NULL, NULL).value, 0);
+    assert_int_equal(look(r, "in_flight", "class", "foreground", NULL, NULL).value, WIRE);
+    http_server_clear(r->server);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(look(r, "in_flight", "class", "foreground", NULL, NULL).value, 0);
+}
+
 /* The retrying store counts them, and each request says which attempt of its call it is. */
 static void attempts_are_told(void **state)
 {
@@ -308,6 +347,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(each_operation_counts_under_its_name, setup, teardown),
         cmocka_unit_test_setup_teardown(parts_of_an_upload_count_each, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_count_by_kind, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_given_up_in_line_counts_no_more, setup, teardown),
         cmocka_unit_test_setup_teardown(attempts_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(azure_counts_by_the_same_names, setup, teardown),
         cmocka_unit_test_setup_teardown(a_store_tells_its_server, setup, teardown),
