@@ -96,8 +96,8 @@ struct bucket_listing {
 
 void bucket_listing_fini(struct bucket_listing *l);
 /*
- * The entry is complete: tell it, unless its name is none of ours (other tools' objects) or was not asked for. 0, what fn
- * returned, -ENOMEM, or -EBADMSG for an entry without a name or out of order.
+ * The entry is complete: tell it, unless its name is none of ours (other tools' objects) or was not asked for. 0, what
+ * fn returned, -ENOMEM, or -EBADMSG for an entry without a name or out of order.
  */
 int bucket_listing_tell(struct bucket_listing *l);
 /* rc of the walk over a page, as the outcome of the listing; *why: the end of a sentence, or NULL: there is none. */

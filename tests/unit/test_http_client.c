@@ -353,7 +353,8 @@ static void who_is_not_there_is_told(void **state)
 
 static _Atomic bool names_hang;
 
-__attribute__((visibility("default"))) int getaddrinfo(const char *restrict node, const char *restrict service, const struct addrinfo *restrict hints,
+__attribute__((visibility("default")))
+int getaddrinfo(const char *restrict node, const char *restrict service, const struct addrinfo *restrict hints,
                 struct addrinfo **restrict out)
 {
     typeof(&getaddrinfo) real = (typeof(&getaddrinfo))dlsym(RTLD_NEXT, "getaddrinfo");

@@ -230,8 +230,8 @@ static const struct {
       READ "a proxy wants a login (407); give its URL one, as in http_proxy=http://USER:PASSWORD@HOST:PORT, or set "
       "no_proxy" },
     { PUT, 413, PAGE, "<html>too large</html>", -EFBIG,
-      "cannot write s3://bucket/p/a: @ answers 413, by squid, to a body of 1 bytes; raise the limit of what is in front "
-      "of the store, as client_max_body_size of nginx" },
+      "cannot write s3://bucket/p/a: @ answers 413, by squid, to a body of 1 bytes; raise the limit of what is in "
+      "front of the store, as client_max_body_size of nginx" },
     { GET, 502, PAGE, "<html>bad gateway</html>", SHALE_ETRANSIENT,
       READ "@ answers 502 with a web page, by squid" NOT_A_STORE },
     /* what passes */

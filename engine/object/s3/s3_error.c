@@ -247,8 +247,8 @@ static int no_object(struct s3_call *c, const struct complaint *m)
 static int no_upload(struct s3_call *c, const struct complaint *m)
 {
     (void)m;
-    return s3_call_error(c, -ENOENT, "the store does not know the upload any more; a life-cycle rule of the bucket that "
-                         "ends uploads has to leave them more time");
+    return s3_call_error(c, -ENOENT, "the store does not know the upload any more; a life-cycle rule of the bucket "
+                         "that ends uploads has to leave them more time");
 }
 
 static int too_short(struct s3_call *c, const struct complaint *m)
@@ -304,8 +304,8 @@ int s3_call_no_store(const struct s3_call *c)
     if (bucket_may_pass(c->x.status))
         store_retry_after(bucket_retry_after(&c->x));
     if (c->x.status == 413) /* small puts may have succeeded: so a mount waits for whoever raises it */
-        return s3_call_error(c, s3_until_known(c, -EFBIG), "%s answers 413%s%s, to a body of %zu bytes; raise the limit "
-                             "of what is in front of the store, as client_max_body_size of nginx", c->s->origin,
+        return s3_call_error(c, s3_until_known(c, -EFBIG), "%s answers 413%s%s, to a body of %zu bytes; raise the "
+                             "limit of what is in front of the store, as client_max_body_size of nginx", c->s->origin,
                              by[0] ? ", by " : "", by, c->x.body.len);
     return s3_call_error(c, bucket_may_pass(c->x.status) ? SHALE_ETRANSIENT : s3_until_known(c, -EIO),
                          "%s answers %d%s%s%s%s, not as an S3 store does; check the endpoint, and whether a proxy or a "
