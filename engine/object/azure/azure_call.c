@@ -8,14 +8,12 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/err.h"
 #include "net/azure_sign.h"
 #include "net/secret.h"
 #include "net/uri.h"
 #include "object/bucket.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 /* Of the protocol. Blobs of 4.8 GiB in one request came with 2019-12-12; this one is known to all servers of today. */
@@ -65,20 +63,6 @@ int azure_call_body(struct azure_call *c, struct shale_slice body)
     if (bucket_md5(body, md5) < 0)
         return azure_call_error(c, -EIO, "OpenSSL has no MD5");
     return http_add_header(&c->x, "Content-MD5: %s", md5);
-}
-
-int azure_call_error(const struct azure_call *c, int rc, const char *fmt, ...)
-{
-    char why[600];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(why, sizeof(why), fmt, ap);
-    va_end(ap);
-    bucket_one_line(why);
-    if (c->name)
-        return err_set(rc, "cannot %s az://%s/%s: %s", c->verb, c->s->container, c->name, why);
-    return err_set(rc, "cannot %s az://%s: %s", c->verb, c->s->container, why);
 }
 
 static int authorize(struct azure_call *c)

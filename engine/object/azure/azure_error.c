@@ -11,12 +11,14 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/err.h"
 #include "net/uri.h"
 #include "net/xml.h"
 #include "object/bucket.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #define CODE_MAX 64
@@ -89,6 +91,20 @@ static void read_complaint(const struct azure_call *c, struct complaint *m)
         (void)xml_walk(slice_of_buf(&c->x.response), &v); /* what it gives up on is described by the status alone */
     if (strstr(m->message, "sig=")) /* no echo of the request is repeated */
         m->message[0] = '\0';
+}
+
+int azure_call_error(const struct azure_call *c, int rc, const char *fmt, ...)
+{
+    char why[600];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    bucket_one_line(why);
+    if (c->name)
+        return err_set(rc, "cannot %s az://%s/%s: %s", c->verb, c->s->container, c->name, why);
+    return err_set(rc, "cannot %s az://%s: %s", c->verb, c->s->container, why);
 }
 
 static int says(const struct azure_call *c, int rc, const struct complaint *m)

@@ -14,7 +14,6 @@
 #include "object/bucket.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -73,20 +72,6 @@ int s3_call_body(struct s3_call *c, struct shale_slice body)
         return 0;
     }
     return sigv4_hash(body, c->payload);
-}
-
-int s3_call_error(const struct s3_call *c, int rc, const char *fmt, ...)
-{
-    char why[600];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(why, sizeof(why), fmt, ap);
-    va_end(ap);
-    bucket_one_line(why);
-    if (c->name)
-        return err_set(rc, "cannot %s %s://%s/%s: %s", c->verb, c->s->base.ops->scheme, c->s->bucket, c->name, why);
-    return err_set(rc, "cannot %s %s://%s: %s", c->verb, c->s->base.ops->scheme, c->s->bucket, why);
 }
 
 /* All that changes what the request means, and the host. */

@@ -12,11 +12,13 @@
 #include "object/s3/s3.h"
 
 #include "base/alloc.h"
+#include "base/err.h"
 #include "net/xml.h"
 #include "object/bucket.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #define CODE_MAX 64
@@ -83,6 +85,20 @@ static void read_complaint(const struct s3_call *c, struct complaint *m)
 }
 
 /* ---- sentences ---- */
+
+int s3_call_error(const struct s3_call *c, int rc, const char *fmt, ...)
+{
+    char why[600];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    bucket_one_line(why);
+    if (c->name)
+        return err_set(rc, "cannot %s %s://%s/%s: %s", c->verb, c->s->base.ops->scheme, c->s->bucket, c->name, why);
+    return err_set(rc, "cannot %s %s://%s: %s", c->verb, c->s->base.ops->scheme, c->s->bucket, why);
+}
 
 typedef int (*meaning_fn)(struct s3_call *c, const struct complaint *m);
 
