@@ -44,7 +44,7 @@ static void take_inode_row(struct follow *f, struct change_set *s, uint64_t ino,
 }
 
 /* What no cache was told of, and nobody uses, need not be told now: who asks for it reads the new state. */
-static void take_row(struct follow *f, struct change_set *s, const struct shale_row *row)
+static void mark_row(struct follow *f, struct change_set *s, const struct shale_row *row)
 {
     struct fs_key_parts k;
     uint64_t cut = 0;
@@ -91,7 +91,7 @@ static void wait_for_holders(struct follow *f)
 }
 
 /* Told last: a cache that forgets may ask at once, and must then get what is new. */
-static void on_change(void *arg, const struct shale_reader_change *c)
+static void take_step(void *arg, const struct shale_reader_change *c)
 {
     struct follow *f = arg;
     struct change_set *s = change_set_new();
@@ -103,7 +103,7 @@ static void on_change(void *arg, const struct shale_reader_change *c)
             change_set_all(s);
     } else {
         for (size_t i = 0; i < c->n_rows; i++)
-            take_row(f, s, &c->rows[i]);
+            mark_row(f, s, &c->rows[i]);
     }
     mark(f, c->step);
     follow_tell(f, s, c->step);
@@ -191,7 +191,7 @@ static int open_reader(struct fs *fs)
     opt.no_checkpoint = true; /* credentials that only read will do */
     opt.block_cache_bytes = fs->opt.cache_bytes;
     opt.merge_operator = &fs_merge_operator;
-    opt.on_change = on_change;
+    opt.on_change = take_step;
     opt.on_change_arg = fs->follow;
     return shale_reader_open(fs->store, fs->path, &opt, &fs->reader);
 }

@@ -66,7 +66,7 @@ void change_set_all(struct change_set *s)
 }
 
 /* Writers change the same inode again and again: what is said already is not said once more. */
-static void add(struct change_set *s, const struct change *c)
+static void add_change(struct change_set *s, const struct change *c)
 {
     const struct change *last = s->n ? &s->v[s->n - 1] : NULL;
 
@@ -81,12 +81,12 @@ static void add(struct change_set *s, const struct change *c)
 
 void change_set_attr(struct change_set *s, uint64_t ino)
 {
-    add(s, &(struct change){ .kind = CHANGE_ATTR, .ino = ino });
+    add_change(s, &(struct change){ .kind = CHANGE_ATTR, .ino = ino });
 }
 
 void change_set_data(struct change_set *s, uint64_t ino, uint64_t offset, uint64_t len)
 {
-    add(s, &(struct change){ .kind = CHANGE_DATA, .ino = ino, .offset = offset, .len = len });
+    add_change(s, &(struct change){ .kind = CHANGE_DATA, .ino = ino, .offset = offset, .len = len });
 }
 
 void change_set_name(struct change_set *s, uint64_t dir, struct shale_slice name)
@@ -98,7 +98,7 @@ void change_set_name(struct change_set *s, uint64_t dir, struct shale_slice name
     if (buf_append_slice(&s->names, name) < 0 || buf_put_u8(&s->names, 0) < 0)
         change_set_all(s);
     else
-        add(s, &c);
+        add_change(s, &c);
 }
 
 /* ---- the thread ---- */

@@ -77,7 +77,7 @@ static int make_session(struct volume_claim *c)
     return rc == 0 ? check_conditional_put(c) : rc;
 }
 
-static int before_claim(void *arg, bool fresh)
+static int claim_unless_taken(void *arg, bool fresh)
 {
     (void)fresh; /* a volume without a database is refused by the engine */
     return make_session(arg);
@@ -87,7 +87,7 @@ int volume_claim_begin(struct volume_claim *c, struct shale_options *opt)
 {
     if (c->fs->opt.takeover)
         return make_session(c);
-    opt->before_claim = before_claim;
+    opt->before_claim = claim_unless_taken;
     opt->before_claim_arg = c;
     return 0;
 }
