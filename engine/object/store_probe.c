@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/pool.h"
+#include "base/reread.h"
 #include "base/ulid.h"
 
 #include <assert.h>
@@ -347,17 +348,6 @@ static void look(struct probe *p)
 
 /* ---- 3: reading ---- */
 
-static int job_read(struct probe *p, unsigned o)
-{
-    return shale_store_get(p->store, p->objects.names[o], &p->read[o]);
-}
-
-static int job_range(struct probe *p, unsigned i)
-{
-    (void)i;
-    return shale_store_get_range(p->store, p->objects.names[PROBE_RACED], RANGE_OFFSET, RANGE_LEN, &p->range);
-}
-
 /* Who wrote what was read; N_WRITERS: nobody. */
 static unsigned writer_of(const struct probe *p, const struct shale_buf *b)
 {
@@ -366,6 +356,48 @@ static unsigned writer_of(const struct probe *p, const struct shale_buf *b)
     while (w < N_WRITERS && !slice_eq(slice_of_buf(b), body_of(p, w)))
         w++;
     return w;
+}
+
+static unsigned writer_of_range(const struct probe *p)
+{
+    unsigned w = 0;
+
+    while (w < N_WRITERS && !slice_eq(slice_of_buf(&p->range), slice_of(p->bodies[w] + RANGE_OFFSET, RANGE_LEN)))
+        w++;
+    return w;
+}
+
+/* What nobody wrote may have been spoilt on the way; only what comes so each time is the store's doing. */
+static int foreign(const struct probe *p, enum probe_object o, unsigned writer)
+{
+    return writer < N_WRITERS ? 0 : err_set(SHALE_ECORRUPT, "%s comes back changed", p->objects.names[o]);
+}
+
+static int job_read(struct probe *p, unsigned o)
+{
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    do {
+        rc = shale_store_get(p->store, p->objects.names[o], &p->read[o]);
+        if (rc == 0)
+            rc = foreign(p, o, writer_of(p, &p->read[o]));
+    } while (reread_due(&again, rc));
+    return rc == SHALE_ECORRUPT ? 0 : rc; /* the judge compares, too */
+}
+
+static int job_range(struct probe *p, unsigned i)
+{
+    struct reread again = REREAD_INIT;
+    int rc;
+
+    (void)i;
+    do {
+        rc = shale_store_get_range(p->store, p->objects.names[PROBE_RACED], RANGE_OFFSET, RANGE_LEN, &p->range);
+        if (rc == 0)
+            rc = foreign(p, PROBE_RACED, writer_of_range(p));
+    } while (reread_due(&again, rc));
+    return rc == SHALE_ECORRUPT ? 0 : rc;
 }
 
 static void judge_raced(struct probe *p, const struct job *read, const struct job *range)

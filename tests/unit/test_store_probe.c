@@ -301,6 +301,12 @@ static void each_answer_may_be_lost(void **state)
     each_call_fails_once(FAULT_LOSE_REPLY, -EIO);
 }
 
+static void each_read_may_arrive_spoilt(void **state)
+{
+    (void)state;
+    each_call_fails_once(FAULT_FLIP, 0);
+}
+
 static void retries_get_over_it(void **state)
 {
     static const struct fault_rule rules[] = {
@@ -338,6 +344,7 @@ int main(void)
         cmocka_unit_test(many_probe_at_once),
         cmocka_unit_test(each_call_may_fail),
         cmocka_unit_test(each_answer_may_be_lost),
+        cmocka_unit_test(each_read_may_arrive_spoilt),
         cmocka_unit_test(retries_get_over_it),
     };
     struct cases c = { 0 };
