@@ -5,14 +5,14 @@
 # processor time per GiB (large) or per 1000 objects (small).
 # Run it in the build directory, behind `make tests/bench/bench_s3`: SRCDIR=.. ../tests/bench/s3.sh
 #   ROUNDS (5)      how often
-#   MIB (1024)      of large PUTs in each round; of large GETs four times as much
+#   MIB (512)       of large PUTs in each round; of large GETs four times as much (the server keeps all in memory)
 #   SMALL (4000)    small objects in each round, of SMALL_BYTES (4096) with 32 connections
 #   TLS ()          1: by https, the certificate checked by both
 # Without TLS every body is signed by its hash: we compute it, curl is told it (curl has no way to do both). With TLS
 # neither does. What is read we hold in memory, and curl throws away. Server and client share the processors.
 export SRCDIR=${SRCDIR:-.}
 . "$SRCDIR/tests/s3/lib.sh"
-ROUNDS=${ROUNDS:-5} MIB=${MIB:-1024} SMALL=${SMALL:-4000} SMALL_BYTES=${SMALL_BYTES:-4096}
+ROUNDS=${ROUNDS:-5} MIB=${MIB:-512} SMALL=${SMALL:-4000} SMALL_BYTES=${SMALL_BYTES:-4096}
 bench=${BENCH_S3:-$BUILDDIR/tests/bench/bench_s3}
 [ -x "$bench" ] || { echo "no $bench: make tests/bench/bench_s3"; exit 1; }
 work=$s3_dir/bench
