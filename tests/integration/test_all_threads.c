@@ -200,7 +200,7 @@ static void counter_main(void *arg)
     a->world->working--;
 }
 
-/* ---- who looks ---- */
+/* ---- who looks: at least once, however late their thread comes to run ---- */
 
 struct sums {
     int left[WRITERS], right[WRITERS], balance, n_accounts;
@@ -264,13 +264,13 @@ static void reader_main(void *arg)
     struct shale_read_options o = { .descending = a->id % 2 };
     struct sums last = { .count = 0 }, now;
 
-    while (a->world->working > 0) {
+    do {
         scan(a->world, &o, &now);
         expect(a->world, now.count >= last.count, "the counter", (int)now.count);
         for (int i = 0; i < WRITERS; i++)
             expect(a->world, now.left[i] >= last.left[i], "a number that falls", i);
         last = now;
-    }
+    } while (a->world->working > 0);
 }
 
 /* A snapshot gives the same before and after a flush and a collection. */
@@ -279,7 +279,7 @@ static void pinner_main(void *arg)
     struct actor *a = arg;
     struct world *w = a->world;
 
-    while (w->working > 0) {
+    do {
         struct shale_snapshot *snap = NULL;
         struct shale_read_options o = { 0 };
         struct sums first, second;
@@ -293,7 +293,7 @@ static void pinner_main(void *arg)
         scan(w, &o, &second);
         expect(w, memcmp(&first, &second, sizeof(first)) == 0, "a snapshot that moved", 0);
         shale_snapshot_release(w->f->db, snap);
-    }
+    } while (w->working > 0);
 }
 
 static void read_checkpoint(struct world *w, struct shale_uuid id)
@@ -323,7 +323,7 @@ static void checkpoint_main(void *arg)
     struct actor *a = arg;
     struct world *w = a->world;
 
-    while (w->working > 0) {
+    do {
         struct shale_checkpoint c;
         int rc = shale_db_checkpoint(w->f->db, rng_below(&a->rng, 2) ? SHALE_CHECKPOINT_ALL : SHALE_CHECKPOINT_DURABLE,
                                      NULL, &c);
@@ -333,7 +333,7 @@ static void checkpoint_main(void *arg)
         rc = shale_checkpoint_delete(w->f->store, FIXTURE_ROOT, NULL, c.id);
         expect(w, rc == 0, "deleting a checkpoint", rc);
         w->checkpoints++;
-    }
+    } while (w->working > 0);
 }
 
 static void collector_main(void *arg)
@@ -344,12 +344,12 @@ static void collector_main(void *arg)
     shale_gc_options_init(&opt);
     for (int k = 0; k < SHALE_GC_N_KINDS; k++)
         opt.min_age_ms[k] = 0;
-    while (a->world->working > 0) {
+    do {
         int rc = shale_db_gc(a->world->f->db, &opt, NULL);
 
         expect(a->world, rc == 0, "a collection", rc);
         a->world->collections++;
-    }
+    } while (a->world->working > 0);
 }
 
 static void compactor_main(void *arg)
@@ -357,7 +357,7 @@ static void compactor_main(void *arg)
     struct actor *a = arg;
     struct world *w = a->world;
 
-    while (w->working > 0) {
+    do {
         struct shale_compaction_spec spec = { .kind = rng_below(&a->rng, 2) ? SHALE_COMPACT_FULL : SHALE_COMPACT_L0 };
         struct shale_compaction c = { .status = SHALE_COMPACTION_SUBMITTED };
         struct shale_ulid id;
@@ -369,7 +369,7 @@ static void compactor_main(void *arg)
             sched_yield();
         }
         w->compactions++;
-    }
+    } while (w->working > 0);
 }
 
 /* ---- a life ---- */

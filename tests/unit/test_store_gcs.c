@@ -54,8 +54,8 @@ static void replay_end(struct replay *r)
 {
     exchanges_check(r->exchanges);
     shale_store_close(r->s);
+    http_server_stop(r->server); /* its threads read the exchanges' bytes */
     exchanges_free(r->exchanges);
-    http_server_stop(r->server);
 }
 
 static void check_rc(int got, int want)
