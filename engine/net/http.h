@@ -44,6 +44,17 @@ struct http_options {
  *   gc                  4          60 s       30 s         512
  */
 
+/*
+ * A body that is made while it goes out. read writes up to n (at least 1) bytes of it, from place at (below len) on,
+ * and returns how many; 0: without memory. Called on the client's thread, one call after another, in order but for going
+ * back when the request has to be sent once more; must not block.
+ */
+struct http_source {
+    uint64_t len; /* 0: there is none */
+    size_t (*read)(void *arg, uint64_t at, uint8_t *out, size_t n);
+    void *arg;
+};
+
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_PUT, HTTP_POST, HTTP_DELETE };
 
 struct http_exchange {
@@ -52,6 +63,7 @@ struct http_exchange {
     struct shale_buf url;      /* a string; owned, http_exchange_fini frees it */
     struct shale_buf headers;  /* by http_add_header; owned */
     struct shale_slice body;   /* borrowed until http_wait returns */
+    struct http_source source; /* in place of body, of a PUT; borrowed until http_wait returns */
     uint64_t max_response;     /* a longer body is refused with -EIO; 0: 64 KiB */
     uint64_t expected;         /* bytes of the body, to make room for at once; 0: unknown */
     int64_t total_ms;          /* for the whole exchange once it is on the wire; 0: no bound but stall_ms */
@@ -113,6 +125,8 @@ int http_add_header(struct http_exchange *x, const char *fmt, ...) __attribute__
 const char *http_request_header(const struct http_exchange *x, size_t i);
 /* The value of a header of the response (name in lower case), or NULL. The last one counts. Borrowed from x. */
 const char *http_response_header(const struct http_exchange *x, const char *name);
+/* Bytes of the body of the request. */
+uint64_t http_body_len(const struct http_exchange *x);
 const char *http_method_name(enum http_method m);
 
 void http_submit(struct http_client *c, struct http_exchange *x);

@@ -67,6 +67,11 @@ const char *http_response_header(const struct http_exchange *x, const char *name
     return found;
 }
 
+uint64_t http_body_len(const struct http_exchange *x)
+{
+    return x->source.len ? x->source.len : x->body.len;
+}
+
 const char *http_method_name(enum http_method m)
 {
     static const char *const names[] = {

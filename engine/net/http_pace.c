@@ -31,7 +31,7 @@ static const struct {
 
 static int64_t drain_ms(const struct http_exchange *x)
 {
-    uint64_t n = x->body.len < SOCKET_BYTES ? x->body.len : SOCKET_BYTES;
+    uint64_t len = http_body_len(x), n = len < SOCKET_BYTES ? len : SOCKET_BYTES;
 
     return (int64_t)(n * 1000 / SOCKET_RATE);
 }
@@ -80,7 +80,7 @@ static int too_slow(struct http_exchange *x, uint64_t bytes, int64_t ms)
 /* An answer begins once: interim ones ("100 Continue"), of which there may be many, buy no more time. */
 int http_pace_check(struct http_pace *p, struct http_exchange *x, uint64_t moved, bool waiting, int64_t now_ms)
 {
-    if (!waiting && !p->answer_begun && moved >= x->body.len) {
+    if (!waiting && !p->answer_begun && moved >= http_body_len(x)) {
         p->answer_begun = true;
         set_mark(p, moved, now_ms);
     }

@@ -2,7 +2,8 @@
 /*
  * What libcurl is asked for one exchange, and what its result means. Bodies are sent as "post fields" whatever the
  * method: libcurl then takes them from where they lie, puts a small one into one packet with the header, and can send
- * them again by itself when a kept connection turns out to be dead.
+ * them again by itself when a kept connection turns out to be dead. Those of a source are an upload, which libcurl can
+ * begin again, too.
  */
 
 #include "net/http_transfer.h"
@@ -84,6 +85,36 @@ static size_t on_body(char *data, size_t one, size_t n, void *arg)
     return n;
 }
 
+static size_t on_source(char *out, size_t one, size_t n, void *arg)
+{
+    struct http_transfer *t = arg;
+    const struct http_source *s = &t->x->source;
+    uint64_t left = s->len - t->sent;
+    size_t got;
+
+    (void)one;
+    if (left == 0)
+        return 0;
+    got = s->read(s->arg, t->sent, (uint8_t *)out, n < left ? n : (size_t)left);
+    if (got == 0) {
+        t->rc = -ENOMEM;
+        return CURL_READFUNC_ABORT;
+    }
+    t->sent += got;
+    return got;
+}
+
+/* libcurl sends it once more. */
+static int on_seek(void *arg, curl_off_t at, int origin)
+{
+    struct http_transfer *t = arg;
+
+    if (origin != SEEK_SET || at < 0 || (uint64_t)at > t->x->source.len)
+        return CURL_SEEKFUNC_FAIL;
+    t->sent = (uint64_t)at;
+    return CURL_SEEKFUNC_OK;
+}
+
 /* There is a connection; before, CURLOPT_CONNECTTIMEOUT counts. Again when libcurl makes the request once more. */
 static int on_connected(void *arg, char *ip, char *local_ip, int port, int local_port)
 {
@@ -99,7 +130,7 @@ static int on_connected(void *arg, char *ip, char *local_ip, int port, int local
 static int on_progress(void *arg, curl_off_t all_in, curl_off_t in, curl_off_t all_out, curl_off_t out)
 {
     struct http_transfer *t = arg;
-    bool waiting = out >= (curl_off_t)t->x->body.len && t->x->response_head.len == 0;
+    bool waiting = out >= (curl_off_t)http_body_len(t->x) && t->x->response_head.len == 0;
     int rc = 0;
 
     (void)all_in, (void)all_out;
@@ -163,10 +194,24 @@ static int set_headers(struct http_transfer *t)
     return 0;
 }
 
-static void set_method(CURL *e, const struct http_exchange *x)
+static void set_source(CURL *e, struct http_transfer *t)
 {
+    curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)t->x->source.len);
+    curl_easy_setopt(e, CURLOPT_READFUNCTION, on_source);
+    curl_easy_setopt(e, CURLOPT_READDATA, t);
+    curl_easy_setopt(e, CURLOPT_SEEKFUNCTION, on_seek);
+    curl_easy_setopt(e, CURLOPT_SEEKDATA, t);
+}
+
+static void set_method(CURL *e, struct http_transfer *t)
+{
+    const struct http_exchange *x = t->x;
+
     if (x->method == HTTP_HEAD) {
         curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+    } else if (x->source.len) {
+        set_source(e, t);
     } else if (x->method == HTTP_PUT || x->method == HTTP_POST) {
         curl_easy_setopt(e, CURLOPT_POST, 1L);
         curl_easy_setopt(e, CURLOPT_POSTFIELDS, x->body.len ? (const char *)x->body.data : "");
@@ -217,6 +262,7 @@ int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
     t->x = x;
     t->rc = 0;
     t->asking = false;
+    t->sent = 0;
     t->begun_ns = clock_mono_ns();
     t->complaint[0] = '\0';
     buf_clear(&x->response);
@@ -231,7 +277,7 @@ int http_transfer_begin(struct http_transfer *t, struct http_exchange *x)
         rc = set_headers(t);
     if (rc < 0)
         return rc;
-    set_method(t->easy, x);
+    set_method(t->easy, t);
     set_rules(t);
     x->transfer = t;
     return 0;

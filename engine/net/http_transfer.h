@@ -15,6 +15,7 @@ struct http_transfer {
     const struct http_options *opt; /* borrowed */
     struct http_exchange *x;        /* NULL: idle */
     struct curl_slist *headers;
+    uint64_t sent;                  /* of the exchange's source */
     bool asking;                    /* it has a connection, and the request goes out: pace counts */
     struct http_pace pace;
     int64_t begun_ns;

@@ -135,6 +135,11 @@ static int sign(const struct sigv4_request *r, struct shale_slice request, const
     return rc;
 }
 
+static int put_scope(struct shale_buf *out, const struct sigv4_request *r)
+{
+    return buf_printf(out, "%.8s/%s/%s/%s", r->time, r->region, r->service, families[r->family].terminator);
+}
+
 int sigv4_authorize(const struct sigv4_request *r, const char *access_key, const char *secret_key,
                     struct shale_buf *out)
 {
@@ -150,7 +155,7 @@ int sigv4_authorize(const struct sigv4_request *r, const char *access_key, const
         rc = canonical(r, h, &request);
     }
     if (rc == 0)
-        rc = buf_printf(&scope, "%.8s/%s/%s/%s", r->time, r->region, r->service, families[r->family].terminator);
+        rc = put_scope(&scope, r);
     if (rc == 0)
         rc = sign(r, slice_of_buf(&request), (const char *)scope.data, secret_key, signature);
     if (rc == 0)
@@ -164,4 +169,48 @@ int sigv4_authorize(const struct sigv4_request *r, const char *access_key, const
     shale_buf_fini(&scope);
     mem_free(h);
     return rc;
+}
+
+/* ---- chunk by chunk ---- */
+
+int sigv4_chunks_begin(struct sigv4_chunks *c, const struct sigv4_request *r, const char *secret_key,
+                       struct shale_slice authorization)
+{
+    int rc;
+
+    if (authorization.len < SIGV4_HASH_LEN || strlen(r->time) != SIGV4_TIME_LEN)
+        return -EIO;
+    c->family = r->family;
+    memcpy(c->time, r->time, sizeof(c->time));
+    memcpy(c->last, authorization.data + authorization.len - SIGV4_HASH_LEN, SIGV4_HASH_LEN); /* it is the end of it */
+    c->last[SIGV4_HASH_LEN] = '\0';
+    buf_clear(&c->scope);
+    rc = put_scope(&c->scope, r);
+    return rc == 0 ? signing_key(r, secret_key, c->key) : rc;
+}
+
+int sigv4_chunk(struct sigv4_chunks *c, const char *hash, char signature[SIGV4_HASH_LEN + 1])
+{
+    struct shale_buf text = SHALE_BUF_INIT;
+    char nothing[SIGV4_HASH_LEN + 1]; /* the hash of no bytes: where AWS has, in its other schemes, headers */
+    uint8_t digest[CANONICAL_DIGEST_LEN];
+    int rc = sigv4_hash((struct shale_slice){ 0 }, nothing);
+
+    if (rc == 0)
+        rc = buf_printf(&text, "%s-PAYLOAD\n%s\n%s\n%s\n%s\n%s", families[c->family].algorithm, c->time,
+                        (const char *)c->scope.data, c->last, nothing, hash);
+    if (rc == 0)
+        rc = hmac(c->key, sizeof(c->key), (const char *)text.data, digest);
+    shale_buf_fini(&text);
+    if (rc < 0)
+        return rc;
+    to_hex(digest, c->last);
+    memcpy(signature, c->last, sizeof(c->last));
+    return 0;
+}
+
+void sigv4_chunks_fini(struct sigv4_chunks *c)
+{
+    secret_wipe(c->key, sizeof(c->key));
+    shale_buf_fini(&c->scope);
 }

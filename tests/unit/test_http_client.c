@@ -191,6 +191,63 @@ static void a_connection_closed_between_requests_is_made_anew(void **state)
     }
 }
 
+#define SOURCE_LEN 300000
+
+/* Byte i is i % 251; short answers now and then. With arg there is no memory from the middle on. */
+static size_t read_source(void *arg, uint64_t at, uint8_t *out, size_t n)
+{
+    if (arg && at > SOURCE_LEN / 2)
+        return 0;
+    n = n > 10007 ? 10007 : n;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (uint8_t)((at + i) % 251);
+    return n;
+}
+
+static int run_source(struct http_exchange *x, void *arg)
+{
+    *x = (struct http_exchange){ .method = HTTP_PUT, .source = { .len = SOURCE_LEN, .read = read_source, .arg = arg } };
+    assert_int_equal(buf_printf(&x->url, "%s/a", http_server_url(server)), 0);
+    return http_run(client, x);
+}
+
+/* Also over connections that turn out to be closed, when libcurl begins again. */
+static void a_body_is_made_while_it_goes_out(void **state)
+{
+    const struct http_rule rule = { .body = "hello", .close = true };
+    struct http_exchange x;
+
+    (void)state;
+    http_server_add(server, &rule);
+    for (unsigned i = 0; i < 20; i++) {
+        const struct http_request *r;
+
+        assert_int_equal(run_source(&x, NULL), 0);
+        assert_int_equal(x.bytes_out, SOURCE_LEN);
+        r = http_server_request(server, http_server_count(server) - 1);
+        assert_string_equal(r->method, "PUT");
+        assert_int_equal(r->body_len, SOURCE_LEN);
+        for (size_t k = 0; k < SOURCE_LEN; k++)
+            if ((uint8_t)r->body[k] != k % 251)
+                fail_msg("byte %zu of request %u", k, i);
+        http_exchange_fini(&x);
+    }
+}
+
+static void a_body_that_cannot_be_made_ends_its_request(void **state)
+{
+    const struct http_rule rule = { .body = "hello" };
+    struct http_exchange x;
+
+    (void)state;
+    http_server_add(server, &rule);
+    assert_int_equal(run_source(&x, &x), -ENOMEM);
+    assert_string_equal(x.why, "out of memory");
+    http_exchange_fini(&x);
+    assert_int_equal(run_source(&x, NULL), 0);
+    http_exchange_fini(&x);
+}
+
 /* Only silence ends what a store is known to answer byte by byte. */
 static void an_answer_may_be_allowed_to_drip(void **state)
 {
@@ -552,6 +609,8 @@ int main(void)
         T(bad_answers_are_told_apart),
         T(a_header_without_end_is_cut_off),
         T(a_connection_closed_between_requests_is_made_anew),
+        T(a_body_is_made_while_it_goes_out),
+        T(a_body_that_cannot_be_made_ends_its_request),
         T(an_answer_may_be_allowed_to_drip),
         T(a_request_has_to_get_out_at_the_rate),
         T(each_class_has_its_defaults),

@@ -82,6 +82,48 @@ static void published_vectors_come_out(void **state)
     }
 }
 
+/* "Transferring Payload in Multiple Chunks": 65 KiB of 'a' in two chunks, and the empty one. */
+static void chunks_are_signed_as_published(void **state)
+{
+    static const char *const headers[] = {
+        "Host: s3.amazonaws.com", S3_DATE, "x-amz-storage-class: REDUCED_REDUNDANCY",
+        "x-amz-content-sha256: " SIGV4_STREAMING, "Content-Encoding: aws-chunked", "x-amz-decoded-content-length: 66560",
+        "Content-Length: 66824"
+    };
+    static const struct {
+        size_t len;
+        const char *want;
+    } chunks[] = {
+        { 65536, "ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648" },
+        { 1024, "0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497" },
+        { 0, "b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9" },
+    };
+    static const char secret[] = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+    struct sigv4_request r = S3_REQUEST("PUT", "/examplebucket/chunkObject.txt", "", SIGV4_STREAMING);
+    struct shale_buf out = SHALE_BUF_INIT;
+    struct sigv4_chunks c = { .last = "" };
+    char hash[SIGV4_HASH_LEN + 1], signature[SIGV4_HASH_LEN + 1];
+    static uint8_t body[65536];
+
+    (void)state;
+    memset(body, 'a', sizeof(body));
+    r.headers = headers;
+    r.n_headers = ARRAY_SIZE(headers);
+    assert_int_equal(sigv4_authorize(&r, "AKIAIOSFODNN7EXAMPLE", secret, &out), 0);
+    assert_string_equal((char *)out.data + out.len - SIGV4_HASH_LEN,
+                        "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9");
+    for (int round = 0; round < 2; round++) { /* the second time from the start again */
+        assert_int_equal(sigv4_chunks_begin(&c, &r, secret, (struct shale_slice){ out.data, out.len }), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(chunks); i++) {
+            assert_int_equal(sigv4_hash((struct shale_slice){ body, chunks[i].len }, hash), 0);
+            assert_int_equal(sigv4_chunk(&c, hash, signature), 0);
+            assert_string_equal(signature, chunks[i].want);
+        }
+    }
+    sigv4_chunks_fini(&c);
+    shale_buf_fini(&out);
+}
+
 static void the_header_names_key_scope_and_headers(void **state)
 {
     struct sigv4_request r = S3_REQUEST("GET", "/test.txt", "", EMPTY);
@@ -162,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_vectors_come_out),
+        cmocka_unit_test(chunks_are_signed_as_published),
         cmocka_unit_test(the_header_names_key_scope_and_headers),
         cmocka_unit_test(google_signs_under_names_of_its_own),
         cmocka_unit_test(times_and_hashes),
