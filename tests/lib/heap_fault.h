@@ -21,5 +21,7 @@
 void heap_fault_after(unsigned n);
 /* No failure any more; whether there was one since heap_fault_after. */
 bool heap_fault_off(void);
+/* The calling thread is not the one that is tested: its allocations neither count nor fail. */
+void heap_fault_spare(void);
 
 #endif

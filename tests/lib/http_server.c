@@ -313,6 +313,15 @@ static bool tunnel(struct connection *c)
 
 /* ---- threads ---- */
 
+/* Only in a program that makes allocations fail (heap_fault.h): those of its own threads are meant. */
+__attribute__((weak)) void heap_fault_spare(void);
+
+static void spare_thread(void)
+{
+    if (heap_fault_spare)
+        heap_fault_spare();
+}
+
 static void *serve(void *arg)
 {
     struct connection *c = arg;
@@ -320,6 +329,7 @@ static void *serve(void *arg)
     struct kept *k;
     bool ok = true;
 
+    spare_thread();
     if (c->server->tls && !c->server->proxy)
         ok = (c->tls = c->server->tls->accept(c->server->tls, c->fd)) != NULL;
     while (ok && (k = read_request(c, &in)) != NULL) {
@@ -344,6 +354,7 @@ static void *listen_main(void *arg)
     struct http_server *s = arg;
     int fd;
 
+    spare_thread();
     while ((fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
         struct connection *c = must(calloc(1, sizeof(*c)));
         int one = 1;

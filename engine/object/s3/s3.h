@@ -5,6 +5,7 @@
 #include "net/aws_credentials.h"
 #include "net/http.h"
 #include "net/sigv4.h"
+#include "object/s3/s3_stream.h"
 #include "object/store.h"
 
 #include <stdatomic.h>
@@ -15,10 +16,20 @@
  *   s3_call.c     one request: address, signature, sending
  *   s3_error.c    what came back, as an error with a sentence
  *   s3_etag.c     whether a body is what its ETag stands for
+ *   s3_put.c      a put, whole or in chunks that are signed one by one
+ *   s3_stream.c   the body of the latter
  *   s3_list.c     listings and deletion of many, which speak XML
  *   s3_upload.c   multipart uploads
  * Errors that may pass are SHALE_ETRANSIENT; the retrying store asks again.
  */
+
+/* Whether large bodies go out in chunks that are signed one by one (s3_put.c). */
+enum s3_chunks {
+    S3_CHUNKS_UNTRIED,
+    S3_CHUNKS_WORK,  /* the store was seen to take them for what they are */
+    S3_CHUNKS_NEVER, /* it does not, or there is no need */
+};
+
 struct s3_store {
     struct shale_store base;
     struct shale_store_ops ops;         /* with the scheme by which sentences name it */
@@ -28,6 +39,7 @@ struct s3_store {
     bool tls;
     _Atomic bool deletes_singly; /* relaxed: once it did not understand a request to delete many */
     _Atomic bool opaque_etags;   /* relaxed: once it sent an ETag that looks like an MD5 and was none */
+    _Atomic int chunks;          /* an s3_chunks; relaxed: it only chooses a form */
     char *bucket, *region; /* owned */
     char *ca_file;         /* owned; NULL: the system's */
     char *origin;          /* "https://host:port"; owned */
@@ -45,6 +57,7 @@ struct s3_call {
     struct shale_buf path, query; /* encoded; strings */
     struct aws_keys *keys;
     char payload[SIGV4_HASH_LEN + 1];
+    struct s3_stream *stream; /* the body, when it is signed in chunks; owned */
     bool conditional;   /* a put that is to create */
     bool keys_refused;  /* the store does not take the keys, but may take others */
     size_t n_own;       /* bytes of the headers that were there before it was submitted */
@@ -57,6 +70,8 @@ void s3_call_fini(struct s3_call *c);
 int s3_call_query(struct s3_call *c, const char *name, const char *value);
 /* Borrowed until the call is over. Hashes it where the connection does not protect it. */
 int s3_call_body(struct s3_call *c, struct shale_slice body);
+/* The same, but signed in chunks: for a large one. */
+int s3_call_stream(struct s3_call *c, struct shale_slice body);
 /* Put it in line; s3_call_wait has to follow, also when it fails. */
 int s3_call_submit(struct s3_call *c);
 /*
@@ -92,6 +107,9 @@ bool s3_etag_fits(const struct s3_call *c);
 /* x-amz-meta- or x-goog-meta- by dialect, as a prefix of a header's name. */
 const char *s3_meta_prefix(const struct s3_store *s);
 
+int s3_head(struct shale_store *store, const char *name, struct shale_object_meta *out);
+int s3_put(struct shale_store *store, const char *name, struct shale_slice data, enum shale_put_mode mode,
+           const char *put_id);
 int s3_list(struct shale_store *store, const char *prefix, const char *start_after, shale_list_fn fn, void *arg);
 int s3_remove_many(struct shale_store *store, const char *const *names, size_t n);
 int s3_upload_begin(struct shale_store *store, const char *name, struct shale_upload **out);

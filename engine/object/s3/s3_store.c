@@ -20,7 +20,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define OBJECT_MAX ((uint64_t)5 << 30) /* of a single PUT, hence of what is read whole */
 
@@ -152,7 +151,7 @@ static int read_head(const struct s3_call *c, struct shale_object_meta *out)
     return 0;
 }
 
-static int s3_head(struct shale_store *store, const char *name, struct shale_object_meta *out)
+int s3_head(struct shale_store *store, const char *name, struct shale_object_meta *out)
 {
     struct s3_call c;
     int rc = s3_call_init(&c, store_of(store), HTTP_HEAD, "look at", name);
@@ -166,38 +165,6 @@ static int s3_head(struct shale_store *store, const char *name, struct shale_obj
 }
 
 /* ---- writing ---- */
-
-static int add_condition(struct s3_call *c)
-{
-    c->conditional = true;
-    return http_add_header(&c->x, "%s", c->s->dialect == SHALE_S3_GCS ? "x-goog-if-generation-match: 0"
-                                                                      : "If-None-Match: *");
-}
-
-static int put_once(struct shale_store *store, const char *name, struct shale_slice data, bool create,
-                    const char *put_id)
-{
-    struct s3_store *s = store_of(store);
-    struct s3_call c;
-    int rc = s3_call_init(&c, s, HTTP_PUT, "write", name);
-
-    if (rc == 0)
-        rc = s3_call_body(&c, data);
-    if (rc == 0 && create)
-        rc = add_condition(&c);
-    if (rc == 0 && put_id)
-        rc = http_add_header(&c.x, "%s" S3_PUT_ID ": %s", s3_meta_prefix(s), put_id);
-    if (rc == 0)
-        rc = s3_call_run(&c);
-    s3_call_fini(&c);
-    return rc;
-}
-
-static int s3_put(struct shale_store *store, const char *name, struct shale_slice data, enum shale_put_mode mode,
-                  const char *put_id)
-{
-    return bucket_put(store, store_of(store)->bucket, name, data, mode, put_id, put_once);
-}
 
 static int s3_remove(struct shale_store *store, const char *name)
 {
@@ -338,16 +305,6 @@ static const char *set_or_null(const char *s)
     return s && s[0] ? s : NULL;
 }
 
-/* It is read at each new connection, when the process may stand in another directory. */
-static char *absolute(const char *file)
-{
-    char *cwd = file[0] == '/' ? NULL : getcwd(NULL, 0);
-    char *path = cwd ? make_string("%s/%s", cwd, file) : mem_strdup(file);
-
-    free(cwd); /* of the C library */
-    return path;
-}
-
 /* Copies into s: the files of AWS are forgotten afterwards. */
 static int take_place(struct s3_store *s, const struct shale_s3_options *opt, const struct aws_config *config,
                       const char *profile)
@@ -368,7 +325,7 @@ static int take_place(struct s3_store *s, const struct shale_s3_options *opt, co
     if (endpoint && strcmp(endpoint, "aws") == 0)
         endpoint = NULL;
     s->region = mem_strdup(region ? region : "us-east-1");
-    s->ca_file = ca ? absolute(ca) : NULL;
+    s->ca_file = ca ? bucket_absolute(ca) : NULL;
     if (!s->region || (ca && !s->ca_file))
         return -ENOMEM;
     return place(s, opt, endpoint);
@@ -398,6 +355,7 @@ static int connect_by(struct s3_store *s, const struct shale_s3_options *opt)
                                        .min_rate = opt->min_rate, .watch = opt->watch };
     int rc = http_client_new(&http, &s->http);
 
+    s->chunks = s->tls || opt->anonymous || s->dialect != SHALE_S3_AWS ? S3_CHUNKS_NEVER : S3_CHUNKS_UNTRIED;
     return rc == 0 ? aws_credentials_new(&keys, s->http, &s->credentials) : rc;
 }
 
