@@ -4,15 +4,17 @@
 # run. Prints for each the median of both in MiB/s or objects/s, the median of the ratios round by round, and seconds of
 # processor time per GiB (large) or per 1000 objects (small).
 # Run it in the build directory, behind `make tests/bench/bench_s3`: SRCDIR=.. ../tests/bench/s3.sh
-#   ROUNDS (5)      how often
-#   MIB (512)       of large PUTs in each round; of large GETs four times as much (the server keeps all in memory)
+#   ROUNDS (7)      how often; who is first in a round changes from one to the next
+#   MIB (512)       of large PUTs in each round; of large GETs four times as much
 #   SMALL (4000)    small objects in each round, of SMALL_BYTES (4096) with 32 connections
 #   TLS ()          1: by https, the certificate checked by both
+#   PIN ()          1: the server has one half of the processors and the clients the other, as if on hosts of their own;
+#                   otherwise they share all, and what a client computes is time that the server does not have
 # Without TLS every body is signed by its hash: we compute it, curl is told it (curl has no way to do both). With TLS
-# neither does. What is read we hold in memory, and curl throws away. Server and client share the processors.
+# neither does. What is read we hold in memory, and curl throws away.
 export SRCDIR=${SRCDIR:-.}
 . "$SRCDIR/tests/s3/lib.sh"
-ROUNDS=${ROUNDS:-5} MIB=${MIB:-512} SMALL=${SMALL:-4000} SMALL_BYTES=${SMALL_BYTES:-4096}
+ROUNDS=${ROUNDS:-7} MIB=${MIB:-512} SMALL=${SMALL:-4000} SMALL_BYTES=${SMALL_BYTES:-4096}
 bench=${BENCH_S3:-$BUILDDIR/tests/bench/bench_s3}
 [ -x "$bench" ] || { echo "no $bench: make tests/bench/bench_s3"; exit 1; }
 work=$s3_dir/bench
@@ -23,7 +25,13 @@ if [ -n "${TLS:-}" ]; then
 	cat "$work/ca" "$work/key" >"$work/cert"
 	export RGW_CERT=$work/cert
 fi
+export RGW_GC=5 # the server keeps all in memory
 s3_start
+half=$(($(nproc) / 2)) pin=
+if [ -n "${PIN:-}" ]; then
+	for f in "$s3_dir"/rgw/*.pid; do taskset -apc 0-$((half - 1)) "$(cat "$f")" >/dev/null; done
+	pin="taskset -c $half-$(($(nproc) - 1))"
+fi
 if [ -n "${TLS:-}" ]; then
 	export S3_ENDPOINT=https://localhost:$((s3_port + 3)) AWS_CA_BUNDLE=$work/ca CURL_CA_BUNDLE=$work/ca
 	export AWS_ENDPOINT_URL_S3=$S3_ENDPOINT
@@ -76,14 +84,20 @@ config() {
 	done
 }
 
+# the variables are those of compare
+run_ours() {
+	timed $pin "$bench" $S3_BUCKET "$what" "$name" "$bytes" "$count" "$parallel" <"$body"
+}
+
 # compare LABEL put|get|range BODY NAME BYTES COUNT PARALLEL UNIT AMOUNT: UNIT/s of AMOUNT
 compare() {
 	local label=$1 what=$2 body=$3 name=$4 bytes=$5 count=$6 parallel=$7 unit=$8 amount=$9 round theirs ours
 	config "$what" "$body" "$name" "$bytes" "$count" >"$work/config"
 	: >"$work/figures"
 	for ((round = 0; round <= ROUNDS; round++)); do
-		theirs=$(timed curl --no-progress-meter --parallel --parallel-immediate --parallel-max "$parallel" --config "$work/config")
-		ours=$(timed "$bench" $S3_BUCKET "$what" "$name" "$bytes" "$count" "$parallel" <"$body")
+		[ $((round % 2)) = 0 ] || ours=$(run_ours)
+		theirs=$(timed $pin curl --no-progress-meter --parallel --parallel-immediate --parallel-max "$parallel" --config "$work/config")
+		[ $((round % 2)) = 1 ] || ours=$(run_ours)
 		[ $round = 0 ] || echo "$theirs $ours" >>"$work/figures" # the first warms up
 	done
 	python3 - "$work/figures" "$label" "$unit" "$amount" "$bytes" "$count" <<'X'
