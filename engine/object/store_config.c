@@ -15,7 +15,7 @@
 
 struct shale_store_config {
     char *endpoint, *region, *profile, *account, *ca; /* owned; NULL: not set */
-    bool path_style, virtual_host, emulator, anonymous;
+    bool path_style, virtual_host, emulator, anonymous, unsigned_payload;
     int64_t limit_ms; /* 0: none */
     struct shale_s3_options s3;         /* made of the above by shale_store_config_options, as are the next two */
     struct shale_azure_options azure;
@@ -80,6 +80,8 @@ static const struct entry entries[] = {
     { { "virtual_host", NULL, "https://BUCKET.HOST (the default of AWS)" }, AT(virtual_host), NULL },
     { { "emulator", NULL, "az:// is Azurite on this machine" }, AT(emulator), NULL },
     { { "anonymous", NULL, "without keys, for a public bucket" }, AT(anonymous), NULL },
+    { { "unsigned_payload", NULL, "http:// without hashes of what is written: faster, on a network that can be trusted" },
+      AT(unsigned_payload), NULL },
 };
 
 static char **text_of(const struct shale_store_config *c, const struct entry *e)
@@ -193,6 +195,7 @@ const struct shale_store_options *shale_store_config_options(struct shale_store_
         .ca_file = c->ca,
         .path_style = c->path_style,
         .virtual_host = c->virtual_host,
+        .unsigned_payload = c->unsigned_payload,
         .anonymous = c->anonymous,
         .connect_ms = connect,
         .first_byte_ms = answer,

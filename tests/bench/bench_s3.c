@@ -5,7 +5,7 @@
  *   bench_s3 BUCKET get NAME BYTES COUNT THREADS          the same objects, whole
  *   bench_s3 BUCKET range NAME BYTES COUNT THREADS        COUNT ranges of BYTES of one object of 1 GiB, one behind the
  *                                                         other, and from its start again
- * Where the bucket is, and the keys, come from the environment. The bytes of put are those of standard input, a file, so
+ * Where the bucket is, and the keys, come from the environment; with UNSIGNED set there, what is put is not signed. The bytes of put are those of standard input, a file, so
  * that they can be what others send.
  */
 #include <shale/object_store.h>
@@ -86,6 +86,7 @@ static int map_input(struct run *r)
 int main(int argc, char **argv)
 {
     struct run r = { 0 };
+    struct shale_s3_options s3 = { 0 };
     pthread_t threads[256];
     unsigned n_threads;
 
@@ -103,7 +104,8 @@ int main(int argc, char **argv)
     r.count = (unsigned)atoi(argv[5]);
     if (r.bytes == 0 || r.bytes > OBJECT)
         return 2;
-    must(shale_store_s3(argv[1], NULL, &r.store), argv[1]);
+    s3.unsigned_payload = getenv("UNSIGNED") && getenv("UNSIGNED")[0];
+    must(shale_store_s3(argv[1], &s3, &r.store), argv[1]);
     if (strcmp(r.what, "put") == 0 && map_input(&r) < 0) {
         fputs("bench_s3: standard input is no file, or too short\n", stderr);
         return 1;

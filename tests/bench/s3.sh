@@ -8,10 +8,11 @@
 #   MIB (512)       of large PUTs in each round; of large GETs four times as much
 #   SMALL (4000)    small objects in each round, of SMALL_BYTES (4096) with 32 connections
 #   TLS ()          1: by https, the certificate checked by both
+#   UNSIGNED ()     1: by http, and neither signs what it puts (-o unsigned_payload)
 #   PIN ()          1: the server has one half of the processors and the clients the other, as if on hosts of their own;
 #                   otherwise they share all, and what a client computes is time that the server does not have
 # Without TLS every body is signed by its hash: we compute it, curl is told it (curl has no way to do both). With TLS
-# neither does. What is read we hold in memory, and curl throws away.
+# neither does. The last row of large PUTs has both compute it. What is read we hold in memory, and curl throws away.
 export SRCDIR=${SRCDIR:-.}
 . "$SRCDIR/tests/s3/lib.sh"
 ROUNDS=${ROUNDS:-7} MIB=${MIB:-512} SMALL=${SMALL:-4000} SMALL_BYTES=${SMALL_BYTES:-4096}
@@ -25,6 +26,7 @@ if [ -n "${TLS:-}" ]; then
 	cat "$work/ca" "$work/key" >"$work/cert"
 	export RGW_CERT=$work/cert
 fi
+both_hash=
 export RGW_GC=5 # the server keeps all in memory
 s3_start
 half=$(($(nproc) / 2)) pin=
@@ -57,7 +59,7 @@ config() {
 	empty=$(sha256sum </dev/null)
 	empty=${empty%% *}
 	sha=UNSIGNED-PAYLOAD
-	[ -n "${TLS:-}" ] || sha=$(sha256sum <"$2")
+	[ -n "${TLS:-}${UNSIGNED:-}" ] || sha=$(sha256sum <"$2")
 	for ((i = 0; i < $5; i++)); do
 		[ $i = 0 ] || echo next
 		echo "silent" "show-error" "fail" | tr ' ' '\n'
@@ -89,6 +91,13 @@ run_ours() {
 	timed $pin "$bench" $S3_BUCKET "$what" "$name" "$bytes" "$count" "$parallel" <"$body"
 }
 
+# With both_hash each body is hashed first, as many at once as are then sent.
+run_theirs() {
+	timed $pin sh -c 'if [ -n "$4" ]; then seq "$3" | xargs -P "$1" -I N openssl dgst -sha256 "$4"; fi
+		exec curl --no-progress-meter --parallel --parallel-immediate --parallel-max "$1" --config "$2"' \
+		sh "$parallel" "$work/config" "$count" "${both_hash:+$body}"
+}
+
 # compare LABEL put|get|range BODY NAME BYTES COUNT PARALLEL UNIT AMOUNT: UNIT/s of AMOUNT
 compare() {
 	local label=$1 what=$2 body=$3 name=$4 bytes=$5 count=$6 parallel=$7 unit=$8 amount=$9 round theirs ours
@@ -96,7 +105,7 @@ compare() {
 	: >"$work/figures"
 	for ((round = 0; round <= ROUNDS; round++)); do
 		[ $((round % 2)) = 0 ] || ours=$(run_ours)
-		theirs=$(timed $pin curl --no-progress-meter --parallel --parallel-immediate --parallel-max "$parallel" --config "$work/config")
+		theirs=$(run_theirs)
 		[ $((round % 2)) = 1 ] || ours=$(run_ours)
 		[ $round = 0 ] || echo "$theirs $ours" >>"$work/figures" # the first warms up
 	done
@@ -116,6 +125,11 @@ n=$((MIB / 64))
 printf '%-34s %9s %9s %-9s %6s\n' "" curl ours "" ratio
 compare "PUT 64 MiB, 1 in flight" put "$work/large" large $((64 << 20)) $n 1 MiB/s $MIB
 compare "PUT 64 MiB, 4 in flight" put "$work/large" large $((64 << 20)) $n 4 MiB/s $MIB
+if [ -z "${TLS:-}${UNSIGNED:-}" ]; then
+	both_hash=1
+	compare "PUT 64 MiB, 4, both hash them" put "$work/large" large $((64 << 20)) $n 4 MiB/s $MIB
+	both_hash=
+fi
 # one large object to read ranges of
 for ((i = 0; i < 16; i++)); do cat "$work/large"; done >"$work/whole"
 curl -sS --fail --aws-sigv4 aws:amz:us-east-1:s3 --user testkey:testsecret -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" \

@@ -193,6 +193,8 @@ static void what_may_pass_is_left_to_others(void **state)
 static void small_ones_and_unsigned_ones_go_out_whole(void **state)
 {
     const struct shale_s3_options anonymous = { .anonymous = true, .region = "r" };
+    const struct shale_s3_options unsigned_payload = { .access_key = "key", .secret_key = "secret", .region = "r",
+                                                       .unsigned_payload = true };
     const struct http_rule ok = { .method = "PUT", .headers = ETAG };
     char sha[80];
 
@@ -206,6 +208,13 @@ static void small_ones_and_unsigned_ones_go_out_whole(void **state)
     assert_int_equal(put(SHALE_PUT_OVERWRITE), 0);
     assert_int_equal(http_server_request(server, 0)->body_len, LEN);
     assert_int_equal(http_server_count(server), 1);
+    teardown(state);
+    assert_int_equal(open_store(&unsigned_payload), 0);
+    http_server_add(server, &ok);
+    assert_int_equal(put(SHALE_PUT_OVERWRITE), 0);
+    assert_true(http_request_value(http_server_request(server, 0), "x-amz-content-sha256", sha, sizeof(sha)));
+    assert_string_equal(sha, "UNSIGNED-PAYLOAD");
+    assert_int_equal(http_server_request(server, 0)->body_len, LEN);
 }
 
 /* Without memory at any place: an error, or the other form; never an object that is not the body. */

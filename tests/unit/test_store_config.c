@@ -88,12 +88,13 @@ static void settings_become_options(void **state)
     set(c, "virtual-host", NULL);
     set(c, "path_style", NULL);
     set(c, "anonymous", NULL);
+    set(c, "unsigned-payload", NULL);
     s3 = shale_store_config_options(c)->s3;
     assert_string_equal(s3->endpoint, "https://s3.example.org:9000");
     assert_string_equal(s3->region, "eu-central-1");
     assert_string_equal(s3->profile, "work");
     assert_string_equal(s3->ca_file, "/dev/null");
-    assert_true(s3->path_style && !s3->virtual_host && s3->anonymous);
+    assert_true(s3->path_style && !s3->virtual_host && s3->anonymous && s3->unsigned_payload);
     assert_int_equal(s3->connect_ms, 0);
     assert_null(s3->secret_key);
     set(c, "region", "us-west-2");

@@ -169,6 +169,8 @@ struct shale_s3_options {
     const char *access_key, *secret_key, *session_token;
     const char *ca_file;  /* certificates to trust instead of the system's */
     bool anonymous;       /* requests are not signed; only for public buckets */
+    bool unsigned_payload; /* http:// sends bodies without signing them, as https:// does in any case: what is spoilt or
+                              changed on the way is then stored, and may go unnoticed */
     bool path_style;      /* https://host/bucket instead of https://bucket.host; so in any case with an endpoint */
     bool virtual_host;    /* https://bucket.host with an endpoint, too */
     enum shale_s3_dialect dialect; /* storage.googleapis.com as endpoint implies SHALE_S3_GCS */

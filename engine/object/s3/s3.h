@@ -37,6 +37,7 @@ struct s3_store {
     struct aws_credentials *credentials; /* owned */
     enum shale_s3_dialect dialect;
     bool tls;
+    bool unsigned_payload;              /* what protects bodies is TLS, or nothing */
     _Atomic bool deletes_singly; /* relaxed: once it did not understand a request to delete many */
     _Atomic bool opaque_etags;   /* relaxed: once it sent an ETag that looks like an MD5 and was none */
     _Atomic int chunks;          /* an s3_chunks; relaxed: it only chooses a form */

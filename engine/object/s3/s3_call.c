@@ -64,11 +64,11 @@ int s3_call_query(struct s3_call *c, const char *name, const char *value)
     return rc;
 }
 
-/* TLS keeps bodies whole and to ourselves; without it the signature is all that protects them. */
+/* TLS keeps bodies whole and to ourselves; without it the signature is all that protects them, unless it is waived. */
 int s3_call_body(struct s3_call *c, struct shale_slice body)
 {
     c->x.body = body;
-    if (c->s->tls && body.len) {
+    if (c->s->unsigned_payload && body.len) {
         memcpy(c->payload, SIGV4_UNSIGNED, sizeof(SIGV4_UNSIGNED));
         return 0;
     }

@@ -355,7 +355,8 @@ static int connect_by(struct s3_store *s, const struct shale_s3_options *opt)
                                        .min_rate = opt->min_rate, .watch = opt->watch };
     int rc = http_client_new(&http, &s->http);
 
-    s->chunks = s->tls || opt->anonymous || s->dialect != SHALE_S3_AWS ? S3_CHUNKS_NEVER : S3_CHUNKS_UNTRIED;
+    s->unsigned_payload = s->tls || opt->unsigned_payload;
+    s->chunks = s->unsigned_payload || opt->anonymous || s->dialect != SHALE_S3_AWS ? S3_CHUNKS_NEVER : S3_CHUNKS_UNTRIED;
     return rc == 0 ? aws_credentials_new(&keys, s->http, &s->credentials) : rc;
 }
 
