@@ -72,7 +72,7 @@ static bool range_ok(struct fb_reader *r, size_t pos, size_t len, size_t align)
  * References point forward only and are below 4 GiB, so that the sum fits size_t; whether the target is
  * inside is for the next range_ok.
  */
-static size_t follow(struct fb_reader *r, size_t pos)
+static size_t follow_offset(struct fb_reader *r, size_t pos)
 {
     if (!range_ok(r, pos, 4, 4))
         return 0;
@@ -123,7 +123,7 @@ static size_t field_pos(const struct fb_reader *r, const struct fb_table *t, uns
 
 struct fb_table fb_root(struct fb_reader *r)
 {
-    size_t pos = follow(r, 0);
+    size_t pos = follow_offset(r, 0);
 
     return table_verify(r, pos, 1);
 }
@@ -167,7 +167,7 @@ bool fb_table(struct fb_reader *r, const struct fb_table *t, unsigned slot, stru
 
     if (!pos)
         return false;
-    pos = follow(r, pos);
+    pos = follow_offset(r, pos);
     *out = table_verify(r, pos, (uint16_t)(t->depth + 1));
     return r->rc == 0;
 }
@@ -179,7 +179,7 @@ bool fb_vector(struct fb_reader *r, const struct fb_table *t, unsigned slot, siz
 
     if (!pos)
         return false;
-    pos = follow(r, pos);
+    pos = follow_offset(r, pos);
     if (!range_ok(r, pos, 4, 4))
         return false;
     v.n = get_u32le(r->data + pos);
@@ -304,7 +304,7 @@ struct fb_vector fb_tables_req(struct fb_reader *r, const struct fb_table *t, un
 
 struct fb_table fb_table_at(struct fb_reader *r, const struct fb_vector *v, uint32_t i)
 {
-    size_t pos = follow(r, v->pos + 4 * (size_t)i);
+    size_t pos = follow_offset(r, v->pos + 4 * (size_t)i);
 
     return table_verify(r, pos, (uint16_t)(v->depth + 1));
 }
