@@ -84,7 +84,7 @@ void cmd_place_help(FILE *out)
         char left[40];
 
         snprintf(left, sizeof(left), "--%s %s", s->name, s->argument ? s->argument : "");
-        fprintf(out, "  %-17s  %s\n", dashed(left), s->help);
+        fprintf(out, "  %-19s %s\n", dashed(left), s->help);
     }
 }
 

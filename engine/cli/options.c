@@ -186,7 +186,7 @@ static void print_help(const struct cli_command *commands, FILE *out)
         char head[64];
 
         snprintf(head, sizeof(head), "--%s %s", s->name, s->argument ? s->argument : "");
-        fprintf(out, "  %-17s %s\n", dashed(head), s->help);
+        fprintf(out, "  %-19s %s\n", dashed(head), s->help);
     }
 }
 
