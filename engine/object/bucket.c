@@ -180,15 +180,19 @@ bool bucket_md5_fits(const struct http_exchange *x)
     return !want || bucket_md5(slice_of_buf(&x->response), md5) < 0 || strcmp(md5, want) == 0;
 }
 
-static int resolve_exists(struct shale_store *s, const char *bucket, const char *name, const char *put_id)
+/* 0: it is ours; *whole: of the size it should have. -EEXIST: it is another's. */
+static int resolve_exists(struct shale_store *s, const char *bucket, const char *name, const char *put_id, uint64_t size,
+                          bool *whole)
 {
     struct shale_object_meta meta = { 0 };
     int rc = s->ops->head(s, name, &meta);
 
     if (rc < 0 && rc != -ENOENT)
         return rc == SHALE_ETRANSIENT ? err_add(rc, "cannot tell who wrote %s", name) : rc;
-    if (rc == 0 && strcmp(meta.put_id, put_id) == 0)
+    if (rc == 0 && strcmp(meta.put_id, put_id) == 0) {
+        *whole = meta.size == size;
         return 0;
+    }
     return err_set(-EEXIST, "object %s://%s/%s exists already", s->ops->scheme, bucket, name);
 }
 
@@ -196,6 +200,7 @@ int bucket_put(struct shale_store *s, const char *bucket, const char *name, stru
                enum shale_put_mode mode, const char *put_id, bucket_put_fn once)
 {
     char fresh[SHALE_PUT_ID_LEN + 1];
+    bool whole = true;
     int rc;
 
     if (mode != SHALE_PUT_IF_ABSENT)
@@ -205,7 +210,9 @@ int bucket_put(struct shale_store *s, const char *bucket, const char *name, stru
         put_id = fresh;
     }
     rc = once(s, name, data, true, put_id);
-    return rc == -EEXIST ? resolve_exists(s, bucket, name, put_id) : rc;
+    if (rc == -EEXIST)
+        rc = resolve_exists(s, bucket, name, put_id, data.len, &whole);
+    return rc == 0 && !whole ? once(s, name, data, false, put_id) : rc;
 }
 
 /* ---- listings ---- */

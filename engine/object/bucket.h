@@ -71,6 +71,7 @@ bool bucket_md5_fits(const struct http_exchange *x);
  * The put of shale_store_ops by way of once, which makes one attempt, by the rules of the mode. -EEXIST of a creating
  * attempt is looked into: libcurl sends a request again by itself when a kept connection breaks before an answer came,
  * and the first one may have arrived. So also the only put that we know of may find its own object; the put id tells.
+ * One that is ours and has another size is overwritten: a store kept what the body was wrapped in (s3_put.c).
  * bucket: for sentences.
  */
 typedef int (*bucket_put_fn)(struct shale_store *s, const char *name, struct shale_slice data, bool create,

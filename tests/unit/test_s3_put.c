@@ -4,6 +4,7 @@
 #include "lib/http_server.h"
 
 #include "base/buf.h"
+#include "object/store.h"
 
 #include <errno.h>
 #include <shale/object_store.h>
@@ -17,6 +18,7 @@
 #define STREAMING "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 #define MODIFIED "Last-Modified: Wed, 01 May 2024 12:34:56 GMT\r\n"
 #define ETAG "ETag: \"x\"\r\n"
+#define PUT_ID "01HXXXXXXXXXXXXXXXXXXXXXX1"
 
 static struct http_server *server;
 static struct shale_store *store;
@@ -190,6 +192,36 @@ static void what_may_pass_is_left_to_others(void **state)
     REQUESTS(1, "PUT chunks if", "HEAD");
 }
 
+/* The answer of the first put is lost, so nobody has looked at what it stored; the second finds it there. */
+static void what_a_lost_answer_left_is_looked_at(void **state)
+{
+    static const char *const sizes[] = { size_of_body, size_of_chunks };
+    const struct http_rule lost = { .method = "PUT", .times = 1, .drop = true };
+
+    for (size_t i = 0; i < 2; i++) {
+        const struct http_rule ours = { .method = "HEAD", .times = 1, .body = (const char *)body,
+                                        .body_len = (size_t)atoll(sizes[i]),
+                                        .headers = ETAG MODIFIED "x-amz-meta-slatedbputid: " PUT_ID "\r\n" };
+
+        http_server_add(server, &lost);
+        put_is_answered(412, "<Error><Code>PreconditionFailed</Code></Error>");
+        http_server_add(server, &ours);
+        assert_int_equal(store_put_with_id(store, "a", slice_of(body, LEN), SHALE_PUT_IF_ABSENT, PUT_ID), SHALE_ETRANSIENT);
+        if (i == 1) {
+            put_is_answered(200, "");
+            head_is_answered(size_of_chunks);
+            put_is_answered(200, "");
+        }
+        assert_int_equal(store_put_with_id(store, "a", slice_of(body, LEN), SHALE_PUT_IF_ABSENT, PUT_ID), 0);
+        if (i == 0)
+            REQUESTS(0, "PUT chunks if", "PUT chunks if", "HEAD");
+        else
+            REQUESTS(0, "PUT chunks if", "PUT chunks if", "HEAD", "PUT chunks", "HEAD", "PUT whole");
+        teardown(state);
+        setup(state);
+    }
+}
+
 static void small_ones_and_unsigned_ones_go_out_whole(void **state)
 {
     const struct shale_s3_options anonymous = { .anonymous = true, .region = "r" };
@@ -252,6 +284,7 @@ int main(void)
         T(chunks_that_worked_are_refused),
         T(a_refusal_of_both_forms_is_told),
         T(what_may_pass_is_left_to_others),
+        T(what_a_lost_answer_left_is_looked_at),
         T(small_ones_and_unsigned_ones_go_out_whole),
         T(each_allocation_fails),
     };

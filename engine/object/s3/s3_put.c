@@ -5,7 +5,8 @@
  * only be tried:
  *   untried    what the first such put has stored is as long as the body: they work
  *              it is longer, as chunks are with all that is around them, or the store does not tell, or refuses the
- *              put: the same put, hashed as a whole; when that succeeds, from then on always
+ *              put: the same put, hashed as a whole; when that succeeds, from then on always. Of a put whose answer
+ *              was lost, bucket_put looks at the size when it finds its own object
  *   work       of a refusal the form may still be the reason: a body that was spoilt on its way is one of a wrong
  *              signature, while a wrong hash has a code of its own. It is put again, hashed as a whole
  */
