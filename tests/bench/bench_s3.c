@@ -5,8 +5,8 @@
  *   bench_s3 BUCKET get NAME BYTES COUNT THREADS          the same objects, whole
  *   bench_s3 BUCKET range NAME BYTES COUNT THREADS        COUNT ranges of BYTES of one object of 1 GiB, one behind the
  *                                                         other, and from its start again
- * Where the bucket is, and the keys, come from the environment; with UNSIGNED set there, what is put is not signed. The bytes of put are those of standard input, a file, so
- * that they can be what others send.
+ * Where the bucket is, and the keys, come from the environment; with UNSIGNED set there, what is put is not signed. The
+ * bytes of put are those of standard input, a file, so that they can be what others send.
  */
 #include <shale/object_store.h>
 

@@ -161,8 +161,6 @@ static void a_full_disk_is_survived(void **state)
     struct request_log *l;
 
     (void)state;
-    if (access("/dev/full", W_OK) < 0)
-        skip();
     l = open_log("/dev/full");
     for (unsigned i = 0; i < 100000; i++)
         request_log_note(l, &range);

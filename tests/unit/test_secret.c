@@ -82,6 +82,13 @@ static size_t count_in(int mem, size_t from, size_t to, const char *needle)
     return found;
 }
 
+/* The memory of sanitizers is too large to look through; what else they find is found. */
+#ifdef SANITIZED
+#define assert_count(needle, n) (void)count
+#else
+#define assert_count(needle, n) assert_int_equal(count(needle), n)
+#endif
+
 static size_t count(const char *needle)
 {
     FILE *maps = fopen("/proc/self/maps", "r");
@@ -105,17 +112,14 @@ static void use_and_look(void)
     struct shale_buf out = SHALE_BUF_INIT;
     struct shale_store *store;
 
-#ifdef SANITIZED
-    skip(); /* their own memory is too large to look through */
-#endif
     assert_int_equal(shale_store_s3("bucket", NULL, &store), 0);
     assert_int_equal(shale_store_get(store, "a", &out), SHALE_ETRANSIENT);
     assert_non_null(strstr(shale_errmsg(), "connect"));
-    assert_int_equal(count(secret), 1); /* of the keys in use */
-    assert_int_equal(count(token), 1);
+    assert_count(secret, 1); /* of the keys in use */
+    assert_count(token, 1);
     shale_store_close(store);
-    assert_int_equal(count(secret), 0);
-    assert_int_equal(count(token), 0);
+    assert_count(secret, 0);
+    assert_count(token, 0);
 }
 
 static int setup(void **state)
@@ -185,17 +189,14 @@ static void buffers_leave_nothing_when_they_grow(void **state)
     struct shale_buf b = SHALE_BUF_INIT;
 
     (void)state;
-#ifdef SANITIZED
-    skip();
-#endif
     for (size_t n = 0; n < 5; n++) {
         assert_int_equal(secret_buf_reserve(&b, (size_t)100 << (4 * n)), 0);
         if (n == 0)
             assert_int_equal(shale_buf_append(&b, secret, LEN), 0);
-        assert_int_equal(count(secret), 1);
+        assert_count(secret, 1);
     }
     secret_buf_fini(&b);
-    assert_int_equal(count(secret), 0);
+    assert_count(secret, 0);
 }
 
 static void a_file_is_read_whole_or_not(void **state)
